@@ -1,0 +1,107 @@
+"""What is wrong with an image: findings, their severity, and where and why they hold."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Literal
+
+import msgspec
+
+FindingKind = Literal["vulnerability", "secret", "malware", "misconfiguration", "license", "eol"]
+FindingStatus = Literal["affected", "fixed", "not_affected", "under_investigation"]
+
+
+class Severity(enum.Enum):
+    """Ordered from `unknown` to `critical`; the value is what documents carry."""
+
+    UNKNOWN = "unknown"
+    NEGLIGIBLE = "negligible"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for unknown up to 5 for critical."""
+        return _RANKS[self]
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Severity):
+            return NotImplemented
+        return self.rank < other.rank
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class FindingPackage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The package a finding is about; `source` is the source package whose advisory it was, if that differs."""
+
+    purl: str
+    name: str
+    version: str
+    ecosystem: str = ""
+    source: str = ""
+
+
+class FindingLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where it was found: path, 1-based line, layer (diff_id) and the instruction that made that layer."""
+
+    path: str = ""
+    line: int = 0
+    layer: str = ""
+    instruction: str = ""
+
+
+class Cvss(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One CVSS vector with its base score (0 to 10) and who gave it."""
+
+    version: str
+    vector: str
+    score: float
+    source: str = ""
+
+
+class Epss(msgspec.Struct, frozen=True):
+    """EPSS of FIRST.org: probability of exploitation in 30 days and percentile, both 0 to 1; `date` of the score."""
+
+    score: float
+    percentile: float
+    date: str = ""
+
+
+class Because(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a package matched: which advisory of which source, the range, and the comparison that was true."""
+
+    source: str
+    advisory: str
+    ecosystem: str
+    package: str
+    range: str
+    comparison: str
+    state: str = ""
+    rule: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that is wrong. `fingerprint` is stable across scans (kind, id and package without version, path or layer)."""
+
+    kind: FindingKind
+    id: str
+    title: str
+    severity: Severity
+    fingerprint: str
+    status: FindingStatus = "affected"
+    message: str = ""
+    references: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    package: FindingPackage | None = None
+    fixed_in: tuple[str, ...] = ()
+    cvss: tuple[Cvss, ...] = ()
+    epss: Epss | None = None
+    kev: bool = False
+    published: str = ""
+    location: FindingLocation | None = None
+    because: tuple[Because, ...] = ()
+    waiver: dict[str, Any] | None = None

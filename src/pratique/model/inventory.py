@@ -1,0 +1,124 @@
+"""What is in an image: evidence as catalogers see it, and the packages, distribution and gaps that it settles into."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PackageType = Literal[
+    "deb", "apk", "rpm", "pypi", "npm", "maven", "golang", "cargo", "gem", "composer", "nuget", "generic"
+]
+
+
+class SourcePackage(msgspec.Struct, frozen=True, order=True):
+    """The source package that a binary package was built from; `version` is the source's own, epoch included."""
+
+    name: str
+    version: str = ""
+
+
+class Location(msgspec.Struct, frozen=True, order=True):
+    """Where something was seen: `path` without leading slash (`a.war!/WEB-INF/lib/b.jar` inside an archive), `layer` a diff_id."""
+
+    path: str
+    layer: str = ""
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, order=True, tag="gap"):
+    """What could not be examined or known. Every Gap reaches the report, and a policy can refuse on it.
+
+    `code` is documented and stable (docs/reference/problems.md). A code that begins `advisories.` speaks of what is known about
+    vulnerabilities; any other of the target itself. `path`, `package` (a purl) and `source` name what it concerns.
+    """
+
+    code: str
+    message: str
+    path: str = ""
+    package: str = ""
+    source: str = ""
+    layer: str = ""
+
+
+class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="package"):
+    """One installed (or declared) package as one file shows it.
+
+    `namespace`, `name` and `version` are those of the purl type (a Maven group is the namespace; an npm scope with its @; a Go
+    module path is split at its last slash). For rpm, `version` is [epoch:]version-release. `inner` is the path inside an archive,
+    `declared` marks a lock file's wish rather than installed evidence. `role` is "main" for what an application says it is itself.
+    """
+
+    type: PackageType
+    name: str
+    version: str
+    namespace: str = ""
+    arch: str = ""
+    source: SourcePackage | None = None
+    licenses: tuple[str, ...] = ()
+    qualifiers: tuple[tuple[str, str], ...] = ()
+    inner: str = ""
+    role: str = ""
+    declared: bool = False
+    depends: tuple[str, ...] = ()
+
+
+class OwnershipEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="owns"):
+    """Which paths an OS package installed. `package` and `arch` name it as its PackageEvidence does.
+
+    Only paths for which `pratique.inventory.ownership.worth_keeping` is true need to be given: those where another cataloger
+    could find a package.
+    """
+
+    type: PackageType
+    package: str
+    paths: tuple[str, ...]
+    arch: str = ""
+
+
+class DistroEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="distro"):
+    """What an os-release (or an older release file) says. `id` is lower case; `rank` orders rival files, lowest first."""
+
+    id: str
+    version: str = ""
+    like: tuple[str, ...] = ()
+    name: str = ""
+    codename: str = ""
+    variant: str = ""
+    cpe: str = ""
+    rank: int = 0
+
+
+Evidence = PackageEvidence | OwnershipEvidence | DistroEvidence
+
+
+class Distro(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The distribution of an image. `eol` is the last day of its security support (date, or empty when not known)."""
+
+    id: str
+    version: str = ""
+    like: tuple[str, ...] = ()
+    name: str = ""
+    codename: str = ""
+    eol: str = ""
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A package in the squashed image. One a purl, with all its locations.
+
+    `ecosystem` is the OSV name (`PyPI`, `Debian`, ...), without a release. `owner` is the purl of the OS package that installed
+    it: such a package is shown, but its vulnerabilities are the owner's.
+    """
+
+    name: str
+    version: str
+    purl: str
+    type: PackageType
+    ecosystem: str
+    namespace: str = ""
+    arch: str = ""
+    source: SourcePackage | None = None
+    licenses: tuple[str, ...] = ()
+    locations: tuple[Location, ...] = ()
+    owner: str = ""
+    role: str = ""
+    declared: bool = False

@@ -1,0 +1,103 @@
+"""The report of one target: what was inspected, what was found, what could not be seen, and the verdict on it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pratique.model.finding import Finding
+from pratique.model.inventory import Gap, Package
+
+Decision = Literal["allow", "warn", "deny", "unknown"]
+
+
+class ReportDistro(msgspec.Struct, frozen=True):
+    """id and version as os-release gives them; `eol` a date or null."""
+
+    id: str
+    version: str
+    eol: str | None
+
+
+class ReportLayer(msgspec.Struct, frozen=True):
+    """One layer; `size` is of the blob as stored (uncompressed where the format states none)."""
+
+    digest: str
+    diff_id: str
+    created_by: str
+    size: int
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What was taken: reference, scheme, digest, platform, distribution and layers, lowest first."""
+
+    reference: str
+    scheme: str
+    digest: str
+    platform: str
+    distro: ReportDistro | None
+    layers: tuple[ReportLayer, ...]
+
+
+class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One feed in the database: records, when it was last fetched with success, newest record, licence."""
+
+    name: str
+    records: int
+    fetched_at: str = ""
+    newest: str = ""
+    licence: str = ""
+
+
+class DatabaseInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Which advisory database was asked. `digest` is of its content; `kind` "starter" where only the shipped set was there."""
+
+    built_at: str
+    digest: str
+    kind: Literal["full", "starter", "none"]
+    sources: tuple[DatabaseSource, ...] = ()
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """Who scanned when with what. Everything but `scanned_at` is a function of the inputs."""
+
+    version: str
+    scanned_at: str
+    database: DatabaseInfo
+
+
+class PolicyRef(msgspec.Struct, frozen=True):
+    """Name and digest of the policy that was applied."""
+
+    name: str
+    digest: str
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One rule that fired, with the fingerprints of the findings it fired on."""
+
+    rule: str
+    message: str
+    findings: tuple[str, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision and why."""
+
+    decision: Decision
+    policy: PolicyRef | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The one document (`pratique schema scan`); every format is written from it."""
+
+    schema: str
+    complete: bool
+    meta: Meta
+    target: Target
+    packages: tuple[Package, ...]
+    findings: tuple[Finding, ...]
+    problems: tuple[Gap, ...]
+    verdict: Verdict
