@@ -25,7 +25,7 @@ class Location(msgspec.Struct, frozen=True, order=True):
     layer: str = ""
 
 
-class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, order=True, tag="gap"):
+class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, order=True):
     """What could not be examined or known. Every Gap reaches the report, and a policy can refuse on it.
 
     `code` is documented and stable (docs/reference/problems.md). A code that begins `advisories.` speaks of what is known about
@@ -40,7 +40,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, order=T
     layer: str = ""
 
 
-class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="package"):
+class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="package"):
     """One installed (or declared) package as one file shows it.
 
     `namespace`, `name` and `version` are those of the purl type (a Maven group is the namespace; an npm scope with its @; a Go
@@ -62,7 +62,7 @@ class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     depends: tuple[str, ...] = ()
 
 
-class OwnershipEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="owns"):
+class OwnershipEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="owns"):
     """Which paths an OS package installed. `package` and `arch` name it as its PackageEvidence does.
 
     Only paths for which `pratique.inventory.ownership.worth_keeping` is true need to be given: those where another cataloger
@@ -75,7 +75,7 @@ class OwnershipEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     arch: str = ""
 
 
-class DistroEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="distro"):
+class DistroEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="distro"):
     """What an os-release (or an older release file) says. `id` is lower case; `rank` orders rival files, lowest first."""
 
     id: str
