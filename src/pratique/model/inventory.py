@@ -6,9 +6,7 @@ from typing import Literal
 
 import msgspec
 
-PackageType = Literal[
-    "deb", "apk", "rpm", "pypi", "npm", "maven", "golang", "cargo", "gem", "composer", "nuget", "generic"
-]
+PackageType = Literal["deb", "apk", "rpm", "pypi", "npm", "maven", "golang", "cargo", "gem", "composer", "nuget", "generic"]
 
 
 class SourcePackage(msgspec.Struct, frozen=True, order=True):

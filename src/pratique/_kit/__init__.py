@@ -1,0 +1,1 @@
+"""The tool drawer: HTTP, decompression, discovery, budgets, sandbox. Knows no domain."""

@@ -1,0 +1,1 @@
+"""Feeds -> advisory database, and look-ups in it."""

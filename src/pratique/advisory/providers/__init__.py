@@ -1,0 +1,1 @@
+"""One module an upstream; each offers PROVIDER and parses, never fetches."""

@@ -1,0 +1,1 @@
+"""Reference -> layers -> entries: opens targets and walks layers in one pass."""

@@ -1,0 +1,1 @@
+"""Entries -> Inventory: which files matter, what they say, what survives the layers."""

@@ -1,0 +1,1 @@
+"""One module an ecosystem; each offers INSPECTOR and yields package evidence."""

@@ -1,0 +1,1 @@
+"""Findings + gaps -> Verdict. Pure."""
