@@ -17,7 +17,7 @@ class SourcePackage(msgspec.Struct, frozen=True, order=True):
 
 
 class Location(msgspec.Struct, frozen=True, order=True):
-    """Where something was seen: `path` without leading slash (`a.war!/WEB-INF/lib/b.jar` inside an archive), `layer` a diff_id."""
+    """Where something was seen: `path` without leading slash (`a.war!/WEB-INF/lib/b.jar` in an archive), `layer` a diff_id."""
 
     path: str
     layer: str = ""
@@ -42,7 +42,7 @@ class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """One installed (or declared) package as one file shows it.
 
     `namespace`, `name` and `version` are those of the purl type (a Maven group is the namespace; an npm scope with its @; a Go
-    module path is split at its last slash). For rpm, `version` is [epoch:]version-release. `inner` is the path inside an archive,
+    module path is split at its last slash). For rpm, `version` is [epoch:]version-release. `inner` is a path inside an archive,
     `declared` marks a lock file's wish rather than installed evidence. `role` is "main" for what an application says it is itself.
     """
 

@@ -23,13 +23,13 @@ MEBIBYTE = 1 << 20
 
 
 class Interest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which files an inspector wants to see: data, compiled with all others into one index. Any match suffices.
+    r"""Which files an inspector wants to see: data, compiled with all others into one index. Any match suffices.
 
     names      exact base names                     ("package.json",)
     suffixes   ends of base names, dot included     (".jar", ".dist-info")
     paths      exact paths without leading slash    ("var/lib/dpkg/status",)
     under      folders, files in them at any depth  ("var/lib/dpkg/status.d",)
-    magic      first bytes of the content           (b"\\x7fELF",)
+    magic      first bytes of the content           (b"\x7fELF",)
     scope      "installed" evidence counts in images and folders; "declared" (lock files) in `dir:` targets only
     max_bytes  larger files become a Gap; the number's reason stands beside it in the inspector
     """

@@ -1,0 +1,100 @@
+"""Selected files of one layer in, what every inspector saw in them out. A file that an inspector cannot read becomes a Gap."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pratique.model.errors import BudgetExceededError, ParseError
+from pratique.model.finding import Finding
+from pratique.model.inventory import Evidence, Gap
+from pratique.model.layer import Inspected, Located, Selection
+from pratique.model.ports import File, Inspector
+
+# What a parser may raise on bytes that are not what their name promises; anything else is a defect of ours, and shows.
+UNREADABLE = (
+    ParseError,
+    BudgetExceededError,
+    ValueError,
+    KeyError,
+    IndexError,
+    struct.error,
+    RecursionError,
+    EOFError,
+    OverflowError,
+)
+
+MAX_GAPS = 1_000  # per layer and inspector: enough to act on, and no image can flood a report
+MAX_EVIDENCE = 500_000  # per layer and inspector: ten times the packages of the largest images known
+
+
+class Examiner:
+    """Lets inspectors look at the files of one layer; `look` once a file, then `inspected`."""
+
+    def __init__(self, inspectors: Sequence[Inspector]) -> None:
+        self._inspectors = inspectors
+        self._located: list[dict[str, Located]] = [{} for _ in inspectors]
+        self._gaps: list[list[Gap]] = [[] for _ in inspectors]
+        self._seen: set[str] = set()
+        self._counts = [0] * len(inspectors)
+
+    def look(self, path: str, selection: Selection, file: File | None, size: int) -> None:
+        """Show a file to those who selected it; `file` None means that it is larger than anybody reads.
+
+        What was seen at the same path before is forgotten: a later entry of a layer replaces an earlier one.
+        """
+        if path in self._seen:
+            for located in self._located:
+                located.pop(path, None)
+        self._seen.add(path)
+        for index in selection.who:
+            inspector = self._inspectors[index]
+            if file is None or size > inspector.interest.max_bytes:
+                message = f"{size} bytes; the {inspector.name} cataloger reads at most {inspector.interest.max_bytes}"
+                self._gap(index, Gap(code="inventory.too-large", message=message, path=path))
+                continue
+            self._look(index, inspector, path, file, content=selection.content)
+
+    def inspected(self) -> dict[str, Inspected]:
+        """Return what each inspector saw, by its name."""
+        return {
+            inspector.name: Inspected(inspector.version, tuple(self._located[index].values()), tuple(self._gaps[index]))
+            for index, inspector in enumerate(self._inspectors)
+        }
+
+    def _look(self, index: int, inspector: Inspector, path: str, file: File, *, content: bool) -> None:
+        evidence: list[Any] = []
+        findings: list[Finding] = []
+        try:
+            self._collect(index, inspector.inspect(file), path, evidence, findings)
+        except MemoryError:
+            self._gap(index, Gap(code="inventory.too-large", message=f"{inspector.name}: needs too much memory", path=path))
+        except UNREADABLE as error:
+            reason = error.message if isinstance(error, ParseError) else f"{type(error).__name__}: {error}"[:200]
+            self._gap(index, Gap(code="inventory.unreadable", message=f"{inspector.name}: {reason}", path=path))
+        if evidence or findings:
+            self._located[index][path] = Located(path, tuple(evidence), tuple(findings), content)
+
+    def _collect(
+        self, index: int, seen: Iterable[Evidence | Finding | Gap], path: str, evidence: list[Any], findings: list[Finding]
+    ) -> None:
+        for item in seen:
+            if isinstance(item, Gap):
+                self._gap(index, item)
+            elif isinstance(item, Finding):
+                findings.append(item)
+            else:
+                evidence.append(item)
+            self._counts[index] += 1
+            if self._counts[index] > MAX_EVIDENCE:
+                raise BudgetExceededError(f"more than {MAX_EVIDENCE} packages in one layer, at {path}")
+
+    def _gap(self, index: int, gap: Gap) -> None:
+        gaps = self._gaps[index]
+        if len(gaps) < MAX_GAPS:
+            gaps.append(gap)
+        elif len(gaps) == MAX_GAPS:
+            gaps.append(
+                Gap(code="inventory.too-many", message=f"more than {MAX_GAPS} problems of {self._inspectors[index].name}")
+            )

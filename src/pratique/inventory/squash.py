@@ -1,0 +1,156 @@
+"""Layer records in, what a container would see out: whiteouts, opaque directories, replaced files and links, as runtimes apply them.
+
+https://github.com/opencontainers/image-spec/blob/main/layer.md; package evidence that an upper layer hides is gone, findings of
+detectors stay (what a lower layer leaks, anybody who pulls the image can read).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pratique.model.inventory import Gap
+from pratique.model.layer import LayerRecord, LayerTree, Located
+
+MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
+
+
+class Seen(NamedTuple):
+    """One inspector's view of one file, with the index of the layer that brought it."""
+
+    layer: int
+    inspector: str
+    located: Located
+
+
+class Squashed(NamedTuple):
+    """What survives. `leaked` are findings in files that an upper layer hides."""
+
+    alive: list[Seen]
+    leaked: list[Seen]
+    gaps: list[Gap]
+
+
+def squash(records: Sequence[LayerRecord]) -> Squashed:
+    """Apply layers, lowest first."""
+    state = _State()
+    for index, record in enumerate(records):
+        state.apply(index, record)
+    alive = [seen for path in sorted(state.alive) for seen in state.alive[path]]
+    return Squashed(alive, state.leaked, state.gaps)
+
+
+class _State:
+    def __init__(self) -> None:
+        self.alive: dict[bytes, list[Seen]] = {}
+        self.leaked: list[Seen] = []
+        self.gaps: list[Gap] = []
+        self._links: dict[bytes, bytes] = {}
+
+    def apply(self, index: int, record: LayerRecord) -> None:
+        tree = record.tree
+        directories = set(tree.directories.split(b"\0")) if tree.directories else set()
+        placed = _Placement(self._links, tree.symlinks, directories)
+        if self.alive or self._links:
+            self._hide(tree, directories, placed)
+        for path, target in tree.symlinks.items():
+            self._links[placed(path)] = target
+        own: dict[bytes, list[Seen]] = {}
+        for name, inspected in record.inspected.items():
+            for located in inspected.located:
+                own.setdefault(located.path.encode("utf-8", "surrogateescape"), []).append(Seen(index, name, located))
+        self._alias(index, tree, own)
+        for path, seen in own.items():
+            self.alive[placed(path)] = seen
+
+    def _hide(self, tree: LayerTree, directories: set[bytes], placed: _Placement) -> None:
+        files = set(tree.files.split(b"\0")) if tree.files else set()
+        if placed.moves:
+            files = {placed(path) for path in files}
+        covers = files.union(placed(path) for path in tree.whiteouts)
+        opaque = {placed(path) for path in tree.opaques}
+        hidden_folder: dict[bytes, bool] = {b"": b"" in opaque}
+
+        def hidden(folder: bytes) -> bool:
+            """Say whether a folder of the lower layers is covered, itself or by one of its parents."""
+            known = hidden_folder.get(folder)
+            if known is None:
+                known = hidden_folder[folder] = folder in covers or folder in opaque or hidden(folder.rpartition(b"/")[0])
+            return known
+
+        for path in [p for p in self.alive if p in covers or p in directories or hidden(p.rpartition(b"/")[0])]:
+            self.leaked += [seen for seen in self.alive.pop(path) if seen.located.findings]
+        for path in [p for p in self._links if p in covers or p in directories or hidden(p.rpartition(b"/")[0])]:
+            del self._links[path]
+
+    def _alias(self, index: int, tree: LayerTree, own: dict[bytes, list[Seen]]) -> None:
+        """Give hard links what their target has: of this layer what content chose, of lower layers everything."""
+        for path, target in tree.hardlinks.items():
+            if path not in own and target in own:
+                copies = [_at(seen, path, index) for seen in own[target] if seen.located.content]
+                if copies:
+                    own[path] = copies
+        for path, target in tree.elsewhere.items():
+            if target in self.alive:
+                own[path] = [_at(seen, path, index) for seen in self.alive[target]]
+            else:
+                name, whither = (value.decode("utf-8", "surrogateescape") for value in (path, target))
+                message = f"a link to {whither}, which this layer does not hold; what it says was not read"
+                self.gaps.append(Gap(code="image.link-unresolved", message=message, path=name))
+
+
+def _at(seen: Seen, path: bytes, layer: int) -> Seen:
+    old = seen.located
+    located = Located(path.decode("utf-8", "surrogateescape"), old.evidence, old.findings, old.content)
+    return Seen(layer, seen.inspector, located)
+
+
+class _Placement:
+    """Where a path of a layer really lands: a runtime follows symbolic links in the folders above it, unless the layer itself
+    brings such a folder as a directory.
+    """
+
+    def __init__(self, lower: dict[bytes, bytes], own: dict[bytes, bytes], directories: set[bytes]) -> None:
+        self._links = {**lower, **own} if lower else own
+        self._directories = directories
+        self._known: dict[bytes, bytes] = {b"": b""}
+        self.moves = bool(self._links) and self._any_moved()
+
+    def _any_moved(self) -> bool:
+        """A cheap first look: does any folder of this layer lie at or below a link? Most layers say no."""
+        return any(True for _ in self._folders_below_links())
+
+    def _folders_below_links(self) -> Iterator[bytes]:
+        return (link for link in self._links if link not in self._directories)
+
+    def __call__(self, path: bytes) -> bytes:
+        """Return the path with its folders resolved."""
+        folder, slash, base = path.rpartition(b"/")
+        if not slash:
+            return path
+        landed = self._folder(folder, 0)
+        return landed + b"/" + base if landed else base
+
+    def _folder(self, folder: bytes, followed: int) -> bytes:
+        known = self._known.get(folder)
+        if known is not None:
+            return known
+        parent, slash, base = folder.rpartition(b"/")
+        landed = self._folder(parent, followed) if slash else b""
+        here = landed + b"/" + base if landed else base
+        target = self._links.get(here)
+        if target is not None and folder not in self._directories and here not in self._directories and followed < MAX_LINKS:
+            joined = target if target.startswith(b"/") else (landed + b"/" + target if landed else target)
+            here = self._folder(_lexical(joined), followed + 1)
+        self._known[folder] = here
+        return here
+
+
+def _lexical(path: bytes) -> bytes:
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/".join(parts)
