@@ -6,7 +6,7 @@ detectors stay (what a lower layer leaks, anybody who pulls the image can read).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pratique.model.inventory import Gap
@@ -50,7 +50,7 @@ class _State:
     def apply(self, index: int, record: LayerRecord) -> None:
         tree = record.tree
         directories = set(tree.directories.split(b"\0")) if tree.directories else set()
-        placed = _Placement(self._links, tree.symlinks, directories)
+        placed = _Placement({**self._links, **tree.symlinks}, directories)
         if self.alive or self._links:
             self._hide(tree, directories, placed)
         for path, target in tree.symlinks.items():
@@ -65,6 +65,7 @@ class _State:
 
     def _hide(self, tree: LayerTree, directories: set[bytes], placed: _Placement) -> None:
         files = set(tree.files.split(b"\0")) if tree.files else set()
+        placed.learn(files)
         if placed.moves:
             files = {placed(path) for path in files}
         covers = files.union(placed(path) for path in tree.whiteouts)
@@ -110,23 +111,22 @@ class _Placement:
     brings such a folder as a directory.
     """
 
-    def __init__(self, lower: dict[bytes, bytes], own: dict[bytes, bytes], directories: set[bytes]) -> None:
-        self._links = {**lower, **own} if lower else own
+    def __init__(self, links: dict[bytes, bytes], directories: set[bytes]) -> None:
+        self._links = links
         self._directories = directories
         self._known: dict[bytes, bytes] = {b"": b""}
-        self.moves = bool(self._links) and self._any_moved()
+        self.moves = True
 
-    def _any_moved(self) -> bool:
-        """A cheap first look: does any folder of this layer lie at or below a link? Most layers say no."""
-        return any(True for _ in self._folders_below_links())
-
-    def _folders_below_links(self) -> Iterator[bytes]:
-        return (link for link in self._links if link not in self._directories)
+    def learn(self, files: set[bytes]) -> None:
+        """Find out whether anything moves at all: only folders that the layer does not bring itself can, and most bring all."""
+        folders = {path.rpartition(b"/")[0] for path in files}
+        folders.update(path.rpartition(b"/")[0] for path in self._directories)
+        self.moves = any(self._folder(folder, 0) != folder for folder in folders - self._directories)
 
     def __call__(self, path: bytes) -> bytes:
         """Return the path with its folders resolved."""
         folder, slash, base = path.rpartition(b"/")
-        if not slash:
+        if not (slash and self.moves):
             return path
         landed = self._folder(folder, 0)
         return landed + b"/" + base if landed else base

@@ -1,0 +1,161 @@
+"""Surviving evidence in, packages out: purls, owners, one entry a purl with all its locations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pratique.inventory.purl import purl
+from pratique.inventory.squash import Seen
+from pratique.model.inventory import (
+    Distro,
+    Gap,
+    Location,
+    OwnershipEvidence,
+    Package,
+    PackageEvidence,
+)
+
+OS_TYPES = frozenset(("deb", "apk", "rpm"))
+ECOSYSTEMS = {
+    "pypi": "PyPI",
+    "npm": "npm",
+    "maven": "Maven",
+    "golang": "Go",
+    "cargo": "crates.io",
+    "gem": "RubyGems",
+    "composer": "Packagist",
+    "nuget": "NuGet",
+}
+
+# Namespaces that the purl specification's own type definitions use where a distribution's id differs from its vendor's name.
+_NAMESPACES = {"rhel": "redhat", "amzn": "amazon", "ol": "oracle", "sles": "suse", "opensuse-leap": "opensuse"}
+
+
+class Assembled(NamedTuple):
+    """Packages sorted by purl, and what could not be settled."""
+
+    packages: list[Package]
+    gaps: list[Gap]
+
+
+def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | None, ecosystem: str) -> Assembled:
+    """Turn evidence into packages.
+
+    `diff_ids` name the layers that `Seen.layer` counts; `distro` and its OSV `ecosystem` (without release, "" where it has none)
+    qualify OS packages.
+    """
+    builder = _Builder(diff_ids, distro, ecosystem)
+    for item in seen:
+        for evidence in item.located.evidence:
+            if isinstance(evidence, PackageEvidence):
+                builder.add(evidence, item)
+            elif isinstance(evidence, OwnershipEvidence):
+                builder.own(evidence)
+    return Assembled(builder.packages(), builder.gaps)
+
+
+class _Draft:
+    __slots__ = ("evidence", "licenses", "locations", "paths")
+
+    def __init__(self, evidence: PackageEvidence) -> None:
+        self.evidence = evidence
+        self.licenses = evidence.licenses
+        self.locations: set[Location] = set()
+        self.paths: set[str] = set()
+
+
+class _Builder:
+    def __init__(self, diff_ids: Sequence[str], distro: Distro | None, ecosystem: str) -> None:
+        self._diff_ids = diff_ids
+        self._distro = distro
+        self._ecosystem = ecosystem
+        self._drafts: dict[str, _Draft] = {}
+        self._owned: dict[str, tuple[str, str]] = {}
+        self._os_purls: dict[tuple[str, str], str] = {}
+        self.gaps: list[Gap] = []
+
+    def add(self, evidence: PackageEvidence, item: Seen) -> None:
+        """Enter one piece of evidence under its purl."""
+        path = item.located.path
+        if not evidence.name or not evidence.version:
+            what = evidence.name or "a package"
+            self.gaps.append(Gap(code="inventory.no-version", message=f"{what} has no version; it cannot be matched", path=path))
+            return
+        key = self._purl(evidence)
+        draft = self._drafts.get(key)
+        if draft is None:
+            draft = self._drafts[key] = _Draft(evidence)
+        elif not draft.licenses:
+            draft.licenses = evidence.licenses
+        inner = f"{path}!/{evidence.inner}" if evidence.inner else path
+        layer = self._diff_ids[item.layer] if self._diff_ids else ""
+        draft.locations.add(Location(inner, layer))
+        draft.paths.add(path)
+
+    def own(self, evidence: OwnershipEvidence) -> None:
+        """Enter the files of an OS package."""
+        owner = (evidence.package, evidence.arch)
+        for path in evidence.paths:
+            self._owned[path] = owner
+
+    def packages(self) -> list[Package]:
+        """Return what was entered, sorted by purl."""
+        return [self._package(key, draft) for key, draft in sorted(self._drafts.items())]
+
+    def _purl(self, evidence: PackageEvidence) -> str:
+        if evidence.type not in OS_TYPES:
+            return purl(evidence.type, evidence.namespace, evidence.name, evidence.version, evidence.qualifiers)
+        version, qualifiers = evidence.version, dict(evidence.qualifiers)
+        namespace = evidence.namespace
+        if self._distro is not None:
+            namespace = namespace or _NAMESPACES.get(self._distro.id, self._distro.id)
+            release = self._distro.version or self._distro.codename
+            qualifiers.setdefault("distro", f"{self._distro.id}-{release}" if release else self._distro.id)
+        if evidence.type == "rpm":
+            epoch, colon, rest = version.partition(":")
+            if colon:
+                version, qualifiers["epoch"] = rest, epoch
+        if evidence.source is not None:
+            source = evidence.source
+            same = source.version in ("", evidence.version)
+            qualifiers.setdefault("upstream", source.name if same else f"{source.name}@{source.version}")
+        qualifiers.setdefault("arch", evidence.arch)
+        key = purl(evidence.type, namespace, evidence.name, version, qualifiers.items())
+        self._os_purls.setdefault((evidence.name, evidence.arch), key)
+        self._os_purls.setdefault((evidence.name, ""), key)
+        return key
+
+    def _package(self, key: str, draft: _Draft) -> Package:
+        evidence = draft.evidence
+        is_os = evidence.type in OS_TYPES
+        return Package(
+            name=evidence.name,
+            version=evidence.version,
+            purl=key,
+            type=evidence.type,
+            ecosystem=self._ecosystem if is_os else ECOSYSTEMS.get(evidence.type, ""),
+            namespace=evidence.namespace,
+            arch=evidence.arch,
+            source=evidence.source,
+            licenses=draft.licenses,
+            locations=tuple(sorted(draft.locations)),
+            owner="" if is_os else self._owner(draft.paths),
+            role=evidence.role,
+            declared=evidence.declared,
+        )
+
+    def _owner(self, paths: Iterable[str]) -> str:
+        """Return the purl of the OS package that installed all of `paths`, or "": one copy of another's making must be matched."""
+        owner = ""
+        for path in paths:
+            found = self._owned.get(path) or self._owned.get(_other_name(path))
+            if found is None:
+                return ""
+            owner = owner or self._os_purls.get(found) or self._os_purls.get((found[0], ""), "")
+        return owner
+
+
+def _other_name(path: str) -> str:
+    """Return the same path on the other side of a merged /usr: packages list /lib/x for what lies at /usr/lib/x, and the reverse."""
+    return path[4:] if path.startswith("usr/") else f"usr/{path}"
