@@ -158,7 +158,8 @@ class TarStream:
         decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
         source = _Source(self._stored())
         try:
-            with decompressor.stream_reader(source, read_size=READ_SIZE, read_across_frames=True) as reader:
+            reader = decompressor.stream_reader(source, read_size=READ_SIZE, read_across_frames=True)  # type: ignore[arg-type]
+            with reader:
                 while piece := reader.read(PIECE):
                     yield piece
         except zstandard.ZstdError as error:

@@ -1,7 +1,8 @@
 """512-byte blocks in, tar headers out: a reader for hostile and huge archives, several times quicker than the standard library.
 
 It follows what container runtimes do (Go's archive/tar): POSIX ustar, PAX and GNU extensions; link, device and directory
-entries have no payload whatever their size says. Format: POSIX.1-2017 pax, "ustar Interchange Format", and the GNU tar manual, appendix D.
+entries have no payload whatever their size says. Format: POSIX.1-2017 pax, "ustar Interchange
+Format", and the GNU tar manual, appendix D.
 """
 
 from __future__ import annotations
@@ -31,17 +32,21 @@ Read = Callable[[int], bytes]
 class Header:
     """One entry. `size` is the payload in the archive, `real_size` that of the file (they differ for sparse files)."""
 
-    __slots__ = ("kind", "link", "mode", "path", "real_size", "segments", "size", "uid")
+    __slots__ = ("_block", "kind", "link", "path", "real_size", "segments", "size")
 
-    def __init__(self, path: bytes, kind: int, size: int, link: bytes, mode: int) -> None:
+    def __init__(self, path: bytes, kind: int, size: int, link: bytes, block: bytes) -> None:
         self.path = path
         self.kind = kind
         self.size = size
         self.link = link
-        self.mode = mode
-        self.uid = 0
         self.real_size = size
         self.segments: Segments | None = None
+        self._block = block
+
+    @property
+    def mode(self) -> int:
+        """Permission bits; decoded only when asked for, since few entries are looked at. Raises ParseError."""
+        return number(self._block[100:108]) & 0o7777
 
 
 def number(field: bytes) -> int:
@@ -64,22 +69,12 @@ def number(field: bytes) -> int:
         raise ParseError("tar header with a damaged number") from None
 
 
-def checksum_matches(block: bytes) -> bool:
-    """Compare the stored checksum with that of the block, its own field counted as blanks.
-
-    adler32's low half is 1 plus the sum of the bytes modulo 65521; 256 bytes sum to at most 65280, so two halves are exact, and
-    adler32 runs in C.
-    """
-    stored = block[148:156]
-    total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(stored) + 256
-    try:
-        expected = int(stored[:6], 8) if stored[:6].isdigit() else number(stored)
-    except (ParseError, ValueError):
-        return False
-    if total == expected:
-        return True
+def _check(block: bytes, stored: bytes, total: int) -> None:
+    """Compare a checksum that is not written in the usual six digits, or not summed in the usual way. Raises ParseError."""
+    expected = number(stored)
     signed = total - 256 * sum(1 for byte in block[:148] + block[156:] if byte > 127)
-    return signed == expected  # some old archivers summed signed bytes
+    if expected not in (total, signed):  # some old archivers summed signed bytes
+        raise ParseError("tar header whose checksum does not match")
 
 
 class HeaderReader:
@@ -96,17 +91,21 @@ class HeaderReader:
         """
         pax: dict[bytes, bytes] = {}
         long_path = long_link = b""
+        simple = not self._global
         while True:
             if block == _ZERO:
                 return None
-            if not checksum_matches(block):
-                raise ParseError("tar header whose checksum does not match")
+            stored = block[148:156]
+            # adler32's low half is 1 plus the sum of the bytes modulo 65521; 256 bytes sum to at most 65280, so halves are exact
+            total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) + 254 - sum(stored)
+            if stored[6:] != b"\0 " or not stored[:6].isdigit() or int(stored[:6], 8) != total:
+                _check(block, stored, total)
             flag = block[156:157]
-            if flag in b"0512" and not pax and not self._global and not long_path and not long_link:
+            if flag in b"05" and simple:
                 return self._plain(block, flag)
             if flag not in b"xgLKXV":
                 break
-            data = _extension(block, read)
+            data, simple = _extension(block, read), False
             if flag == b"L":
                 long_path = data.split(b"\0", 1)[0]
             elif flag == b"K":
@@ -126,16 +125,19 @@ class HeaderReader:
         path = block[:100].split(b"\0", 1)[0]
         if block[345] and block[257:263] == b"ustar\0":
             path = block[345:500].split(b"\0", 1)[0] + b"/" + path
-        raw = block[124:136]
-        text = raw[:11]
-        size = int(text, 8) if text.isdigit() and b"8" not in text and b"9" not in text else number(raw)
+        if flag == b"0":
+            raw = block[124:136]
+            try:
+                size = int(raw[:11], 8) if raw[:11].isdigit() else number(raw)
+            except ValueError:
+                raise ParseError("tar header with a damaged number") from None
+            return Header(path, DIRECTORY if path[-1:] == b"/" else REGULAR, size, b"", block)
         kind = _KINDS.get(flag, REGULAR)
-        if kind in _NO_PAYLOAD:
-            size = 0
-        elif kind == REGULAR and path[-1:] == b"/":
+        size = 0 if kind in _NO_PAYLOAD else number(block[124:136])
+        if kind == REGULAR and path[-1:] == b"/":
             kind = DIRECTORY
         link = block[157:257].split(b"\0", 1)[0] if kind in (HARDLINK, SYMLINK) else b""
-        return Header(path, kind, size, link, number(block[100:108]) & 0o7777)
+        return Header(path, kind, size, link, block)
 
     @staticmethod
     def _apply(header: Header, pax: dict[bytes, bytes], long_path: bytes, long_link: bytes) -> None:
@@ -272,3 +274,8 @@ def clean(path: bytes) -> tuple[bytes, bool]:
         elif part not in (b"", b"."):
             parts.append(part)
     return b"/".join(parts), outside
+
+
+def dotted(path: bytes) -> bool:
+    """Say whether a path has a "." or ".." segment after its first; names that merely begin with a dot are common."""
+    return b"/./" in path or b"/../" in path or path.endswith((b"/.", b"/.."))

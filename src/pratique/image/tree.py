@@ -1,4 +1,4 @@
-"""A folder of this machine in, its tree and the files that somebody wants to see out: the same as for a layer, for `rootfs:` and `dir:`.
+"""A folder of this machine in, its tree and the files that somebody wants to see out: as for a layer, for `rootfs:` and `dir:`.
 
 Symbolic links are entered, never followed: a link that leads out of the folder cannot make us read what lies there.
 """
@@ -62,7 +62,7 @@ class FolderWalk:
                 raise BudgetExceededError(f"more than {MAX_ENTRIES} entries")
             if entry.is_symlink():
                 self._files.append(path)
-                self.tree.symlinks[path] = os.readlink(entry.path)
+                self.tree.symlinks[path] = os.readlink(entry.path)  # noqa: PTH115 - names are bytes here
             elif entry.is_dir(follow_symlinks=False):
                 if path not in self._skip:
                     self._directories.append(path)

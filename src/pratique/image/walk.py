@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pratique.image.blob import Deadline, Region, TarStream, compression_of, digest
-from pratique.image.tar import BLOCK, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Header, HeaderReader, clean, expand
+from pratique.image.tar import BLOCK, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Header, HeaderReader, clean, dotted, expand
 from pratique.model.errors import BudgetExceededError, IntegrityError, ParseError
 from pratique.model.inventory import Gap
 from pratique.model.layer import NOBODY, LayerTree, Selection
@@ -125,7 +125,9 @@ class LayerWalk:
         path = header.path
         if path[:2] == b"./":
             path = path[2:]
-        if path[:1] in b"/." or b"/." in path or b"//" in path or path[-1:] == b"/":
+        if path[-1:] == b"/":
+            path = path.rstrip(b"/")
+        if path[:1] in b"/." or b"//" in path or (b"/." in path and dotted(path)):
             path, outside = clean(path)
             if outside:
                 self._gap("image.path-outside", "a path that leads out of the image; it is taken as the runtimes do", path)

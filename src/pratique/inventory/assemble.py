@@ -146,7 +146,7 @@ class _Builder:
         )
 
     def _owner(self, paths: Iterable[str]) -> str:
-        """Return the purl of the OS package that installed all of `paths`, or "": one copy of another's making must be matched."""
+        """Return the purl of the OS package that installed all of `paths`, else "": a copy of other making must be matched."""
         owner = ""
         for path in paths:
             found = self._owned.get(path) or self._owned.get(_other_name(path))
@@ -157,5 +157,5 @@ class _Builder:
 
 
 def _other_name(path: str) -> str:
-    """Return the same path on the other side of a merged /usr: packages list /lib/x for what lies at /usr/lib/x, and the reverse."""
+    """Return the path on the other side of a merged /usr: packages list /lib/x for what lies at /usr/lib/x, and the reverse."""
     return path[4:] if path.startswith("usr/") else f"usr/{path}"

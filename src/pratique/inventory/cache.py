@@ -1,4 +1,4 @@
-"""Examined layers in, the same out in a later scan: one file a layer, written beside and renamed, so that no process waits for another.
+"""Examined layers in, the same out in a later scan: one file a layer, written beside and renamed, so that no process waits.
 
 A layer's record is kept under its diff_id and holds every inspector's part with that inspector's version; when one inspector
 changes, only it runs again. What makes a record usable is kept apart: for blobs that blob digest and diff_id were seen to belong

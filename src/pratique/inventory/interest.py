@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+
 from pratique.model.layer import Selection
 from pratique.model.ports import Interest
 

@@ -1,7 +1,7 @@
-"""Package facts in, package URLs out, as the purl specification writes them. https://github.com/package-url/purl-spec
+"""Package facts in, package URLs out, as the purl specification writes them.
 
-Our own dozen lines because an image has thousands of packages and the public library takes 37 microseconds a purl; it is the oracle
-of our tests.
+https://github.com/package-url/purl-spec; our own dozen lines because an image has thousands of packages and the public library
+takes 37 microseconds a purl. It is the oracle of our tests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Layer records in, what a container would see out: whiteouts, opaque directories, replaced files and links, as runtimes apply them.
+"""Layer records in, what a container would see out: whiteouts, opaque folders, replaced files and links, as runtimes apply them.
 
 https://github.com/opencontainers/image-spec/blob/main/layer.md; package evidence that an upper layer hides is gone, findings of
 detectors stay (what a lower layer leaks, anybody who pulls the image can read).

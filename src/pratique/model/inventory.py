@@ -120,3 +120,15 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     owner: str = ""
     role: str = ""
     declared: bool = False
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image holds: packages sorted by purl, findings of detectors are kept apart, gaps in the order they were met.
+
+    `release` is the OSV ecosystem of the distribution with its release ("Debian:12"), "" where it has none.
+    """
+
+    distro: Distro | None
+    release: str
+    packages: tuple[Package, ...]
+    gaps: tuple[Gap, ...]

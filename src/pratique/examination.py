@@ -1,0 +1,258 @@
+"""Layers in, layer records out: the part of a scan that reads what a stranger wrote. It runs in a confined process of its own.
+
+The parent sends one Job a layer as soon as the layer's bytes lie on this machine, the process answers with one Outcome each. It
+walks several layers at once, the largest first; threads suffice, since decompression and digests release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from pratique.image.blob import Deadline, Region, compression_of, digest
+from pratique.image.tree import KERNEL_FOLDERS, FolderWalk
+from pratique.image.walk import LayerWalk
+from pratique.inventory.examine import Examiner
+from pratique.inventory.interest import InterestIndex
+from pratique.model.errors import IntegrityError, PratiqueError
+from pratique.model.layer import LayerRecord, Selection
+from pratique.model.ports import Inspector
+
+MAX_THREADS = 4  # beyond four, the interpreter lock and the disk are the bound
+_INFLATE_COST = 4  # a compressed byte takes about as long as four plain ones: it grows, and is hashed twice
+
+
+class Job(msgspec.Struct, array_like=True):
+    """One layer to examine: a region of a file (or a folder, size -1), and what it must prove to be."""
+
+    index: int
+    path: str
+    offset: int
+    size: int
+    diff_id: str
+    digest: str
+    inspectors: tuple[int, ...]
+
+
+class Outcome(msgspec.Struct, array_like=True):
+    """A record, or the reason why the whole image is not believed (`integrity`) or cannot be read (`failure`)."""
+
+    index: int
+    record: LayerRecord | None = None
+    integrity: str = ""
+    failure: str = ""
+
+
+class Channel(Protocol):
+    """Messages from and to the parent; None at the end."""
+
+    def send(self, data: bytes, /) -> None: ...
+    def receive(self) -> bytes | None: ...
+
+
+def serve(channel: Channel, inspectors: Sequence[Inspector], seconds: float | None, spools: Sequence[int]) -> None:
+    """Examine what the channel brings until it ends. `spools` are unnamed temporary files, one a thread."""
+    crew = _Crew(channel, inspectors, Deadline(seconds))
+    threads = [threading.Thread(target=crew.work, args=(spool,)) for spool in spools]
+    for thread in threads:
+        thread.start()
+    decoder = msgspec.msgpack.Decoder(list[Job])
+    while (message := channel.receive()) is not None:
+        crew.add(decoder.decode(message))
+    crew.close()
+    for thread in threads:
+        thread.join()
+
+
+def thread_count(jobs: int) -> int:
+    """Return how many threads are worth having for that many layers."""
+    return max(1, min(MAX_THREADS, len(os.sched_getaffinity(0)), 2 * jobs))
+
+
+Task = Callable[[int], None]
+
+
+class _Crew:
+    """A queue of tasks, the dearest first, and the threads that take from it."""
+
+    def __init__(self, channel: Channel, inspectors: Sequence[Inspector], deadline: Deadline) -> None:
+        self._channel = channel
+        self._inspectors = inspectors
+        self.deadline = deadline
+        self._tasks: list[tuple[int, int, Task]] = []
+        self._serial = 0
+        self._closed = False
+        self._wake = threading.Condition()
+        self._sending = threading.Lock()
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Queue the tasks of these layers."""
+        for job in jobs:
+            if job.size < 0:
+                self.queue(1, lambda _, job=job: self.answer(job, self._folder(job)))  # type: ignore[misc]
+            else:
+                _Layer(job, self).start()
+
+    def close(self) -> None:
+        """Say that no more will come."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+
+    def work(self, spool: int) -> None:
+        """Take tasks until there are no more."""
+        while True:
+            with self._wake:
+                while not self._tasks and not self._closed:
+                    self._wake.wait()
+                if not self._tasks:
+                    return
+                task = heapq.heappop(self._tasks)[2]
+            task(spool)
+
+    def queue(self, cost: int, task: Task) -> None:
+        """Put a task in its place."""
+        with self._wake:
+            self._serial += 1
+            heapq.heappush(self._tasks, (-cost, self._serial, task))
+            self._wake.notify()
+
+    def answer(self, job: Job, outcome: Outcome) -> None:
+        """Send the outcome of a layer."""
+        outcome.index = job.index
+        data = msgspec.msgpack.encode(outcome)
+        with self._sending:
+            self._channel.send(data)
+
+    def examiner(self, job: Job) -> tuple[Examiner, InterestIndex]:
+        """Make what looks at the files of one layer, for the inspectors that the job names."""
+        chosen = [self._inspectors[index] for index in job.inspectors]
+        index = InterestIndex([inspector.interest for inspector in chosen])
+        return Examiner(chosen), index
+
+    def _folder(self, job: Job) -> Outcome:
+        examiner, index = self.examiner(job)
+        skip = KERNEL_FOLDERS if job.digest == "rootfs" else frozenset[bytes]()
+        walk = FolderWalk(Path(job.path), index.select, self.deadline, skip=skip)
+        for wanted in walk:
+            examiner.look(wanted.path.decode("utf-8", "surrogateescape"), wanted.selection, wanted.file, wanted.size)
+        record = LayerRecord(diff_id="", tree=walk.tree, inspected=examiner.inspected(), gaps=walk.gaps)
+        return Outcome(job.index, record)
+
+
+class _Layer:
+    """The tasks of one layer. A plain layer's digest and its walk are two, since the walk needs to touch little of it."""
+
+    def __init__(self, job: Job, crew: _Crew) -> None:
+        self._job = job
+        self._crew = crew
+        self._lock = threading.Lock()
+        self._open = 1
+        self._verified_apart = False
+        self._outcome = Outcome(job.index)
+        self._walk: LayerWalk | None = None
+        self._descriptor = -1
+
+    def start(self) -> None:
+        """Open the layer and queue its tasks."""
+        job, crew = self._job, self._crew
+        try:
+            self._descriptor = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC)
+            start = os.pread(self._descriptor, min(6, job.size), job.offset)
+        except OSError as error:
+            crew.answer(job, Outcome(job.index, failure=f"cannot read {job.path}: {error.strerror}"))
+            return
+        if compression_of(start) == "plain" and job.diff_id:
+            self._open, self._verified_apart = 2, True
+            crew.queue(job.size, lambda _: self._run(self._verify))
+            crew.queue(job.size // 2, lambda _: self._run(self._look))
+        else:
+            crew.queue(job.size * _INFLATE_COST, lambda spool: self._run(self._look, spool))
+
+    def _run(self, task: Callable[..., None], *arguments: int) -> None:
+        try:
+            task(*arguments)
+        except IntegrityError as error:
+            self._outcome.integrity = error.message
+        except PratiqueError as error:
+            self._outcome.failure = error.message
+        except OSError as error:
+            self._outcome.failure = f"cannot read {self._job.path}: {error.strerror}"
+        with self._lock:
+            self._open -= 1
+            done = self._open == 0
+        if done:
+            os.close(self._descriptor)
+            self._crew.answer(self._job, self._outcome)
+
+    def _region(self) -> Region:
+        return Region(self._descriptor, self._job.offset, self._job.size)
+
+    def _verify(self) -> None:
+        seen = digest(self._region())
+        for stated, kind in ((self._job.diff_id, "diff_id"), (self._job.digest, "digest")):
+            if stated and seen != stated:
+                raise IntegrityError(f"layer {stated} is not what it says: its {kind} is {seen}")
+
+    def _look(self, spool: int = -1) -> None:
+        job = self._job
+        examiner, index = self._crew.examiner(job)
+        walk = LayerWalk(self._region(), index.select, self._crew.deadline, spool)
+        for wanted in walk:
+            examiner.look(wanted.path.decode("utf-8", "surrogateescape"), wanted.selection, wanted.file, wanted.size)
+        if not self._verified_apart:
+            walk.check(job.diff_id, job.digest)
+        self._follow_links(walk, examiner, index, spool)
+        self._outcome.record = LayerRecord(
+            diff_id=job.diff_id or walk.diff_id, tree=walk.tree, inspected=examiner.inspected(), gaps=walk.gaps
+        )
+
+    def _follow_links(self, walk: LayerWalk, examiner: Examiner, index: InterestIndex, spool: int) -> None:
+        """Read wanted files that are links to others: rare (pnpm's hard links, moved package databases), hence a second walk."""
+        tree = walk.tree
+        wanted: dict[bytes, list[tuple[bytes, Selection]]] = {}
+        links = [(path, target) for path, target in tree.hardlinks.items()]
+        links += [(path, _resolve(path, target)) for path, target in tree.symlinks.items() if index.exact(path)]
+        for path, target in links:
+            selection = index.select(path, b"")
+            if selection is not None and index.select(target, b"") != selection:
+                wanted.setdefault(target, []).append((path, selection))
+        if not wanted:
+            return
+        found: set[bytes] = set()
+        most = max(selection.max_bytes for pairs in wanted.values() for _, selection in pairs)
+        everything = Selection((0,), most, content=False)
+        again = LayerWalk(
+            self._region(),
+            lambda path, _: everything if path in wanted else None,
+            self._crew.deadline,
+            spool,
+        )
+        for item in again:
+            found.add(item.path)
+            for path, selection in wanted.get(item.path, ()):
+                name = path.decode("utf-8", "surrogateescape")
+                if item.file is not None:
+                    item.file.path = name
+                examiner.look(name, selection, item.file, item.size)
+        for target in wanted.keys() - found:
+            for path, _ in wanted[target]:
+                tree.elsewhere[path] = target
+
+
+def _resolve(path: bytes, target: bytes) -> bytes:
+    """Return where a symbolic link leads, by its text alone."""
+    joined = target if target.startswith(b"/") else path.rpartition(b"/")[0] + b"/" + target
+    parts: list[bytes] = []
+    for part in joined.split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/".join(parts)
