@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pratique.inventory.purl import purl
-from pratique.inventory.squash import Seen
+from pratique.inventory.squash import Seen, identity
 from pratique.model.inventory import (
     Distro,
     Gap,
@@ -89,7 +89,7 @@ class _Builder:
         elif not draft.licenses:
             draft.licenses = evidence.licenses
         inner = f"{path}!/{evidence.inner}" if evidence.inner else path
-        layer = self._diff_ids[item.layer] if self._diff_ids else ""
+        layer = self._diff_ids[item.origins.get(identity(evidence), item.layer)] if self._diff_ids else ""
         draft.locations.add(Location(inner, layer))
         draft.paths.add(path)
 

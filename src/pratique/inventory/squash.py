@@ -6,21 +6,34 @@ detectors stay (what a lower layer leaks, anybody who pulls the image can read).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pratique.model.inventory import Gap
+from pratique.model.inventory import Gap, PackageEvidence
 from pratique.model.layer import LayerRecord, LayerTree, Located
 
 MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
 
 
+Identity = tuple[str, str, str, str]
+
+
+def identity(evidence: PackageEvidence) -> Identity:
+    """Return what stays the same when a package database is written again with the package untouched."""
+    return evidence.type, evidence.name, evidence.version, evidence.arch
+
+
 class Seen(NamedTuple):
-    """One inspector's view of one file, with the index of the layer that brought it."""
+    """One inspector's view of one file, with the index of the layer that brought it.
+
+    `origins` tells, for files that several layers wrote (package databases), in which layer each package came first and has been
+    ever since; packages that it does not name came with `layer`.
+    """
 
     layer: int
     inspector: str
     located: Located
+    origins: Mapping[Identity, int] = {}
 
 
 class Squashed(NamedTuple):
@@ -46,6 +59,7 @@ class _State:
         self.leaked: list[Seen] = []
         self.gaps: list[Gap] = []
         self._links: dict[bytes, bytes] = {}
+        self._origins: dict[bytes, dict[Identity, int]] = {}
 
     def apply(self, index: int, record: LayerRecord) -> None:
         tree = record.tree
@@ -61,7 +75,22 @@ class _State:
                 own.setdefault(located.path.encode("utf-8", "surrogateescape"), []).append(Seen(index, name, located))
         self._alias(index, tree, own)
         for path, seen in own.items():
-            self.alive[placed(path)] = seen
+            landed = placed(path)
+            self.alive[landed] = self._dated(landed, seen)
+        for path in self._origins.keys() - self.alive.keys():
+            del self._origins[path]
+
+    def _dated(self, path: bytes, seen: list[Seen]) -> list[Seen]:
+        """Carry the layer in which each package came first from the former version of the same file to this one."""
+        before = self._origins.get(path, {})
+        origins: dict[Identity, int] = {}
+        for item in seen:
+            for evidence in item.located.evidence:
+                if isinstance(evidence, PackageEvidence):
+                    key = identity(evidence)
+                    origins[key] = before.get(key, item.layer)
+        self._origins[path] = origins
+        return [item._replace(origins=origins) for item in seen] if before else seen
 
     def _hide(self, tree: LayerTree, directories: set[bytes], placed: _Placement) -> None:
         files = set(tree.files.split(b"\0")) if tree.files else set()

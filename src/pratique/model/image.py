@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -91,3 +91,6 @@ class OpenImage(Protocol):
 
         Raises IntegrityError, RegistryError, TargetError.
         """
+
+    def prefetch(self, layers: Iterable[Layer]) -> None:
+        """Bring several layers here at once, as far as they are not. Raises as `fetch` does."""

@@ -1,0 +1,200 @@
+"""Packages and what a database knows of them in, matches out: which advisory holds for which package, by which comparison.
+
+Pure. A version that cannot be ordered never means "not vulnerable": the match is kept as under investigation, with a Gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from pratique.model.ecosystems import canonical, normalize
+from pratique.model.errors import UnorderableVersionError
+from pratique.model.finding import FindingStatus
+from pratique.model.hits import Hit, HitRange
+from pratique.model.inventory import Gap, Package
+from pratique.model.ports import VersionScheme
+from pratique.model.versions import scheme_for
+
+OS_TYPES = frozenset(("deb", "apk", "rpm"))
+# Signed kernels are built from a source package of their own, but advisories speak of the kernel.
+_SIGNED = "linux-signed-"
+
+
+class Subject(NamedTuple):
+    """What to ask about a package: the OSV ecosystem with release, the name there, and the version to compare."""
+
+    package: Package
+    ecosystem: str
+    name: str
+    version: str
+
+
+class Match(NamedTuple):
+    """An advisory that holds for a package, or may: `status` says which; `within` is the range that was met, if it was one."""
+
+    subject: Subject
+    hit: Hit
+    within: HitRange | None
+    status: FindingStatus
+    comparison: str
+
+
+class Matches(NamedTuple):
+    """Matches in the order of the packages, what sources deny as (vulnerability id, purl), and gaps."""
+
+    found: list[Match]
+    denied: set[tuple[str, str]]
+    gaps: list[Gap]
+
+
+def subjects(packages: Iterable[Package], release: str) -> tuple[list[Subject], list[Gap]]:
+    """Say what to ask about each package. `release` is the distribution's OSV ecosystem ("Debian:12"), "" where it has none.
+
+    A package that an OS package installed is not asked about: its vulnerabilities are those of its owner, whose distributor may
+    have mended it without a new upstream version.
+    """
+    asked: list[Subject] = []
+    gaps: list[Gap] = []
+    for package in packages:
+        if package.type in OS_TYPES:
+            if release:
+                asked.append(_os_subject(package, release))
+        elif not package.owner:
+            gap = _unaskable(package)
+            if gap is not None:
+                gaps.append(gap)
+            else:
+                asked.append(_language_subject(package))
+    return asked, gaps
+
+
+def _os_subject(package: Package, release: str) -> Subject:
+    source = package.source
+    if package.type == "rpm" or source is None:  # rpm advisories name binary packages
+        return Subject(package, release, normalize(release, package.name), package.version)
+    name = "linux" if source.name.startswith(_SIGNED) else source.name
+    return Subject(package, release, normalize(release, name), source.version or package.version)
+
+
+def _language_subject(package: Package) -> Subject:
+    separator = ":" if package.type == "maven" else "/"
+    name = f"{package.namespace}{separator}{package.name}" if package.namespace else package.name
+    ecosystem = canonical(package.ecosystem)
+    return Subject(package, ecosystem, normalize(ecosystem, name), package.version)
+
+
+def _unaskable(package: Package) -> Gap | None:
+    path = package.locations[0].path if package.locations else ""
+    if not package.ecosystem:
+        message = f"no advisory source speaks of {package.name} {package.version}"
+        return Gap(code="advisories.no-source", message=message, package=package.purl, path=path)
+    if package.type == "maven" and not package.namespace:
+        message = f"{package.name} {package.version}: its Maven group is not known, so that no advisory can be found for it"
+        return Gap(code="advisories.unmatchable", message=message, package=package.purl, path=path)
+    if package.type == "golang" and package.version in ("(devel)", ""):
+        if package.role == "main":
+            return None if package.version else _no_version(package, path)
+        return _no_version(package, path)
+    return None
+
+
+def _no_version(package: Package, path: str) -> Gap:
+    message = f"{package.name}: built without a version, so that no advisory can be found for it"
+    return Gap(code="advisories.unmatchable", message=message, package=package.purl, path=path)
+
+
+def find(asked: Sequence[Subject], hits: Mapping[str, Mapping[str, Sequence[Hit]]]) -> Matches:
+    """Match every subject. `hits` are by ecosystem and name."""
+    matches = Matches([], set(), [])
+    schemes: dict[str, VersionScheme | None] = {}
+    for subject in asked:
+        known = hits.get(subject.ecosystem, {}).get(subject.name)
+        if known:
+            if subject.ecosystem not in schemes:
+                schemes[subject.ecosystem] = scheme_for(subject.ecosystem)
+            _one(subject, known, schemes[subject.ecosystem], matches)
+    return matches
+
+
+def _one(subject: Subject, known: Sequence[Hit], scheme: VersionScheme | None, matches: Matches) -> None:
+    key = _key(subject, scheme)
+    unorderable = key is None
+    unsure = unorderable or _legacy(subject)
+    blamed: list[str] = []
+    for hit in known:
+        if hit.state == "not-affected":
+            matches.denied.add((hit.id, subject.package.purl))
+            continue
+        holds, within = _holds(hit, subject.version, key)
+        if holds is False:
+            continue
+        if holds is None:
+            blamed.append(hit.id)
+        status: FindingStatus = "affected"
+        if holds is None or unsure or hit.state == "undetermined":
+            status = "under_investigation"
+        matches.found.append(Match(subject, hit, within, status, _comparison(subject.version, within, holds=holds)))
+    if blamed:
+        what = f"{subject.package.name} {subject.version}"
+        why = "its version cannot be ordered" if unorderable else "a bound of the advisory cannot be ordered"
+        matches.gaps.append(
+            Gap(
+                code="advisories.unorderable-version",
+                message=f"{what}: {why}; {', '.join(sorted(blamed)[:5])} may hold",
+                package=subject.package.purl,
+                path=subject.package.locations[0].path if subject.package.locations else "",
+            )
+        )
+
+
+def _key(subject: Subject, scheme: VersionScheme | None) -> bytes | None:
+    if scheme is None:
+        return None
+    try:
+        return scheme.key(subject.version)
+    except UnorderableVersionError:
+        return None
+
+
+def _legacy(subject: Subject) -> bool:
+    if subject.ecosystem != "PyPI":
+        return False
+    from pratique.model.versions.pep440 import is_legacy  # noqa: PLC0415 - one scheme's own question
+
+    return is_legacy(subject.version)
+
+
+def _holds(hit: Hit, version: str, key: bytes | None) -> tuple[bool | None, HitRange | None]:
+    """Say whether an advisory holds: True, False, or None where it cannot be known; and the range that says so."""
+    if version in hit.versions:
+        return True, None
+    unknown: HitRange | None = None
+    for item in hit.ranges:
+        within = item.contains(key) if key is not None else None
+        if within:
+            return True, item
+        if within is None and unknown is None:
+            unknown = item
+    return (None, unknown) if unknown is not None else (False, None)
+
+
+def _comparison(version: str, within: HitRange | None, *, holds: bool | None) -> str:
+    if within is None:
+        return f"{version} is listed"
+    if holds is None:
+        return f"{version} cannot be compared"
+    lower = f"{within.introduced} <= " if within.introduced else ""
+    if not within.upper:
+        return f"{lower}{version}" if lower else f"{version}, all versions"
+    return f"{lower}{version} {'<=' if within.bound == 2 else '<'} {within.upper}"
+
+
+def range_text(hit: Hit, within: HitRange | None) -> str:
+    """Write a range for people: ">= 1.0, < 1.2"; "listed" for an exact version."""
+    if within is None:
+        return "listed" if hit.versions else "all versions"
+    parts = [f">= {within.introduced}"] if within.introduced else []
+    if within.upper:
+        parts.append(f"{'<=' if within.bound == 2 else '<'} {within.upper}")
+    return ", ".join(parts) or "all versions"
