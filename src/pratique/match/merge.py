@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pratique.match.find import Match, range_text
-from pratique.match.severity import rated, vendor_severity, weigh
+from pratique.match.severity import rated, weigh
 from pratique.model.advisory import Advisory, Exploited, ExploitScore
 from pratique.model.finding import (
     Because,
@@ -71,17 +71,16 @@ def merge(
 def _clusters(pairs: Sequence[tuple[Match, set[str]]]) -> list[tuple[set[str], list[Match]]]:
     """Put matches of one package that share a name together."""
     clusters: list[tuple[set[str], list[Match]]] = []
-    for match, names in pairs:
-        names = set(names)  # noqa: PLW2901 - it grows below
-        group = [match]
-        rest = []
+    for match, own in pairs:
+        names, group = set(own), [match]
+        apart = []
         for other in clusters:
             if names.isdisjoint(other[0]):
-                rest.append(other)
+                apart.append(other)
             else:
                 names |= other[0]
                 group = other[1] + group
-        clusters = [*rest, (names, group)]
+        clusters = [*apart, (names, group)]
     return clusters
 
 
@@ -100,7 +99,7 @@ def principal(names: Iterable[str]) -> str:
 def fingerprint(kind: str, identifier: str, package: Package | None = None, detail: str = "") -> str:
     """Return what stays the same across scans: kind, id, and the package without version, path or layer."""
     what = f"{package.type}/{package.namespace}/{package.name}" if package is not None else detail
-    return hashlib.sha256("\0".join((kind, identifier, what)).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(f"{kind}\0{identifier}\0{what}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _finding(names: set[str], group: list[Match], known: Knowledge, instructions: Mapping[str, str]) -> Finding:
@@ -189,6 +188,3 @@ def _because(match: Match) -> Because:
         comparison=match.comparison,
         state=match.hit.state,
     )
-
-
-__all__ = ["Knowledge", "fingerprint", "merge", "names_of", "principal", "vendor_severity"]

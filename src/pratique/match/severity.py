@@ -1,4 +1,4 @@
-"""Words and vectors in, one severity out: the distributor's word goes before a generic score, the newest CVSS before older ones."""
+"""Words and vectors in, one severity out: a distributor's word goes before a generic score, the newest CVSS before older ones."""
 
 from __future__ import annotations
 

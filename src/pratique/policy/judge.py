@@ -1,0 +1,50 @@
+"""Findings and gaps in, verdict out. Pure: the same inputs give the same verdict wherever it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pratique.model.errors import UsageError
+from pratique.model.finding import Finding, Severity
+from pratique.model.inventory import Gap
+from pratique.model.report import Reason, Verdict
+
+FAIL_ON = (*(severity.value for severity in Severity), "kev", "gaps", "eol")
+
+
+def parse_fail_on(values: Sequence[str]) -> tuple[str, ...]:
+    """Check and order the words of --fail-on, any letter case. Raises UsageError naming the wrong one."""
+    chosen = {value.strip().lower() for value in values}
+    for value in sorted(chosen):
+        if value not in FAIL_ON:
+            raise UsageError(f"--fail-on {value}: not one of {', '.join(FAIL_ON)}")
+    return tuple(word for word in FAIL_ON if word in chosen)
+
+
+def judge(findings: Sequence[Finding], gaps: Sequence[Gap], fail_on: Sequence[str]) -> Verdict:
+    """Deny where a rule of `fail_on` (as `parse_fail_on` returns it) holds; without rules everything is allowed and shown."""
+    reasons: list[Reason] = []
+    levels = [Severity(word) for word in fail_on if word not in ("kev", "gaps", "eol")]
+    if levels:
+        least = min(levels)
+        hit = [f for f in findings if f.status != "not_affected" and f.kind != "eol" and not f.severity < least]
+        _add(reasons, f"severity-{least.value}", f"{_count(hit, 'finding')} of severity {least.value} or above", hit)
+    if "kev" in fail_on:
+        hit = [f for f in findings if f.kev and f.status != "not_affected"]
+        _add(reasons, "kev", f"{_count(hit, 'finding')} known to be exploited", hit)
+    if "eol" in fail_on:
+        hit = [f for f in findings if f.kind == "eol"]
+        _add(reasons, "eol", "past the end of its security support", hit)
+    if "gaps" in fail_on and gaps:
+        codes = ", ".join(sorted({gap.code for gap in gaps}))
+        reasons.append(Reason("gaps", f"{len(gaps)} things could not be examined or known: {codes}"))
+    return Verdict(decision="deny" if reasons else "allow", reasons=tuple(reasons))
+
+
+def _count(findings: Sequence[Finding], noun: str) -> str:
+    return f"{len(findings)} {noun}{'' if len(findings) == 1 else 's'}"
+
+
+def _add(reasons: list[Reason], rule: str, message: str, findings: Sequence[Finding]) -> None:
+    if findings:
+        reasons.append(Reason(rule, message, tuple(sorted({finding.fingerprint for finding in findings}))))
