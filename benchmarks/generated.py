@@ -15,16 +15,15 @@ from collections.abc import Iterator
 
 from benchmarks.layers import Item
 
-WORDS = tuple(
-    (
-        "account adapter address archive buffer builder bundle cache channel client cluster codec column config context cursor "
-        "daemon driver engine event export factory filter format gateway handler header import index invoice kernel layer ledger "
-        "listener locale logger manager matrix message metric model module network object order packet parser payment pipeline "
-        "planner plugin policy pool profile proxy query queue reader record registry render request response router schema server "
-        "session signal socket source storage stream string symbol system target task template thread ticket token tracker vector "
-        "version viewer widget window worker writer"
-    ).split(" ")
+VOCABULARY = (
+    "account adapter address archive buffer builder bundle cache channel client cluster codec column config context cursor "
+    "daemon driver engine event export factory filter format gateway handler header import index invoice kernel layer ledger "
+    "listener locale logger manager matrix message metric model module network object order packet parser payment pipeline "
+    "planner plugin policy pool profile proxy query queue reader record registry render request response router schema server "
+    "session signal socket source storage stream string symbol system target task template thread ticket token tracker vector "
+    "version viewer widget window worker writer"
 )
+WORDS = VOCABULARY.split()
 
 ELF_HEADER = struct.Struct("<4sBBBBB7xHHIQQQIHHHHHH")
 TEXT_SHARE = 0.35
@@ -129,8 +128,8 @@ def distribution(seed: int, packages: int, megabytes: int) -> Iterator[Item]:
         )
         yield from _package_files(rng, name, share)
     release = (
-        'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian GNU/Linux"\nVERSION_ID="13"\n'
-        "VERSION_CODENAME=trixie\nID=debian\n"
+        'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian GNU/Linux"\n'
+        'VERSION_ID="13"\nVERSION_CODENAME=trixie\nID=debian\n'
     )
     yield Item("etc/debian_version", b"13.1\n")
     yield Item("etc/os-release", target="../usr/lib/os-release")
