@@ -21,7 +21,8 @@ from pratique.image.walk import LayerWalk
 from pratique.inventory.examine import Examiner
 from pratique.inventory.interest import InterestIndex
 from pratique.model.errors import IntegrityError, PratiqueError
-from pratique.model.layer import LayerRecord, Selection
+from pratique.model.inventory import Gap
+from pratique.model.layer import Inspected, LayerRecord, Located, Selection, shown
 from pratique.model.ports import Inspector
 
 MAX_THREADS = 4  # beyond four, the interpreter lock and the disk are the bound
@@ -125,8 +126,10 @@ class _Crew:
 
     def answer(self, job: Job, outcome: Outcome) -> None:
         """Send the outcome of a layer."""
-        outcome.index = job.index
-        data = msgspec.msgpack.encode(outcome)
+        try:
+            data = msgspec.msgpack.encode(outcome)
+        except UnicodeEncodeError:  # a name in a package database that no document can carry
+            data = msgspec.msgpack.encode(_without_unwritable(outcome))
         with self._sending:
             self._channel.send(data)
 
@@ -141,7 +144,7 @@ class _Crew:
         skip = KERNEL_FOLDERS if job.digest == "rootfs" else frozenset[bytes]()
         walk = FolderWalk(Path(job.path), index.select, self.deadline, skip=skip)
         for wanted in walk:
-            examiner.look(wanted.path.decode("utf-8", "surrogateescape"), wanted.selection, wanted.file, wanted.size)
+            examiner.look(wanted.path, wanted.selection, wanted.file, wanted.size)
         record = LayerRecord(diff_id="", tree=walk.tree, inspected=examiner.inspected(), gaps=walk.gaps)
         return Outcome(job.index, record)
 
@@ -205,7 +208,7 @@ class _Layer:
         examiner, index = self._crew.examiner(job)
         walk = LayerWalk(self._region(), index.select, self._crew.deadline, spool)
         for wanted in walk:
-            examiner.look(wanted.path.decode("utf-8", "surrogateescape"), wanted.selection, wanted.file, wanted.size)
+            examiner.look(wanted.path, wanted.selection, wanted.file, wanted.size)
         if not self._verified_apart:
             walk.check(job.diff_id, job.digest)
         self._follow_links(walk, examiner, index, spool)
@@ -237,10 +240,9 @@ class _Layer:
         for item in again:
             found.add(item.path)
             for path, selection in wanted.get(item.path, ()):
-                name = path.decode("utf-8", "surrogateescape")
                 if item.file is not None:
-                    item.file.path = name
-                examiner.look(name, selection, item.file, item.size)
+                    item.file.path = shown(path)
+                examiner.look(path, selection, item.file, item.size)
         for target in wanted.keys() - found:
             for path, _ in wanted[target]:
                 tree.elsewhere[path] = target
@@ -256,3 +258,25 @@ def _resolve(path: bytes, target: bytes) -> bytes:
         elif part not in (b"", b"."):
             parts.append(part)
     return b"/".join(parts)
+
+
+def _without_unwritable(outcome: Outcome) -> Outcome:
+    """Replace what cannot be written as UTF-8 by gaps."""
+    record = outcome.record
+    if record is None:
+        return Outcome(outcome.index, failure="a layer whose description is not UTF-8")
+    for name, inspected in record.inspected.items():
+        kept = [located for located in inspected.located if _writable(located)]
+        gaps = [gap for gap in inspected.gaps if _writable(gap)]
+        lost = [located.path for located in inspected.located if not _writable(located)]
+        gaps += [Gap(code="inventory.unreadable", message=f"{name}: names that are not text", path=path) for path in lost]
+        record.inspected[name] = Inspected(inspected.version, tuple(kept), tuple(gaps))
+    return outcome
+
+
+def _writable(item: Located | Gap) -> bool:
+    try:
+        msgspec.msgpack.encode(item)
+    except UnicodeEncodeError:
+        return False
+    return True

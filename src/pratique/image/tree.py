@@ -14,7 +14,7 @@ from pratique.image.blob import Deadline, Region
 from pratique.image.walk import HEAD, MAX_ENTRIES, AnyFile, RegionFile, Select, Wanted
 from pratique.model.errors import BudgetExceededError
 from pratique.model.inventory import Gap
-from pratique.model.layer import LayerTree, Selection
+from pratique.model.layer import LayerTree, Selection, shown
 
 MAX_DEPTH = 200  # PATH_MAX allows 2,048 levels; no file tree that a program made has 200
 KERNEL_FOLDERS = frozenset((b"proc", b"sys", b"dev"))  # a root file system's mounts of the kernel hold no files of the image
@@ -43,7 +43,7 @@ class FolderWalk:
         self.tree.entries = len(self._files) + len(self._directories)
 
     def _gap(self, code: str, message: str, path: bytes) -> None:
-        self.gaps.append(Gap(code=code, message=message, path=path.decode("utf-8", "surrogateescape")))
+        self.gaps.append(Gap(code=code, message=message, path=shown(path)))
 
     def _folder(self, relative: bytes, depth: int) -> Iterator[Wanted]:
         if depth > MAX_DEPTH:
@@ -93,7 +93,7 @@ class FolderWalk:
 
     @staticmethod
     def _wanted(path: bytes, selection: Selection, descriptor: int, facts: os.stat_result) -> Wanted:
-        name = path.decode("utf-8", "surrogateescape")
+        name = shown(path)
         file: AnyFile | None = None
         if facts.st_size <= selection.max_bytes:
             file = RegionFile(name, stat.S_IMODE(facts.st_mode), Region(descriptor, 0, facts.st_size))

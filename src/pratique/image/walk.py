@@ -10,7 +10,7 @@ from pratique.image.blob import Deadline, Region, TarStream, compression_of, dig
 from pratique.image.tar import BLOCK, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Header, HeaderReader, clean, dotted, expand
 from pratique.model.errors import BudgetExceededError, IntegrityError, ParseError
 from pratique.model.inventory import Gap
-from pratique.model.layer import NOBODY, LayerTree, Selection
+from pratique.model.layer import NOBODY, LayerTree, Selection, shown
 
 HEAD = 16  # bytes of content that decide by magic; no magic that an inspector names is longer
 MAX_ENTRIES = 2_000_000  # per layer; the largest real images have about a million in all, and each costs 100 bytes here
@@ -116,7 +116,7 @@ class LayerWalk:
                 raise IntegrityError(f"layer {stated} was tampered with or damaged: its {kind} is {seen}")
 
     def _gap(self, code: str, message: str, path: bytes = b"") -> None:
-        self.gaps.append(Gap(code=code, message=message, path=path.decode("utf-8", "surrogateescape")))
+        self.gaps.append(Gap(code=code, message=message, path=shown(path)))
 
     # -- one entry ------------------------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class LayerWalk:
         self.tree.size = region.size
 
     def _from_region(self, path: bytes, header: Header, selection: Selection, region: Region) -> Wanted:
-        name = path.decode("utf-8", "surrogateescape")
+        name = shown(path)
         if header.real_size > selection.max_bytes:
             return Wanted(path, selection, None, header.real_size)
         if header.segments is not None:
@@ -228,7 +228,7 @@ class LayerWalk:
         if header.real_size > MAX_SPARSE:
             return Wanted(path, selection, None, header.real_size)
         whole = expand(data, header.segments or [], header.real_size)
-        return Wanted(path, selection, MemoryFile(path.decode("utf-8", "surrogateescape"), header.mode, whole), len(whole))
+        return Wanted(path, selection, MemoryFile(shown(path), header.mode, whole), len(whole))
 
     def _broken(self, error: ParseError | BudgetExceededError) -> None:
         code = "image.layer-limit" if isinstance(error, BudgetExceededError) else "image.layer-damaged"
@@ -285,7 +285,7 @@ class LayerWalk:
 
     def _from_stream(self, path: bytes, header: Header, selection: Selection, pull: _Pull) -> Wanted:
         size, padding = header.size, -header.size % BLOCK
-        name = path.decode("utf-8", "surrogateescape")
+        name = shown(path)
         if max(header.real_size, size) > selection.max_bytes:
             pull.skip(size + padding)
             return Wanted(path, selection, None, header.real_size)

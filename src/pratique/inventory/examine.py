@@ -9,7 +9,7 @@ from typing import Any
 from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.finding import Finding
 from pratique.model.inventory import Evidence, Gap
-from pratique.model.layer import Inspected, Located, Selection
+from pratique.model.layer import Inspected, Located, Selection, shown
 from pratique.model.ports import File, Inspector
 
 # What a parser may raise on bytes that are not what their name promises; anything else is a defect of ours, and shows.
@@ -39,11 +39,12 @@ class Examiner:
         self._seen: set[str] = set()
         self._counts = [0] * len(inspectors)
 
-    def look(self, path: str, selection: Selection, file: File | None, size: int) -> None:
+    def look(self, raw: bytes, selection: Selection, file: File | None, size: int) -> None:
         """Show a file to those who selected it; `file` None means that it is larger than anybody reads.
 
         What was seen at the same path before is forgotten: a later entry of a layer replaces an earlier one.
         """
+        path = shown(raw)
         if path in self._seen:
             for located in self._located:
                 located.pop(path, None)
@@ -54,7 +55,7 @@ class Examiner:
                 message = f"{size} bytes; the {inspector.name} cataloger reads at most {inspector.interest.max_bytes}"
                 self._gap(index, Gap(code="inventory.too-large", message=message, path=path))
                 continue
-            self._look(index, inspector, path, file, content=selection.content)
+            self._look(index, inspector, raw, file, content=selection.content)
 
     def inspected(self) -> dict[str, Inspected]:
         """Return what each inspector saw, by its name."""
@@ -63,7 +64,8 @@ class Examiner:
             for index, inspector in enumerate(self._inspectors)
         }
 
-    def _look(self, index: int, inspector: Inspector, path: str, file: File, *, content: bool) -> None:
+    def _look(self, index: int, inspector: Inspector, raw: bytes, file: File, *, content: bool) -> None:
+        path = shown(raw)
         evidence: list[Any] = []
         findings: list[Finding] = []
         try:
@@ -74,7 +76,9 @@ class Examiner:
             reason = error.message if isinstance(error, ParseError) else f"{type(error).__name__}: {error}"[:200]
             self._gap(index, Gap(code="inventory.unreadable", message=f"{inspector.name}: {reason}", path=path))
         if evidence or findings:
-            self._located[index][path] = Located(path, tuple(evidence), tuple(findings), content)
+            self._located[index][path] = Located(
+                path, tuple(evidence), tuple(findings), content, b"" if path.encode() == raw else raw
+            )
 
     def _collect(
         self, index: int, seen: Iterable[Evidence | Finding | Gap], path: str, evidence: list[Any], findings: list[Finding]

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from pratique.model.inventory import Gap, PackageEvidence
-from pratique.model.layer import LayerRecord, LayerTree, Located
+from pratique.model.layer import LayerRecord, LayerTree, Located, shown
 
 MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
 
@@ -72,7 +74,7 @@ class _State:
         own: dict[bytes, list[Seen]] = {}
         for name, inspected in record.inspected.items():
             for located in inspected.located:
-                own.setdefault(located.path.encode("utf-8", "surrogateescape"), []).append(Seen(index, name, located))
+                own.setdefault(located.raw or located.path.encode(), []).append(Seen(index, name, located))
         self._alias(index, tree, own)
         for path, seen in own.items():
             landed = placed(path)
@@ -124,14 +126,13 @@ class _State:
             if target in self.alive:
                 own[path] = [_at(seen, path, index) for seen in self.alive[target]]
             else:
-                name, whither = (value.decode("utf-8", "surrogateescape") for value in (path, target))
-                message = f"a link to {whither}, which this layer does not hold; what it says was not read"
-                self.gaps.append(Gap(code="image.link-unresolved", message=message, path=name))
+                message = f"a link to {shown(target)}, which this layer does not hold; what it says was not read"
+                self.gaps.append(Gap(code="image.link-unresolved", message=message, path=shown(path)))
 
 
 def _at(seen: Seen, path: bytes, layer: int) -> Seen:
     old = seen.located
-    located = Located(path.decode("utf-8", "surrogateescape"), old.evidence, old.findings, old.content)
+    located = msgspec.structs.replace(old, path=shown(path), raw=path)
     return Seen(layer, seen.inspector, located)
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from pratique.match.find import Match, range_text
 from pratique.match.severity import rated, weigh
 from pratique.model.advisory import Advisory, Exploited, ExploitScore
@@ -135,7 +137,7 @@ def _finding(names: set[str], group: list[Match], known: Knowledge, instructions
         kev=any(cve in known.exploited for cve in cves),
         published=min((record.published for record in [*records, *generic] if record.published), default=""),
         location=_location(package, instructions),
-        because=tuple(_because(match) for match in group),
+        because=_reasons(group),
     )
 
 
@@ -176,6 +178,11 @@ def _location(package: Package, instructions: Mapping[str, str]) -> FindingLocat
         return None
     first = package.locations[0]
     return FindingLocation(path=first.path, layer=first.layer, instruction=instructions.get(first.layer, ""))
+
+
+def _reasons(group: Sequence[Match]) -> Because:
+    first, *others = (_because(match) for match in group)
+    return msgspec.structs.replace(first, also=tuple(others))
 
 
 def _because(match: Match) -> Because:

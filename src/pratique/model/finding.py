@@ -35,7 +35,7 @@ class Severity(enum.Enum):
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
-class FindingPackage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FindingPackage(msgspec.Struct, frozen=True, kw_only=True):
     """The package a finding is about; `source` is the source package whose advisory it was, if that differs."""
 
     purl: str
@@ -45,7 +45,7 @@ class FindingPackage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     source: str = ""
 
 
-class FindingLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FindingLocation(msgspec.Struct, frozen=True, kw_only=True):
     """Where it was found: path, 1-based line, layer (diff_id) and the instruction that made that layer."""
 
     path: str = ""
@@ -54,7 +54,7 @@ class FindingLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     instruction: str = ""
 
 
-class Cvss(msgspec.Struct, frozen=True, omit_defaults=True):
+class Cvss(msgspec.Struct, frozen=True):
     """One CVSS vector with its base score (0 to 10) and who gave it."""
 
     version: str
@@ -71,8 +71,11 @@ class Epss(msgspec.Struct, frozen=True):
     date: str = ""
 
 
-class Because(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a package matched: which advisory of which source, the range, and the comparison that was true."""
+class Because(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a package matched: which advisory of which source, the range, and the comparison that was true.
+
+    `state` is the source's word on a fix ("wont-fix", "unfixed", ...); `also` are further advisories that say the same.
+    """
 
     source: str
     advisory: str
@@ -81,10 +84,10 @@ class Because(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     range: str
     comparison: str
     state: str = ""
-    rule: str = ""
+    also: tuple[Because, ...] = ()
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong. `fingerprint` is stable across scans (kind, id and package without version, path or layer)."""
 
     kind: FindingKind
@@ -103,5 +106,5 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kev: bool = False
     published: str = ""
     location: FindingLocation | None = None
-    because: tuple[Because, ...] = ()
+    because: Because | None = None
     waiver: dict[str, Any] | None = None

@@ -23,7 +23,7 @@ class Location(msgspec.Struct, frozen=True, order=True):
     layer: str = ""
 
 
-class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, order=True):
+class Gap(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """What could not be examined or known. Every Gap reaches the report, and a policy can refuse on it.
 
     `code` is documented and stable (docs/reference/problems.md). A code that begins `advisories.` speaks of what is known about
@@ -43,7 +43,8 @@ class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     `namespace`, `name` and `version` are those of the purl type (a Maven group is the namespace; an npm scope with its @; a Go
     module path is split at its last slash). For rpm, `version` is [epoch:]version-release. `inner` is a path inside an archive,
-    `declared` marks a lock file's wish rather than installed evidence. `role` is "main" for what an application says it is itself.
+    `declared` marks a lock file's wish rather than installed evidence. `role` is "main" for what an application says it is
+    itself, "dev" for what only its developers need.
     """
 
     type: PackageType
@@ -100,7 +101,7 @@ class Distro(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     eol: str = ""
 
 
-class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Package(msgspec.Struct, frozen=True, kw_only=True):
     """A package in the squashed image. One a purl, with all its locations.
 
     `ecosystem` is the OSV name (`PyPI`, `Debian`, ...), without a release. `owner` is the purl of the OS package that installed

@@ -21,6 +21,11 @@ class Selection(NamedTuple):
 NOBODY = Selection((), 0, content=False)
 
 
+def shown(path: bytes) -> str:
+    """Return a path as text: bytes that are not UTF-8 appear as \\xNN, so that every document can carry it."""
+    return path.decode("utf-8", "backslashreplace")
+
+
 class LayerTree(msgspec.Struct, kw_only=True):
     """The paths of one layer. Paths have no leading slash and are bytes as in the archive.
 
@@ -41,12 +46,16 @@ class LayerTree(msgspec.Struct, kw_only=True):
 
 
 class Located(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one inspector saw in one file. `content` is true where the content and not the name chose the file."""
+    """What one inspector saw in one file. `content` is true where the content and not the name chose the file.
+
+    `raw` is the path as in the archive where that is not UTF-8, else empty.
+    """
 
     path: str
     evidence: tuple[Evidence, ...] = ()
     findings: tuple[Finding, ...] = ()
     content: bool = False
+    raw: bytes = b""
 
 
 class Inspected(msgspec.Struct, frozen=True):

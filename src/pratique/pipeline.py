@@ -1,0 +1,230 @@
+"""The corridor: the one place that knows the order. A target goes in; what it is, what is wrong with it and the verdict come out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pratique.examination import Channel, Job, Outcome, serve, thread_count
+from pratique.inventory.assemble import assemble
+from pratique.inventory.cache import LayerCache, record_gaps, stale_inspectors
+from pratique.inventory.distro import advisory_ecosystem, settle_distro
+from pratique.inventory.squash import squash
+from pratique.model.ecosystems import base
+from pratique.model.errors import IntegrityError, TargetError
+from pratique.model.image import Extent, Layer, OpenImage
+from pratique.model.inventory import DistroEvidence, Gap, Inventory, PackageEvidence
+from pratique.model.layer import LayerRecord
+from pratique.model.ports import Inspector
+
+if TYPE_CHECKING:
+    from pratique._kit.confined import ParentChannel
+
+NOT_KEPT = frozenset(("image.layer-limit",))  # what a limit cut short is examined anew next time: the limit may be another then
+DAEMONS = frozenset(("docker", "podman"))  # an engine verified its layers when it stored them
+
+Progress = Callable[[str, int, int], None]
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """How to examine: time limit in seconds (None: no limit), whether lock files count, and whom to tell of progress."""
+
+    seconds: float | None = None
+    declared: bool = False
+    confine: bool = True
+    progress: Progress | None = None
+
+
+def inspectors_for(*, declared: bool) -> list[Inspector]:
+    """Return all inspectors that apply: installed evidence always, lock files only where `declared` evidence counts."""
+    import pratique.inventory.catalogers  # noqa: PLC0415 - imported when something is inspected, not at start-up
+    import pratique.inventory.detectors  # noqa: PLC0415 - as above
+    from pratique._kit.discover import offers  # noqa: PLC0415 - as above
+
+    found: list[Inspector] = []
+    for package in (pratique.inventory.catalogers, pratique.inventory.detectors):
+        found += offers(package, "INSPECTOR").values()
+    return [inspector for inspector in found if declared or inspector.interest.scope == "installed"]
+
+
+def take_inventory(image: OpenImage, cache: LayerCache, how: Inspection) -> Inventory:
+    """Read what is in an image. Raises IntegrityError, TargetError, RegistryError."""
+    inspectors = inspectors_for(declared=how.declared)
+    versions = {inspector.name: inspector.version for inspector in inspectors}
+    if image.folder is not None:
+        job = Job(0, str(image.folder), 0, -1, "", image.scheme, tuple(range(len(inspectors))))
+        records = _examine([[job]], inspectors, [str(image.folder)], how)
+        return _settle([records[0]], [""], versions)
+    return _settle(_layer_records(image, cache, inspectors, how), [layer.diff_id for layer in image.layers], versions)
+
+
+def _layer_records(image: OpenImage, cache: LayerCache, inspectors: Sequence[Inspector], how: Inspection) -> list[LayerRecord]:
+    versions = {inspector.name: inspector.version for inspector in inspectors}
+    places = {inspector.name: place for place, inspector in enumerate(inspectors)}
+    proven = _Proof(image, cache)
+    records: dict[str, LayerRecord] = {}
+    missing: dict[str, tuple[int, Layer, tuple[int, ...]]] = {}
+    for index, layer in enumerate(image.layers):
+        record = records.get(layer.diff_id) or (cache.get(layer.diff_id) if proven.of(layer) else None)
+        stale = set(versions) if record is None else stale_inspectors(record, versions)
+        if record is not None:
+            records[layer.diff_id] = record
+        if stale:
+            missing.setdefault(layer.diff_id, (index, layer, tuple(sorted(places[name] for name in stale))))
+    if missing:
+        fresh = _examine(_jobs(image, list(missing.values()), proven), inspectors, proven.paths(), how)
+        for index, record in fresh.items():
+            diff_id = image.layers[index].diff_id
+            if diff_id in records:
+                record.inspected = {**records[diff_id].inspected, **record.inspected}
+            records[diff_id] = record
+            if not NOT_KEPT.intersection(gap.code for gap in record.gaps):
+                cache.put(record)
+        proven.remember()
+    return [records[layer.diff_id] for layer in image.layers]
+
+
+def _jobs(image: OpenImage, missing: Sequence[tuple[int, Layer, tuple[int, ...]]], proven: _Proof) -> Iterator[list[Job]]:
+    """Yield jobs as soon as their layers lie here: all at once where nothing is downloaded, one by one where it is."""
+    if image.scheme == "registry":
+        image.prefetch([layer for _, layer, _ in missing])
+    jobs = []
+    for index, layer, inspectors in missing:
+        extent = proven.extent(layer)
+        jobs.append(Job(index, extent.path, extent.offset, extent.size, layer.diff_id, layer.digest, inspectors))
+    yield jobs
+
+
+class _Proof:
+    """Whether a layer's cached record speaks of the bytes that the target has now."""
+
+    def __init__(self, image: OpenImage, cache: LayerCache) -> None:
+        self._image = image
+        self._cache = cache
+        self._extents: dict[str, Extent] = {}
+        self._diff_ids = [layer.diff_id for layer in image.layers]
+        self._archive: bool | None = None
+
+    def extent(self, layer: Layer) -> Extent:
+        """Return where a layer lies, fetched once."""
+        key = layer.digest or layer.diff_id
+        if key not in self._extents:
+            self._extents[key] = self._image.fetch(layer)
+        return self._extents[key]
+
+    def of(self, layer: Layer) -> bool:
+        """Say whether the layer was verified in an earlier scan."""
+        if self._image.scheme in DAEMONS:
+            return True
+        if self._image.scheme == "docker-archive":
+            if self._archive is None:
+                stamp = self.extent(layer).stamp
+                self._archive = bool(stamp) and self._cache.archive_is(stamp, self._diff_ids)
+            return self._archive
+        return bool(layer.digest) and self._cache.blob_is(layer.digest, layer.diff_id)
+
+    def paths(self) -> list[str]:
+        """Return what the confined process may read: where the layers' bytes lie or will lie."""
+        return sorted({self.extent(layer).path for layer in self._image.layers[:1]} | {e.path for e in self._extents.values()})
+
+    def remember(self) -> None:
+        """Note that every layer has been verified now."""
+        if self._image.scheme == "docker-archive":
+            stamp = next((extent.stamp for extent in self._extents.values()), "")
+            if stamp:
+                self._cache.remember_archive(stamp, self._diff_ids)
+            return
+        for layer in self._image.layers:
+            if layer.digest:
+                self._cache.remember_blob(layer.digest, layer.diff_id)
+
+
+def _examine(
+    batches: Iterable[list[Job]], inspectors: Sequence[Inspector], paths: Sequence[str], how: Inspection
+) -> dict[int, LayerRecord]:
+    """Let a confined process examine layers; return the records by index."""
+    from pratique._kit.confined import confined  # noqa: PLC0415 - only where something is examined
+
+    jobs = [job for batch in batches for job in batch]
+    with ExitStack() as stack:
+        spools = _spools(stack, thread_count(len(jobs)))
+
+        def worker(channel: Channel) -> None:
+            serve(channel, inspectors, how.seconds, spools)
+
+        readable = sorted({job.path for job in jobs}.union(paths))
+        child: ParentChannel = stack.enter_context(confined(worker, read_paths=readable, seconds=how.seconds))
+        child.send(msgspec.msgpack.encode(jobs))
+        child.finish()
+        return _collect(child, jobs, how)
+
+
+def _collect(child: ParentChannel, jobs: Sequence[Job], how: Inspection) -> dict[int, LayerRecord]:
+    decoder = msgspec.msgpack.Decoder(Outcome)
+    records: dict[int, LayerRecord] = {}
+    total = sum(max(job.size, 0) for job in jobs)
+    done = 0
+    sizes = {job.index: max(job.size, 0) for job in jobs}
+    while (message := child.receive()) is not None:
+        outcome = decoder.decode(message)
+        if outcome.integrity:
+            raise IntegrityError(outcome.integrity)
+        if outcome.failure or outcome.record is None:
+            raise TargetError(outcome.failure or "a layer could not be examined")
+        records[outcome.index] = outcome.record
+        done += sizes[outcome.index]
+        if how.progress is not None:
+            how.progress("examining layers", done, total)
+    if len(records) != len(jobs):
+        raise TargetError("the examination ended before all layers were examined")
+    return records
+
+
+def _spools(stack: ExitStack, count: int) -> list[int]:
+    """Open unnamed temporary files for large files of compressed layers, one a thread; -1 where there is no room for any."""
+    spools = []
+    for _ in range(count):
+        try:
+            spools.append(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        except OSError:
+            spools.append(-1)
+            continue
+        stack.callback(os.close, spools[-1])
+    return spools
+
+
+def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: dict[str, int]) -> Inventory:
+    squashed = squash(records)
+    evidence = [item for seen in squashed.alive for item in seen.located.evidence]
+    distro = settle_distro([item for item in evidence if isinstance(item, DistroEvidence)])
+    release = (advisory_ecosystem(distro) or "") if distro is not None else ""
+    assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "")
+    gaps = [gap for record in records for gap in record_gaps(record, versions)]
+    gaps += squashed.gaps + assembled.gaps + _missing_database(evidence, distro is not None and distro.id or "")
+    return Inventory(distro=distro, release=release, packages=tuple(assembled.packages), gaps=tuple(gaps))
+
+
+_DATABASES = {"debian": "deb", "ubuntu": "deb", "alpine": "apk", "wolfi": "apk", "chainguard": "apk"}
+_RPM = frozenset(
+    ("rhel", "centos", "fedora", "rocky", "almalinux", "ol", "amzn", "sles", "opensuse-leap", "photon", "azurelinux")
+)
+
+
+def _missing_database(evidence: Sequence[object], distro: str) -> list[Gap]:
+    """A distribution that says its name but has no package database was stripped of it: nobody can say what is installed."""
+    kind = "rpm" if distro in _RPM else _DATABASES.get(distro, "")
+    if not kind or any(isinstance(item, PackageEvidence) and item.type == kind for item in evidence):
+        return []
+    message = f"{distro} without a {kind} package database: what the distribution installed cannot be known"
+    return [Gap(code="inventory.no-package-database", message=message, path="etc/os-release")]
+
+
+def folder_of(cache_dir: Path) -> Path:
+    """Return where layer records are kept."""
+    return cache_dir
