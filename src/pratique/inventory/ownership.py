@@ -22,13 +22,10 @@ def worth_keeping(path: str) -> bool:
 
 
 # The same rule, taken apart for lists of tens of thousands of paths: C-level tests settle nearly all, the expressions the rest.
-_NOISE_ENDS = tuple(
-    f".{end}"
-    for end in "py pyc pyo so h pm pl mo gz htm html png svg txt xml rb js ts map md conf service".split()  # noqa: SIM905
-)
+_NOISE_NAMES = frozenset("py pyc pyo so h pm pl mo gz htm html png svg txt xml rb js ts map md conf service".split())  # noqa: SIM905
+_NOISE_ENDS = tuple(f".{name}" for name in _NOISE_NAMES)
 _DOCUMENTS = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/")
-_PROGRAM_STARTS = ("bin/", "sbin/", "libexec/", "games/", "lib/", "lib32/", "lib64/", "local/", "opt/")
-_PROGRAMS = re.compile("/(?:s?bin|libexec|games|lib(?:32|64)?|local|opt)/")
+_PROGRAMS = re.compile("(?:^|/)(?:s?bin|libexec|games|lib(?:32|64)?|local|opt)(?:/|$)")
 _EVIDENCE_ENDS = (
     *("METADATA", "PKG-INFO", "package.json", "installed.json", ".deps.json"),
     *(".egg-info", ".jar", ".war", ".ear", ".par", ".gemspec", ".dll", ".exe"),
@@ -39,6 +36,21 @@ _EVIDENCE_ENDS = (
 MAX_KEPT_BYTES = 64 << 20
 
 
+class _Folders(dict[str, bool]):
+    """Whether all but noise counts in a folder. Folders repeat from path to path, and from list to list."""
+
+    _MOST = 20_000  # a large image has as many; what is forgotten is found again
+
+    def __missing__(self, folder: str) -> bool:
+        if len(self) > self._MOST:
+            self.clear()
+        answer = self[folder] = _PROGRAMS.search(folder) is not None
+        return answer
+
+
+_FOLDERS = _Folders()
+
+
 class Keeper:
     """`worth_keeping` for whole lists of one database, within one budget of bytes."""
 
@@ -47,29 +59,29 @@ class Keeper:
 
     def keep(self, paths: Sequence[str]) -> list[str]:
         """Return those of `paths` (no leading slash) that are worth keeping. Raises BudgetExceededError."""
-        return self._spend([path for path in paths if not path.endswith(_NOISE_ENDS) and _wanted(path)], 0)
+        kept = [
+            path
+            for path in paths
+            if path.rpartition(".")[2] not in _NOISE_NAMES
+            and (_FOLDERS[path.rpartition("/")[0]] or (path.endswith(_EVIDENCE_ENDS) and _EVIDENCE.search(path)))
+            and not path.startswith(_DOCUMENTS)
+            and not (".so." in path and _NOISE.search(path))
+        ]
+        self._spend(kept, 0)
+        return kept
 
     def keep_in(self, folder: str, names: Sequence[str]) -> list[str]:
         """Return `folder` (which ends in a slash, or is empty) joined with those of `names` that are worth keeping there."""
         if folder.startswith(_DOCUMENTS):
             return []
-        if folder.startswith(_PROGRAM_STARTS) or _PROGRAMS.search(folder):
+        if _FOLDERS[folder[:-1]]:
             kept = [name for name in names if not name.endswith(_NOISE_ENDS) and not (".so." in name and _NOISE.search(name))]
         else:
-            kept = [name for name in names if name.endswith(_EVIDENCE_ENDS) and _EVIDENCE.search("/" + name)]
+            kept = [name for name in names if name.endswith(_EVIDENCE_ENDS) and _EVIDENCE.search(f"/{name}")]
         self._spend(kept, len(folder))
         return [folder + name for name in kept]
 
-    def _spend(self, kept: list[str], more: int) -> list[str]:
-        self._left -= sum(map(len, kept)) + more * len(kept)
+    def _spend(self, kept: Sequence[str], folder: int) -> None:
+        self._left -= sum(map(len, kept)) + folder * len(kept)
         if self._left < 0:
             raise BudgetExceededError(f"owned paths longer than {MAX_KEPT_BYTES} bytes in all")
-        return kept
-
-
-def _wanted(path: str) -> bool:
-    if path.startswith(_DOCUMENTS) or (".so." in path and _NOISE.search(path)):
-        return False
-    if "/lib/" in path or path.startswith(_PROGRAM_STARTS) or _PROGRAMS.search(path):
-        return True
-    return path.endswith(_EVIDENCE_ENDS) and _EVIDENCE.search(path) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pratique.inventory._rpmdb import blobs
 from pratique.inventory._rpmdb.header import RpmHeader, parse_header
@@ -44,10 +44,11 @@ class Rpm:
 
 def _database(file: File) -> Iterator[Evidence | Gap]:
     keeper = Keeper()
+    headers: list[RpmHeader] = []
     for number, blob in enumerate(blobs(file)):
         if number >= MAX_PACKAGES:
             yield Gap(code="inventory.too-many", message=f"rpm: more than {MAX_PACKAGES} packages", path=file.path)
-            return
+            break
         try:
             if isinstance(blob, ParseError):
                 raise blob
@@ -57,53 +58,60 @@ def _database(file: File) -> Iterator[Evidence | Gap]:
             continue
         if header.name == "gpg-pubkey":  # a key in the clothes of a package
             continue
-        yield _package(header)
+        headers.append(header._replace(files={}))
         paths = [path for folder, names in header.files.items() for path in keeper.keep_in(folder, names)]
         if paths:
             yield OwnershipEvidence(type="rpm", package=header.name, arch=header.arch, paths=tuple(paths))
+    yield from _packages(headers)
 
 
-def _package(header: RpmHeader) -> PackageEvidence:
-    release = f"{header.version}-{header.release}"
-    version = release if header.epoch < 0 else f"{header.epoch}:{release}"
-    return PackageEvidence(
-        type="rpm",
-        name=header.name,
-        version=version,
-        arch=header.arch,
-        source=_source(header.source_rpm, header.name, release, version),
-        licenses=(header.license,) if header.license else (),
-        qualifiers=(("rpmmod", header.module),) if header.module else (),
-    )
+def _packages(headers: Sequence[RpmHeader]) -> Iterator[PackageEvidence]:
+    """A source's epoch stands nowhere but in the binary package that bears its version: look among those of the same source."""
+    epochs: dict[str, int] = {}
+    for header in headers:
+        if header.source_rpm.startswith(f"{header.name}-{header.version}-{header.release}."):
+            epochs[header.source_rpm] = header.epoch
+    for header in headers:
+        release = f"{header.version}-{header.release}"
+        version = _with_epoch(header.epoch, release)
+        source_name, source_release = _source(header.source_rpm)
+        source_version = _with_epoch(epochs.get(header.source_rpm, header.epoch), source_release)
+        differs = source_name and (source_name, source_version) != (header.name, version)
+        yield PackageEvidence(
+            type="rpm",
+            name=header.name,
+            version=version,
+            arch=header.arch,
+            source=SourcePackage(source_name, source_version) if differs else None,
+            licenses=(header.license,) if header.license else (),
+            qualifiers=(("rpmmod", header.module),) if header.module else (),
+        )
 
 
-def _source(source_rpm: str, name: str, release: str, version: str) -> SourcePackage | None:
-    """Read `name-version-release.src.rpm`. The file name holds no epoch: it is the binary's where the rest is the same."""
+def _with_epoch(epoch: int, release: str) -> str:
+    return release if epoch < 0 else f"{epoch}:{release}"
+
+
+def _source(source_rpm: str) -> tuple[str, str]:
+    """Read `name-version-release.src.rpm` into name and version-release; empty where it is none."""
     stem = source_rpm.removesuffix(".rpm").removesuffix(".nosrc").removesuffix(".src")
     parts = stem.rsplit("-", 2)
-    if len(parts) != 3 or stem == source_rpm:
-        return None
-    source_version = f"{parts[1]}-{parts[2]}"
-    same = source_version == release
-    if same and parts[0] == name:
-        return None
-    return SourcePackage(parts[0], version if same else source_version)
+    return (parts[0], f"{parts[1]}-{parts[2]}") if len(parts) == 3 and stem != source_rpm else ("", "")
 
 
 def _manifest(data: bytes, path: str) -> Iterator[Evidence | Gap]:
     """Each line: name, version-release, two times, vendor, epoch, size, architecture, epoch as number, source rpm; by tabs."""
-    if data and not data.endswith(b"\n"):
-        data += b"\n"
+    headers: list[RpmHeader] = []
     broken = 0
-    for line in data.decode("utf-8", "replace").split("\n")[:-1]:
+    for line in data.decode("utf-8", "replace").splitlines():
         fields = line.split("\t")
         if len(fields) < 10 or not fields[0] or "-" not in fields[1]:
             broken += 1
             continue
-        name, release, arch, epoch = fields[0], fields[1], fields[7], fields[5]
-        version = f"{epoch}:{release}" if epoch.isdecimal() else release
-        source = _source(fields[9], name, release, version)
-        yield PackageEvidence(type="rpm", name=name, version=version, arch=arch, source=source)
+        version, _, release = fields[1].rpartition("-")
+        epoch = int(fields[5]) if fields[5].isdecimal() and len(fields[5]) < 10 else -1
+        headers.append(RpmHeader(fields[0], version, release, epoch, fields[7], "", fields[9], "", {}))
+    yield from _packages(headers)
     if broken:
         yield Gap(code="inventory.invalid", message=f"rpm: {broken} lines of the manifest cannot be read", path=path)
 
