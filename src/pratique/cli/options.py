@@ -1,0 +1,115 @@
+"""What every command's options have in common: flag, then environment, then configuration files, with lists separated by commas."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pratique.model.errors import ConfigurationError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_CONFIGURATION = 1 << 20  # bytes; a configuration is a page of text
+FILE_NAME = "pratique.toml"
+
+# Every long option of every command that a configuration may set; a test compares this list with the commands themselves.
+KEYS = frozenset(
+    (
+        "all-platforms", "cache-dir", "cache-limit", "debug", "fail-on", "format", "insecure-registry", "max-age", "mirror",
+        "no-cache", "no-sandbox", "now", "offline", "only", "only-fixed", "output", "platform", "quiet", "registry-mirror",
+        "severity", "timeout", "all", "json",
+    )
+)  # fmt: skip
+
+
+class Setting(click.Option):
+    """An option that may also come from PRATIQUE_<FLAG> or a configuration file; a repeatable one takes commas in all places."""
+
+    def __init__(self, declarations: list[str], **attributes: Any) -> None:
+        long = next(name for name in declarations if name.startswith("--")).split("/")[0]
+        attributes.setdefault("envvar", "PRATIQUE_" + long[2:].upper().replace("-", "_"))
+        attributes.setdefault("show_default", False)
+        self._commas = bool(attributes.pop("commas", attributes.get("multiple", False)))
+        super().__init__(declarations, **attributes)
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        value = self.resolve_envvar_value(ctx)
+        return value.split(",") if value is not None and self.multiple else value
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        if self.multiple and self._commas and value:
+            values = [value] if isinstance(value, str) else value
+            value = [part.strip() for text in values for part in str(text).split(",") if part.strip()]
+        return super().type_cast_value(ctx, value)
+
+
+def setting(*declarations: str, **attributes: Any) -> Callable[[F], F]:
+    """Declare an option of the class Setting."""
+    return click.option(*declarations, cls=Setting, **attributes)
+
+
+def configured() -> dict[str, Any]:
+    """Return what configuration files say, by option name; the nearest pratique.toml goes before the user's own file.
+
+    Raises ConfigurationError for unknown keys and unreadable files.
+    """
+    values: dict[str, Any] = {}
+    for path in (_user_file(), _nearest()):
+        if path is not None:
+            values.update(_read(path))
+    return values
+
+
+def _user_file() -> Path | None:
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    path = Path(base, "pratique", "config.toml")
+    return path if path.is_file() else None
+
+
+def _nearest() -> Path | None:
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return None
+    return next((folder / FILE_NAME for folder in (here, *here.parents) if (folder / FILE_NAME).is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - only where there is a file
+
+    try:
+        if path.stat().st_size > MAX_CONFIGURATION:
+            raise ConfigurationError(f"{path}: larger than {MAX_CONFIGURATION} bytes")
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    values = {}
+    for key, value in data.items():
+        name = key.replace("_", "-")
+        if name not in KEYS:
+            near = difflib.get_close_matches(name, KEYS, 1)
+            raise ConfigurationError(f"{path}: unknown key {key!r}", hint=f"did you mean {near[0]!r}?" if near else "")
+        values[name.replace("-", "_")] = value
+    return values
+
+
+def default_cache_dir() -> Path:
+    """Return $XDG_CACHE_HOME/pratique, or ~/.cache/pratique."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(base, "pratique") if base else Path.home() / ".cache" / "pratique"
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def duration(text: str) -> int:
+    """Read a duration, a number and s, m, h, d or w, as seconds. Raises UsageError."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isdigit() or len(number) > 9:
+        raise UsageError(f"{text!r} is no duration", hint="write a number and s, m, h, d or w, such as 7d")
+    return int(number) * _UNITS[unit]
