@@ -1,0 +1,20 @@
+"""Edges between packages in, those that only developers need out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+def reached(roots: Iterable[T], edges: Mapping[T, Iterable[T]]) -> set[T]:
+    """Return everything that can be reached from the roots, themselves included."""
+    seen = set(roots)
+    waiting = list(seen)
+    while waiting:
+        for follower in edges.get(waiting.pop(), ()):
+            if follower not in seen:
+                seen.add(follower)
+                waiting.append(follower)
+    return seen

@@ -1,0 +1,103 @@
+"""yarn.lock in, entries out: Yarn 1's own format and the YAML of later ones ("berry"), alike enough for one reader.
+
+Both are blocks of a key line without indentation (the patterns that ask for the package, separated by commas) and indented
+facts. Neither says which packages only developers need.
+
+    Yarn 1   name@^1.0.0, name@npm:other@1:        later   "name@npm:^1.0.0":
+               version "1.2.3"                               version: 1.2.3
+               resolved "https://...#checksum"               resolution: "name@npm:1.2.3"
+
+https://classic.yarnpkg.com/lang/en/docs/yarn-lock/ https://yarnpkg.com/configuration/manifest
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from pratique.inventory.lockfiles.documents import BOM
+from pratique.inventory.lockfiles.entries import SHOWN, Entries, from_git
+from pratique.inventory.lockfiles.npm import enter
+
+_LOCAL = ("file:", "link:", "portal:", "workspace:", "exec:", "./", "../", "/")
+_REPOSITORY = ("git+", "git:", "git@", "ssh:")
+# What Yarn writes for a project without a version of its own.
+_NO_VERSION = "0.0.0-use.local"
+
+
+def read(data: bytes, entries: Entries) -> None:
+    """Enter the packages of a yarn.lock. A block without version is a Gap: the last one means a cut file."""
+    key = ""
+    facts: dict[str, str] = {}
+    for line in data.removeprefix(BOM).decode().replace("\r\n", "\n").split("\n"):
+        if line.startswith("  ") and not line.startswith("   "):
+            name, value = _fact(line)
+            if name in ("version", "resolved", "resolution"):
+                facts[name] = value
+        elif line and line[0] not in " #":
+            if line == ":":
+                continue  # the second half of a long key: "? KEY", newline, ":"
+            if key:
+                _block(key, facts, entries)
+            key, facts = line.removeprefix("? ").rstrip().removesuffix(":"), {}
+    if key and not _block(key, facts, entries):
+        entries.truncated(f"the file ends within the entry of {key[:SHOWN]}")
+
+
+def _fact(line: str) -> tuple[str, str]:
+    """Split `name "value"` or `name: value`; a value whose quote is not closed was cut off."""
+    name, _, value = line.strip().partition(" ")
+    value = value.strip()
+    if value.startswith('"'):
+        value = value[1:-1] if len(value) > 1 and value.endswith('"') else ""
+    return name.removesuffix(":").strip('"'), value
+
+
+def _block(key: str, facts: dict[str, str], entries: Entries) -> bool:
+    """Enter one block; say whether it was whole."""
+    first = key.split(",", 1)[0].strip().strip('"')
+    if first == "__metadata":
+        return True
+    version, resolution = facts.get("version", ""), facts.get("resolution", "")
+    if not version:
+        if not resolution:
+            entries.invalid(f"the entry of {first[:SHOWN]} has no version")
+        return False
+    if resolution:
+        _berry(resolution, version, entries)
+    else:
+        _classic(first, version, facts.get("resolved", ""), entries)
+    return True
+
+
+def _classic(pattern: str, version: str, resolved: str, entries: Entries) -> None:
+    name, wanted = _split(pattern)
+    if wanted.startswith(_LOCAL) and not resolved:
+        return
+    if wanted.startswith("npm:"):
+        name = _split(wanted[4:])[0]
+    url, _, commit = resolved.partition("#")
+    remote = url.startswith(_REPOSITORY) or (url.endswith(".git") and "://" in url)
+    enter(entries, name, version, qualifiers=from_git(url, commit) if remote else ())
+
+
+def _berry(resolution: str, version: str, entries: Entries) -> None:
+    name, reference = _split(resolution)
+    protocol = reference.partition(":")[0]
+    if protocol == "workspace":
+        if version != _NO_VERSION:
+            enter(entries, name, version, role="main")
+        return
+    if reference.startswith(_LOCAL):
+        return
+    if protocol == "patch":
+        # name@patch:name@npm%3A1.2.3#...: the same package with local changes, known by the version that was changed.
+        name = _split(unquote(reference[6:].partition("#")[0]))[0]
+    url, _, commit = reference.partition("#")
+    remote = commit.startswith("commit=") or url.startswith(_REPOSITORY)
+    enter(entries, name, version, qualifiers=from_git(url, commit.partition("&")[0].removeprefix("commit=")) if remote else ())
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """Split name@range; the @ of a scope does not count."""
+    at = pattern.find("@", 1)
+    return (pattern, "") if at < 0 else (pattern[:at], pattern[at + 1 :])
