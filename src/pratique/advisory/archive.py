@@ -1,0 +1,82 @@
+"""A zip of small files in, their bytes out one at a time, within budgets: the shape in which OSV publishes an ecosystem."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pratique.model.errors import ParseError
+from pratique.model.inventory import Gap
+
+MEBIBYTE = 1 << 20
+# npm, the largest ecosystem, has about 250,000 records with its malicious packages; the list of names alone costs memory.
+MAX_ENTRIES = 1_000_000
+# The largest record seen (a Linux kernel one with all its versions) has about 1 MiB.
+MAX_ENTRY_BYTES = 16 * MEBIBYTE
+# Everything inflated: npm has about 1 GiB. Bounds time, not memory, as one record is held at a time.
+MAX_TOTAL_BYTES = 8192 * MEBIBYTE
+
+_END = struct.Struct("<4s4H2LH")
+_END_MAGIC = b"PK\x05\x06"
+_ZIP64_MAGIC = b"PK\x06\x06"
+_ZIP64_COUNT = 32  # offset of "total number of entries" in the zip64 end record
+
+
+def entries(body: BinaryIO, source: str) -> Iterator[tuple[str, bytes] | Gap]:
+    """Yield (name, content) of each JSON file in the archive, in the archive's order; a Gap for one that cannot be inflated.
+
+    Raises ParseError when it is no zip, has too many entries or inflates to too much.
+    """
+    _refuse_crowds(body, source)
+    total = 0
+    try:
+        with zipfile.ZipFile(body) as archive:
+            for info in archive.infolist():
+                if not info.filename.endswith(".json"):
+                    continue
+                try:
+                    content = _inflate(archive, info)
+                except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+                    yield unreadable(source, info.filename, str(error))
+                    continue
+                total += len(content)
+                if total > MAX_TOTAL_BYTES:
+                    raise ParseError(f"{source}: the archive inflates to more than {MAX_TOTAL_BYTES} bytes")
+                yield info.filename, content
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, NotImplementedError, OSError) as error:
+        raise ParseError(f"{source}: not a readable zip archive: {error}") from error
+
+
+def unreadable(source: str, record: str, why: str) -> Gap:
+    """Return the note that one record of a feed was left out."""
+    return Gap(code="advisories.unreadable-record", message=f"{source}: {record[:120]} was left out: {why[:200]}", source=source)
+
+
+def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.file_size > MAX_ENTRY_BYTES:
+        raise ValueError(f"larger than {MAX_ENTRY_BYTES} bytes")
+    with archive.open(info) as stream:
+        content = stream.read(MAX_ENTRY_BYTES + 1)
+    if len(content) > MAX_ENTRY_BYTES:
+        raise ValueError(f"larger than {MAX_ENTRY_BYTES} bytes")
+    return content
+
+
+def _refuse_crowds(body: BinaryIO, source: str) -> None:
+    """Read the number of entries before zipfile builds an object for each."""
+    size = body.seek(0, 2)
+    body.seek(max(0, size - _END.size - 0xFFFF - 128))
+    tail = body.read()
+    body.seek(0)
+    at = tail.rfind(_END_MAGIC)
+    if at < 0 or at + _END.size > len(tail):
+        raise ParseError(f"{source}: not a zip archive, or cut short")
+    count, directory = _END.unpack_from(tail, at)[4:6]
+    big = tail.rfind(_ZIP64_MAGIC, 0, at)
+    if count == 0xFFFF and big >= 0 and big + _ZIP64_COUNT + 8 <= len(tail):
+        count = int.from_bytes(tail[big + _ZIP64_COUNT : big + _ZIP64_COUNT + 8], "little")
+    if count > MAX_ENTRIES or directory // 46 > MAX_ENTRIES * 4:
+        raise ParseError(f"{source}: the archive lists {count} entries, more than {MAX_ENTRIES}")

@@ -1,0 +1,90 @@
+"""Providers in, feeds out: which feeds there are, and which of them an ecosystem needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import BinaryIO, Protocol
+
+from pratique.model.advisory import Feed, FeedRecord
+from pratique.model.ecosystems import base
+from pratique.model.inventory import Gap
+
+Parsed = FeedRecord | Gap
+
+# Feeds that are asked only where another one, better informed, has nothing: docs/adr/0007-debian-sources.md.
+FALLBACKS = {"osv/Debian": "debian/tracker"}
+# Feeds about CVEs, whatever the ecosystem: every scan wants them.
+ENRICHMENT = ("cisa/kev", "epss/current")
+
+
+class Provider(Protocol):
+    """What a module of `providers` offers as PROVIDER. A record that cannot be read is yielded as a Gap; it ends nothing."""
+
+    @property
+    def name(self) -> str: ...
+
+    def feeds(self) -> Sequence[Feed]: ...
+
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]: ...
+
+
+class Source:
+    """One feed with the provider that reads it."""
+
+    __slots__ = ("feed", "provider")
+
+    def __init__(self, provider: Provider, feed: Feed) -> None:
+        self.provider = provider
+        self.feed = feed
+
+
+@cache
+def providers() -> dict[str, Provider]:
+    """Return every provider of `advisory/providers` by name."""
+    from pratique._kit.discover import offers  # noqa: PLC0415 - imports every provider: only when feeds are wanted
+    from pratique.advisory import providers as folder  # noqa: PLC0415
+
+    return {provider.name: provider for provider in offers(folder, "PROVIDER").values()}
+
+
+@cache
+def sources() -> dict[str, Source]:
+    """Return every known feed by name."""
+    return {feed.name: Source(provider, feed) for provider in providers().values() for feed in provider.feeds()}
+
+
+def names_for(ecosystems: Iterable[str]) -> list[str]:
+    """Return the feeds that `ecosystems` need, sorted; with a release ("Alpine:v3.20") only those of that release.
+
+    Fallbacks are left out: they are for whoever wants everything. Unknown ecosystems bring nothing.
+    """
+    wanted = set(ecosystems)
+    bare = {ecosystem for ecosystem in wanted if base(ecosystem) == ecosystem}
+    families = {base(ecosystem) for ecosystem in wanted}
+    found = set()
+    for name, source in sources().items():
+        if name not in FALLBACKS:
+            for offered in source.feed.ecosystems:
+                if offered in wanted or base(offered) in bare or offered in families:
+                    found.add(name)
+    return sorted(found)
+
+
+def select(words: Iterable[str]) -> list[str]:
+    """Return the feeds that `words` mean: ecosystems ("Debian", "Alpine:v3.20"), feeds ("osv/PyPI") or providers ("kev").
+
+    Raises KeyError with the word that names nothing.
+    """
+    chosen: set[str] = set()
+    spelled = {e.lower(): e for source in sources().values() for o in source.feed.ecosystems for e in (o, base(o))}
+    for word in words:
+        if word in sources():
+            chosen.add(word)
+            continue
+        found = names_for([spelled.get(word.lower(), word)])
+        found += [name for name, source in sources().items() if source.provider.name == word.lower()]
+        if not found:
+            raise KeyError(word)
+        chosen.update(found)
+    return sorted(chosen)

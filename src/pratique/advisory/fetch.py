@@ -1,0 +1,318 @@
+"""The address of a feed in, a complete local file out, or the word that nothing changed. Written once, for every provider.
+
+Conditional requests, resumed downloads, back-off, size and time bounds, redirects to https only. A download lies beside the
+database until it is whole; what is stopped half-way stays there to be resumed and is never read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+
+from pratique._version import __version__
+from pratique.model.advisory import Feed
+from pratique.model.errors import FeedError
+
+if TYPE_CHECKING:
+    import httpx2
+
+# An upstream that is busy is asked again after 1, 2, 4 s and a little, or when it says; nobody waits longer than a minute.
+ATTEMPTS = 4
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+# Between two packets. A connection that says nothing for this long is dead.
+_SILENCE_SECONDS = 30.0
+# One feed in all: the largest (300 MB) over 3 Mbit/s.
+_TOTAL_SECONDS = 900.0
+_MAX_REDIRECTS = 5
+_CHUNK = 1 << 18
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Progress = Callable[[str, int, int], None]  # feed, bytes so far, bytes in all (0: not known)
+
+
+class Validators(msgspec.Struct, frozen=True):
+    """What makes a request conditional; `encoding` is the content coding of a partial download."""
+
+    url: str = ""
+    etag: str = ""
+    last_modified: str = ""
+    encoding: str = ""
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """A feed that was asked with success. `path` is None when nothing changed; `temporary` says that the caller may remove it."""
+
+    path: Path | None
+    validators: Validators
+    temporary: bool = True
+
+
+class _BusyError(Exception):
+    """Worth another try, after `pause` seconds if the other side named a time."""
+
+    def __init__(self, why: str, pause: float | None = None) -> None:
+        super().__init__(why)
+        self.pause = pause
+
+
+class _StartOverError(Exception):
+    """What was downloaded so far does not belong to what is there now."""
+
+
+def address(feed: Feed, mirror: str) -> str:
+    """Return where to fetch: upstream, or the same path below the mirror's base address. Raises FeedError for an odd mirror."""
+    if not mirror:
+        return feed.url
+    if urlsplit(mirror).scheme not in {"http", "https", "file"}:
+        raise FeedError(f"{mirror!r} is no mirror address", hint="http://, https:// and file:// are understood")
+    return f"{mirror.rstrip('/')}/{quote(feed.path)}"
+
+
+class Fetcher:
+    """Fetches feeds into `folder`. One may be used from several threads; `stop` ends all of them at their next packet."""
+
+    def __init__(self, folder: Path, *, mirror: str = "", attempts: int = ATTEMPTS, progress: Progress | None = None) -> None:
+        self._folder = folder
+        self._mirror = mirror
+        self._attempts = attempts
+        self._progress = progress
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
+
+    def stop(self) -> None:
+        """Make every fetch under way raise FeedError soon."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def fetch(self, feed: Feed, known: Validators) -> Fetched:
+        """Bring the feed, unless it is still what `known` describes. Raises FeedError, whatever went wrong."""
+        url = address(feed, self._mirror)
+        known = known if known.url == url else Validators()
+        if url.startswith("file:"):
+            return _local(feed, url, known)
+        part = self._folder / f"{feed.name.replace('/', '-').replace(' ', '_')}.part"
+        deadline = time.monotonic() + _TOTAL_SECONDS
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return self._try(feed, url, known, part, deadline)
+            except _StartOverError:
+                _discard(part)
+            except _BusyError as error:
+                if attempt == self._attempts:
+                    raise FeedError(f"{url}: {error}") from error
+                self._pause(error.pause, attempt, deadline, url)
+            except OSError as error:
+                raise FeedError(f"{part.parent} cannot be written: {error}") from error
+        raise FeedError(f"{url}: changed while it was being downloaded")
+
+    def _pause(self, asked: float | None, attempt: int, deadline: float, url: str) -> None:
+        pause = asked if asked is not None else _FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311
+        pause = min(pause, _LONGEST_PAUSE)
+        if time.monotonic() + pause > deadline:
+            raise FeedError(f"{url}: too slow")
+        if self._stopped.wait(pause):
+            raise FeedError(f"{url}: stopped")
+
+    def _http(self) -> httpx2.Client:
+        import httpx2
+
+        with self._lock:
+            if self._client is None:
+                # Proxies and certificates come from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE).
+                self._client = httpx2.Client(
+                    timeout=_SILENCE_SECONDS, follow_redirects=False, headers={"User-Agent": f"pratique/{__version__}"}
+                )
+            return self._client
+
+    def _try(self, feed: Feed, url: str, known: Validators, part: Path, deadline: float) -> Fetched:
+        import httpx2
+
+        begun = _begun(part, url)
+        try:
+            with self._open(url, _headers(feed, known, begun, part)) as response:
+                if response.status_code == 304:
+                    return Fetched(path=None, validators=known)
+                if response.status_code in _BUSY:
+                    raise _BusyError(f"answered {response.status_code}", _retry_after(response.headers.get("Retry-After", "")))
+                if response.status_code == 416 and begun is not None:
+                    raise _StartOverError
+                if response.status_code not in {200, 206}:
+                    raise FeedError(f"{url}: answered {response.status_code}")
+                validators = self._save(feed, response, url, part, deadline)
+        except httpx2.TransportError as error:
+            raise _BusyError(str(error) or type(error).__name__) from error
+        except httpx2.HTTPError as error:
+            raise FeedError(f"{url}: {error}") from error
+        return Fetched(path=_decoded(feed, part, validators), validators=validators)
+
+    @contextlib.contextmanager
+    def _open(self, url: str, headers: dict[str, str]) -> Iterator[httpx2.Response]:
+        """Follow redirects by hand: to https, or within the same loopback host."""
+        at = url
+        for _ in range(_MAX_REDIRECTS + 1):
+            with self._http().stream("GET", at, headers=headers) as response:
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                target = str(response.url.join(response.headers["Location"]))
+            there, here = urlsplit(target), urlsplit(at)
+            same_loopback = there.scheme == "http" and there.hostname in _LOOPBACK and there.hostname == here.hostname
+            if there.scheme != "https" and not same_loopback:
+                raise FeedError(f"{url}: led to {target!r}, which is not https")
+            at = target
+        raise FeedError(f"{url}: more than {_MAX_REDIRECTS} redirects")
+
+    def _save(self, feed: Feed, response: httpx2.Response, url: str, part: Path, deadline: float) -> Validators:
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        validators = Validators(url, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""), encoding)
+        offset = 0
+        if response.status_code == 206:
+            offset = part.stat().st_size
+            begun = _begun(part, url)
+            span = response.headers.get("Content-Range", "")
+            if begun is None or begun.encoding != encoding or not span.startswith(f"bytes {offset}-"):
+                raise _StartOverError
+        length = int(response.headers.get("Content-Length", "0") or 0)
+        _bounded(feed, offset + length)
+        _note(part).write_bytes(msgspec.json.encode(validators))
+        with part.open("r+b" if offset else "wb") as stream:
+            stream.seek(offset)
+            self._pour(feed, response, stream, offset, deadline)
+            stream.truncate()
+        return validators
+
+    def _pour(self, feed: Feed, response: httpx2.Response, stream: BinaryIO, done: int, deadline: float) -> None:
+        total = done + int(response.headers.get("Content-Length", "0") or 0)
+        for chunk in response.iter_raw(_CHUNK):
+            done += len(chunk)
+            _bounded(feed, done)
+            stream.write(chunk)
+            if self._progress is not None:
+                self._progress(feed.name, done, total)
+            if self._stopped.is_set():
+                raise FeedError(f"{feed.name}: stopped")
+            if time.monotonic() > deadline:
+                raise FeedError(f"{feed.name}: not complete after {_TOTAL_SECONDS:.0f} s; the next update goes on from there")
+
+
+def _headers(feed: Feed, known: Validators, begun: Validators | None, part: Path) -> dict[str, str]:
+    # Archives are compressed already; documents shrink tenfold.
+    headers = {"Accept-Encoding": "identity" if feed.path.endswith((".zip", ".gz")) else "gzip, identity;q=0.5"}
+    if begun is not None:
+        headers["Accept-Encoding"] = begun.encoding
+        headers["Range"] = f"bytes={part.stat().st_size}-"
+        headers["If-Range"] = begun.etag or begun.last_modified
+        return headers
+    if known.etag:
+        headers["If-None-Match"] = known.etag
+    if known.last_modified:
+        headers["If-Modified-Since"] = known.last_modified
+    return headers
+
+
+def _begun(part: Path, url: str) -> Validators | None:
+    """Return the validators of a partial download that can be resumed; a weak ETag cannot vouch for bytes (RFC 9110, 13.1.5)."""
+    try:
+        begun = msgspec.json.decode(_note(part).read_bytes(), type=Validators)
+        size = part.stat().st_size
+    except (OSError, msgspec.MsgspecError):
+        return None
+    strong = begun.etag if not begun.etag.startswith("W/") else ""
+    return begun if size and begun.url == url and (strong or (begun.last_modified and not begun.etag)) else None
+
+
+def _note(part: Path) -> Path:
+    return part.with_suffix(".json")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def _bounded(feed: Feed, size: int) -> None:
+    if size > feed.max_bytes:
+        raise FeedError(f"{feed.name}: has more than {feed.max_bytes} bytes, the most that is taken for this feed")
+
+
+def _decoded(feed: Feed, part: Path, validators: Validators) -> Path:
+    """Return the complete file, its content coding undone; the partial one is gone."""
+    whole = part.with_suffix(".whole")
+    if validators.encoding == "identity":
+        part.replace(whole)
+    elif validators.encoding == "gzip":
+        _gunzip(feed, part, whole)
+    else:
+        _discard(part)
+        raise FeedError(f"{validators.url}: in the unknown coding {validators.encoding!r}")
+    _discard(part)
+    return whole
+
+
+def _gunzip(feed: Feed, part: Path, whole: Path) -> None:
+    try:
+        with part.open("rb") as source, whole.open("wb") as target:
+            _inflate(feed, source, target)
+    except (zlib.error, EOFError) as error:
+        whole.unlink(missing_ok=True)
+        raise FeedError(f"{feed.name}: not a whole gzip stream: {error}") from error
+    except FeedError:
+        whole.unlink(missing_ok=True)
+        raise
+    finally:
+        _discard(part)
+
+
+def _inflate(feed: Feed, source: BinaryIO, target: BinaryIO) -> None:
+    inflate = zlib.decompressobj(31)
+    done = 0
+    while not inflate.eof:
+        data = inflate.unconsumed_tail or source.read(_CHUNK)
+        if not data:
+            raise EOFError("cut short")
+        plain = inflate.decompress(data, _CHUNK * 4)
+        done += len(plain)
+        _bounded(feed, done)
+        target.write(plain)
+
+
+def _local(feed: Feed, url: str, known: Validators) -> Fetched:
+    """Take a feed from a mirror on this machine: nothing is copied, size and time of change serve as validators."""
+    path = Path(unquote(urlsplit(url).path))
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise FeedError(f"{url}: {error.strerror}") from error
+    if not path.is_file():
+        raise FeedError(f"{url}: not a file")
+    _bounded(feed, stat.st_size)
+    seen = Validators(url, f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"')
+    if seen.etag == known.etag:
+        return Fetched(path=None, validators=known, temporary=False)
+    return Fetched(path=path, validators=seen, temporary=False)
+
+
+def _retry_after(value: str) -> float | None:
+    """Return the seconds that Retry-After asks for, as a number or a date; None where it says nothing usable."""
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None

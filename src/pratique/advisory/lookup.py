@@ -1,0 +1,291 @@
+"""The cache folder in, an open advisory database out: hits for packages, details for hits, and what is not known as gaps.
+
+Where a feed was never had, the starter set answers for its ecosystems.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from pratique.advisory import index as catalogue
+from pratique.advisory.feeds import ENRICHMENT, FALLBACKS, names_for
+from pratique.advisory.index import Entry, Index, database_folder
+from pratique.advisory.layout import FORMAT
+from pratique.advisory.starter import FEED as STARTER
+from pratique.advisory.starter import Starter
+from pratique.advisory.store import FeedFile
+from pratique.model.advisory import Advisory, Exploited, ExploitScore
+from pratique.model.ecosystems import base, canonical, normalize
+from pratique.model.errors import DatabaseError
+from pratique.model.hits import Hit
+from pratique.model.inventory import Gap
+from pratique.model.report import DatabaseInfo, DatabaseSource
+
+MAX_AGE = timedelta(days=7)
+# An update that replaces a file between reading the index and opening the file: read the index again. Updates take seconds.
+_RACES = 5
+
+Reference = tuple[str, str]  # (feed, id): what an advisory is called, as one id may be in several feeds
+
+
+class Database:
+    """What is known, as of the moment it was opened: a later update does not change its answers. Not for use by two threads.
+
+    Every method raises DatabaseError where a file turns out to be damaged.
+    """
+
+    def __init__(self, folder: Path, index: Index, files: dict[str, FeedFile]) -> None:
+        self._folder = folder
+        self._index = index
+        self._files = files
+        self._starter: Starter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; the database must not be asked any more."""
+        for file in self._files.values():
+            file.close()
+
+    @property
+    def starter(self) -> Starter:
+        """The starter set, loaded when first asked."""
+        if self._starter is None:
+            self._starter = Starter.load()
+        return self._starter
+
+    def has(self, ecosystem: str) -> bool:
+        """Say whether a feed that speaks of `ecosystem` is there (the starter set does not count)."""
+        return bool(self._feeds(ecosystem))
+
+    def lookup(self, ecosystem: str, names: Iterable[str]) -> dict[str, list[Hit]]:
+        """Return, for each of `names` about which something is known, all hits in all feeds, in a stable order.
+
+        `ecosystem` with its release ("Debian:12", "PyPI"). Keys of the answer are the names as given; they are normalised here.
+        Hits of state "not-affected" are among them. Versions are not compared: that is matching.
+        """
+        spelled: dict[str, list[str]] = {}
+        for name in names:
+            spelled.setdefault(normalize(ecosystem, name), []).append(name)
+        place = canonical(ecosystem)
+        found: dict[str, list[Hit]] = {}
+        feeds = self._feeds(ecosystem)
+        for feed in feeds:
+            source = feed.partition("/")[0]
+            for name, hits in self._files[feed].hits(place, list(spelled)):
+                for hit in hits:
+                    msgspec.structs.force_setattr(hit, "source", source)
+                    msgspec.structs.force_setattr(hit, "feed", feed)
+                found.setdefault(name, []).extend(hits)
+        if not feeds:
+            found = self.starter.lookup(place, spelled)
+        return {given: hits for name, hits in found.items() for given in spelled[name]}
+
+    def details(self, hits: Iterable[Hit]) -> dict[Reference, Advisory]:
+        """Return, by (feed, id), the advisories of `hits` without `affected`; id and source alone where no more is known."""
+        wanted: dict[str, dict[str, str]] = {}
+        for hit in hits:
+            wanted.setdefault(hit.feed, {})[hit.id] = hit.source
+        found: dict[Reference, Advisory] = {}
+        for feed, ids in wanted.items():
+            known = self.starter.details(ids) if feed == STARTER else self._files[feed].details(list(ids))
+            found.update({(feed, advisory.id): advisory for advisory in known})
+            for name, source in ids.items():
+                found.setdefault((feed, name), Advisory(id=name, source=source))
+        return found
+
+    def vectors(self, cves: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return (CVSS vector, feed) that any feed, of whatever ecosystem, gives for `cves`: for sources that score nothing."""
+        wanted = sorted(set(cves))
+        found: dict[str, list[tuple[str, str]]] = {}
+        for feed, file in self._files.items():
+            names: dict[str, list[str]] = {cve: [cve] for cve in wanted}
+            for name, identifier in file.named(wanted):
+                names.setdefault(identifier, []).append(name)
+            for advisory in file.details(sorted(names)):
+                for cve in names[advisory.id]:
+                    if cve == advisory.id or cve in advisory.aliases:
+                        found.setdefault(cve, []).extend((vector, feed) for vector in advisory.cvss)
+        for cve, vectors in self.starter.vectors(wanted).items():
+            found.setdefault(cve, []).extend((vector, STARTER) for vector in vectors)
+        return {cve: list(dict.fromkeys(vectors)) for cve, vectors in sorted(found.items()) if vectors}
+
+    def aliases(self, identifier: str) -> list[str]:
+        """Return every name that `identifier` has in any feed, sorted, without itself."""
+        return sorted({name for _, advisory in self.find(identifier) for name in (advisory.id, *advisory.aliases)} - {identifier})
+
+    def find(self, identifier: str) -> list[tuple[str, Advisory]]:
+        """Return (feed, advisory without `affected`) of all that are called `identifier`, have it as an alias or cover it."""
+        found: list[tuple[str, Advisory]] = []
+        for feed, file in sorted(self._files.items()):
+            ids = {identifier, *(name for _, name in file.named([identifier]))}
+            found += ((feed, advisory) for advisory in file.details(sorted(ids)))
+        return found + [(STARTER, advisory) for advisory in self.starter.find(identifier)]
+
+    def kev(self, cves: Iterable[str]) -> dict[str, Exploited]:
+        """Return CISA's entries for those of `cves` that are known to be exploited."""
+        wanted = sorted(set(cves))
+        file = self._files.get(ENRICHMENT[0])
+        listed = self.starter.kev(wanted) if file is None else file.kev(wanted)
+        return {entry.cve: entry for entry in listed}
+
+    def epss(self, cves: Iterable[str]) -> dict[str, ExploitScore]:
+        """Return the EPSS scores of those of `cves` that have one. The starter set has none."""
+        file = self._files.get(ENRICHMENT[1])
+        return {} if file is None else {score.cve: score for score in file.epss(sorted(set(cves)))}
+
+    def info(self, ecosystems: Iterable[str] | None = None) -> DatabaseInfo:
+        """Say what was asked: all feeds there are, or those that answer for `ecosystems` and about CVEs in general."""
+        names = set(self._files)
+        if ecosystems is not None:
+            names = {feed for ecosystem in ecosystems for feed in self._feeds(ecosystem)} | (names & set(ENRICHMENT))
+        entries = [self._index.feeds[name] for name in sorted(names)]
+        if not any(entry.ecosystems for entry in entries):
+            starter = self.starter.info()
+            entries_of_starter = (starter, *(_source(entry) for entry in entries))
+            return DatabaseInfo(
+                built_at=self.starter.built_at, digest=self.starter.digest, kind="starter", sources=entries_of_starter
+            )
+        listed = "".join(f"{entry.name} {entry.digest}\n" for entry in entries)
+        return DatabaseInfo(
+            built_at=max(entry.changed_at for entry in entries),
+            digest="sha256:" + hashlib.sha256(listed.encode()).hexdigest(),
+            kind="full",
+            sources=tuple(_source(entry) for entry in entries),
+        )
+
+    def gaps(self, ecosystems: Iterable[str], now: datetime, max_age: timedelta = MAX_AGE) -> list[Gap]:
+        """Return what is not known about `ecosystems`, each gap with the feed or ecosystem it concerns as `source`.
+
+        advisories.starter-only         no feed of the ecosystem is there, the shipped facts answer
+        advisories.missing-source       a feed is not there, and nothing answers in its place (or CVEs lack KEV or EPSS)
+        advisories.stale                a feed's last successful fetch is older than `max_age`
+        advisories.unsupported-release  no feed speaks of this release of the distribution
+        advisories.unsupported-ecosystem  there is no feed, and no starter fact
+        advisories.unreadable-record    records of a feed were left out when it was built
+        """
+        found: list[Gap] = []
+        for ecosystem in sorted(set(ecosystems)):
+            found += self._gaps_of(ecosystem)
+        wanted = {name for ecosystem in ecosystems for name in self._feeds(ecosystem)}
+        for name in ENRICHMENT:
+            if name not in self._files:
+                what = "is known to be exploited" if name == ENRICHMENT[0] else "is likely to be exploited"
+                found.append(self._missing(name, f"whether a vulnerability {what} is not known"))
+        for name in sorted(wanted | (set(ENRICHMENT) & set(self._files))):
+            found += _gaps_of_feed(self._index.feeds[name], now, max_age)
+        return sorted(set(found))
+
+    def _gaps_of(self, ecosystem: str) -> Iterator[Gap]:
+        known = names_for([ecosystem])
+        there = self._feeds(ecosystem)
+        if not there:
+            if self.starter.has(canonical(ecosystem)):
+                why = "; ".join(self._why(name) for name in known) or "no feed of it is known"
+                message = f"{ecosystem}: only the shipped starter set of well-known vulnerabilities was asked ({why})"
+                yield Gap(code="advisories.starter-only", message=message, source=ecosystem)
+            elif known:
+                for name in known:
+                    yield self._missing(name, f"vulnerabilities of {ecosystem} are not known")
+            elif base(ecosystem) != ecosystem and names_for([base(ecosystem)]):
+                yield _unsupported_release(ecosystem)
+            else:
+                message = f"{ecosystem}: there is no advisory source for this ecosystem"
+                yield Gap(code="advisories.unsupported-ecosystem", message=message, source=ecosystem)
+            return
+        for name in sorted(set(known) - set(there)):
+            yield self._missing(name, f"vulnerabilities of {ecosystem} that only it names are not known")
+        if base(ecosystem) != ecosystem and not any(self._files[name].speaks_of(canonical(ecosystem)) for name in there):
+            yield _unsupported_release(ecosystem)
+
+    def _missing(self, name: str, effect: str) -> Gap:
+        return Gap(code="advisories.missing-source", message=f"{name}: {effect} ({self._why(name)})", source=name)
+
+    def _why(self, name: str) -> str:
+        entry = self._index.feeds.get(name)
+        if entry is not None and entry.failure is not None:
+            return f"{name} failed: {entry.failure.why}"
+        return f"{name} was never fetched"
+
+    def _feeds(self, ecosystem: str) -> list[str]:
+        """Return the open feeds that answer for `ecosystem`: a fallback only while the feed it stands in for is not there."""
+        family = base(ecosystem)
+        chosen = []
+        for name in self._files:
+            offered = self._index.feeds[name].ecosystems
+            if ecosystem in offered or family in offered:
+                chosen.append(name)
+        return sorted(name for name in chosen if FALLBACKS.get(name) not in chosen)
+
+
+def _gaps_of_feed(entry: Entry, now: datetime, max_age: timedelta) -> Iterator[Gap]:
+    fetched = _time(entry.fetched_at)
+    if now - fetched > max_age:
+        why = f"; the last attempt failed: {entry.failure.why}" if entry.failure else ""
+        message = f"{entry.name}: last fetched {entry.fetched_at}, more than {_days(max_age)} before this scan{why}"
+        yield Gap(code="advisories.stale", message=message, source=entry.name)
+    if entry.skipped:
+        first = entry.skipped_examples[0] if entry.skipped_examples else ""
+        message = f"{entry.name}: {entry.skipped} records could not be read and were left out ({first})"
+        yield Gap(code="advisories.unreadable-record", message=message, source=entry.name)
+
+
+def _unsupported_release(ecosystem: str) -> Gap:
+    message = f"{ecosystem}: no advisory source speaks of this release"
+    return Gap(code="advisories.unsupported-release", message=message, source=ecosystem)
+
+
+def _source(entry: Entry) -> DatabaseSource:
+    return DatabaseSource(
+        name=entry.name, records=entry.records, fetched_at=entry.fetched_at, newest=entry.newest, licence=entry.licence
+    )
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _days(age: timedelta) -> str:
+    return f"{age.days} days" if age >= timedelta(days=2) else f"{int(age.total_seconds() // 3600)} hours"
+
+
+def open_database(cache_dir: Path, *, feeds: Sequence[str] | None = None) -> Database:
+    """Open what is there, all feeds or those named; takes no lock and never waits. An empty folder gives the starter set alone.
+
+    Raises DatabaseError when the index or a file is damaged.
+    """
+    folder = database_folder(cache_dir)
+    for _ in range(_RACES):
+        index = catalogue.read(folder)
+        files: dict[str, FeedFile] = {}
+        try:
+            for name, entry in index.feeds.items():
+                if entry.file and entry.format == FORMAT and (feeds is None or name in feeds):
+                    files[name] = FeedFile(folder / entry.file, name)
+        except FileNotFoundError:
+            _close(files)
+            continue
+        except DatabaseError:
+            _close(files)
+            raise
+        return Database(folder, index, files)
+    raise DatabaseError(f"{folder}: a file that the index names is missing", hint="run: pratique db update")
+
+
+def _close(files: dict[str, FeedFile]) -> None:
+    for file in files.values():
+        file.close()

@@ -1,0 +1,295 @@
+"""Feed names in, an updated database out, with one outcome a feed. Fetches side by side, builds one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pratique.advisory import index as catalogue
+from pratique.advisory.build import build
+from pratique.advisory.feeds import ENRICHMENT, Source, names_for, sources
+from pratique.advisory.fetch import ATTEMPTS, Fetched, Fetcher, Progress, Validators
+from pratique.advisory.index import Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
+from pratique.advisory.layout import FORMAT
+from pratique.model.errors import DatabaseError, FeedError, ParseError
+
+# Upstreams ask for few connections at a time; more bring nothing, as one feed's transfer fills most lines.
+_PARALLEL = 4
+# A scan refreshes what is older; upstreams publish several times a day.
+REFRESH_AFTER = timedelta(days=1)
+# A scan waits for an upstream once more only: the starter set and a gap are better than a minute of silence.
+_ATTEMPTS_OF_A_SCAN = 2
+# After a failure a scan leaves the feed alone this long, so that a machine without a connection is not slow each time.
+_RETRY_AFTER = timedelta(minutes=10)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What an update did with one feed. `kept` says that there is data, new or old; `skipped` records could not be read."""
+
+    name: str
+    status: Literal["updated", "unchanged", "failed"]
+    records: int = 0
+    skipped: int = 0
+    why: str = ""
+    kept: bool = False
+    required: bool = False
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How to update. `mirror` replaces every upstream; `offline` allows only a `file://` mirror."""
+
+    mirror: str = ""
+    offline: bool = False
+    attempts: int = ATTEMPTS
+
+
+class Listener:
+    """Told while an update runs; does nothing. `progress` is called by several threads at once, the others by the caller's."""
+
+    def progress(self, feed: str, done: int, total: int) -> None:
+        """`done` of `total` bytes (0: not known) have come."""
+
+    def building(self, feed: str) -> None:
+        """The download is complete and is being read."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Nothing more will be done for this feed."""
+
+    def waiting(self) -> None:
+        """Another process is updating the database."""
+
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the time, to the second: records carry no more."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def update(
+    cache_dir: Path,
+    names: Sequence[str],
+    options: Options,
+    listener: Listener | None = None,
+    now: Clock = utc_now,
+) -> list[Outcome]:
+    """Bring the feeds `names` up to date, the others stay. Returns one outcome for each, in the order of `names`.
+
+    A feed that fails keeps its last good data. Raises DatabaseError when the folder cannot be written or is locked for too long.
+    """
+    listener = listener or Listener()
+    folder = database_folder(cache_dir)
+    with locked(folder, listener.waiting):
+        return _update(folder, names, options, listener, now)
+
+
+def ensure(
+    cache_dir: Path,
+    ecosystems: Iterable[str],
+    options: Options,
+    listener: Listener | None = None,
+    now: Clock = utc_now,
+) -> list[Outcome]:
+    """Fetch what a scan of `ecosystems` needs and is not there, or is older than a day; nothing else. See `update`.
+
+    Nothing is fetched, and no lock is taken, when all is there. Fetches nothing when offline.
+    """
+    if options.offline and not options.mirror.startswith("file:"):
+        return []
+    folder = database_folder(cache_dir)
+    names = [*names_for(ecosystems), *ENRICHMENT]
+    if not _outdated(folder, names, now()):
+        return []
+    listener = listener or Listener()
+    hasty = msgspec.structs.replace(options, attempts=min(options.attempts, _ATTEMPTS_OF_A_SCAN))
+    with locked(folder, listener.waiting):
+        # Whoever held the lock may have brought them.
+        return _update(folder, _outdated(folder, names, now()), hasty, listener, now)
+
+
+def required_missing(outcomes: Iterable[Outcome], chosen: bool) -> list[str]:  # noqa: FBT001 - a fact about `outcomes`
+    """Return the feeds that must be there and are not. When people chose feeds by name, each of those must."""
+    return [outcome.name for outcome in outcomes if not outcome.kept and (chosen or outcome.required)]
+
+
+def _outdated(folder: Path, names: Sequence[str], now: datetime) -> list[str]:
+    feeds = _index(folder).feeds
+    return [name for name in names if _wants(feeds.get(name), now, folder)]
+
+
+def _wants(entry: Entry | None, now: datetime, folder: Path) -> bool:
+    if entry is None:
+        return True
+    if entry.failure is not None and now - _time(entry.failure.at) < _RETRY_AFTER:
+        return False
+    usable = bool(entry.file) and entry.format == FORMAT and (folder / entry.file).exists()
+    return not usable or now - _time(entry.fetched_at) > REFRESH_AFTER
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _index(folder: Path) -> Index:
+    """A damaged index is no reason to refuse an update: everything is fetched anew."""
+    try:
+        return catalogue.read(folder)
+    except DatabaseError:
+        return Index()
+
+
+def _update(folder: Path, names: Sequence[str], options: Options, listener: Listener, now: Clock) -> list[Outcome]:
+    incoming = folder / catalogue.INCOMING
+    incoming.mkdir(exist_ok=True)
+    current = _Current(folder, now)
+    sweep(folder, current.index)
+    outcomes: dict[str, Outcome] = {}
+    chosen = {name: sources()[name] for name in names}
+    with _fetching(incoming, options, listener.progress) as (pool, fetcher):
+        waiting: dict[Future[Fetched], Source] = {}
+        for source in chosen.values():
+            if options.offline and not options.mirror.startswith("file:"):
+                outcomes[source.feed.name] = current.failed(source, "not fetched, as --offline was given")
+                continue
+            waiting[pool.submit(fetcher.fetch, source.feed, current.validators(source.feed.name))] = source
+        for future in as_completed(waiting):
+            source = waiting[future]
+            outcome = current.finish(source, future, listener)
+            outcomes[source.feed.name] = outcome
+            listener.finished(outcome)
+    current.save()
+    sweep(folder, current.index)
+    return [outcomes[name] for name in chosen]
+
+
+@contextlib.contextmanager
+def _fetching(incoming: Path, options: Options, progress: Progress) -> Iterator[tuple[ThreadPoolExecutor, Fetcher]]:
+    fetcher = Fetcher(incoming, mirror=options.mirror, attempts=options.attempts, progress=progress)
+    pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fetch")
+    try:
+        yield pool, fetcher
+    except BaseException:
+        fetcher.stop()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        fetcher.close()
+
+
+class _Current:
+    """The index while it is being updated; every feed that brought new data is saved at once."""
+
+    def __init__(self, folder: Path, now: Clock) -> None:
+        self._folder = folder
+        self._now = now
+        self.index = _index(folder)
+
+    def save(self) -> None:
+        catalogue.write(self._folder, self.index)
+
+    def validators(self, name: str) -> Validators:
+        entry = self.index.feeds.get(name)
+        if entry is None or not self._usable(entry):
+            return Validators()
+        return Validators(entry.url, entry.etag, entry.last_modified)
+
+    def finish(self, source: Source, future: Future[Fetched], listener: Listener) -> Outcome:
+        name = source.feed.name
+        try:
+            fetched = future.result()
+            if fetched.path is None:
+                return self._unchanged(source)
+            listener.building(name)
+            return self._rebuilt(source, fetched, fetched.path)
+        except (FeedError, ParseError) as error:
+            return self.failed(source, error.message)
+        except OSError as error:
+            return self.failed(source, f"cannot be stored: {error}")
+
+    def failed(self, source: Source, why: str) -> Outcome:
+        entry = self.index.feeds.get(source.feed.name) or _entry(source)
+        self._put(msgspec.structs.replace(entry, failure=Failure(self._stamp(), why)))
+        return Outcome(
+            name=source.feed.name,
+            status="failed",
+            records=entry.records,
+            why=why,
+            kept=self._usable(entry),
+            required=source.feed.required,
+        )
+
+    def _unchanged(self, source: Source) -> Outcome:
+        entry = self.index.feeds[source.feed.name]
+        self._put(msgspec.structs.replace(entry, fetched_at=self._stamp(), failure=None))
+        return self._outcome(source, "unchanged")
+
+    def _rebuilt(self, source: Source, fetched: Fetched, path: Path) -> Outcome:
+        name = source.feed.name
+        new = self._folder / f".{slug(name)}.building"
+        new.unlink(missing_ok=True)
+        try:
+            with path.open("rb") as body:
+                built = build(source.provider.parse(source.feed, body), new)
+            file, digest, size = adopt(self._folder, new, name)
+        finally:
+            new.unlink(missing_ok=True)
+            if fetched.temporary:
+                path.unlink(missing_ok=True)
+        before = self.index.feeds.get(name)
+        same = before is not None and before.digest == digest
+        self._put(
+            msgspec.structs.replace(
+                _entry(source),
+                file=file,
+                digest=digest,
+                size=size,
+                format=FORMAT,
+                records=built.records,
+                skipped=built.skipped,
+                skipped_examples=tuple(gap.message for gap in built.gaps),
+                newest=built.newest,
+                url=fetched.validators.url,
+                etag=fetched.validators.etag,
+                last_modified=fetched.validators.last_modified,
+                fetched_at=self._stamp(),
+                changed_at=before.changed_at if same and before is not None else self._stamp(),
+            )
+        )
+        self.save()
+        return self._outcome(source, "unchanged" if same else "updated")
+
+    def _outcome(self, source: Source, status: Literal["updated", "unchanged"]) -> Outcome:
+        entry = self.index.feeds[source.feed.name]
+        return Outcome(
+            name=entry.name,
+            status=status,
+            records=entry.records,
+            skipped=entry.skipped,
+            kept=True,
+            required=source.feed.required,
+        )
+
+    def _usable(self, entry: Entry) -> bool:
+        return bool(entry.file) and entry.format == FORMAT and (self._folder / entry.file).exists()
+
+    def _put(self, entry: Entry) -> None:
+        self.index = Index(feeds={**self.index.feeds, entry.name: entry})
+
+    def _stamp(self) -> str:
+        return self._now().isoformat().replace("+00:00", "Z")
+
+
+def _entry(source: Source) -> Entry:
+    feed = source.feed
+    return Entry(name=feed.name, licence=feed.licence, ecosystems=feed.ecosystems)
