@@ -42,7 +42,7 @@ def blobs(window: Window, head: bytes) -> Iterator[bytes | ParseError]:
                 continue  # a free slot
             left -= count * _BLOCK
             if left < 0:
-                yield ParseError("ndb blobs overlap")
+                yield ParseError("ndb blobs overlap or lie beyond the file")
                 return
             try:
                 yield _blob(window, package, offset * _BLOCK, count * _BLOCK)

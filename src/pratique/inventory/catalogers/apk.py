@@ -32,7 +32,8 @@ class Apk:
         for stanza in data.split(b"\n\n"):
             if not stanza or stanza.isspace():
                 continue
-            head, _, files = (b"\n" + stanza.strip(b"\n") + b"\n").partition(b"\nF:")
+            head, _, files = (b"\n" + stanza.strip(b"\n")).partition(b"\nF:")
+            head += b"\n"
             name, version, arch = _field(head, b"\nP:"), _field(head, b"\nV:"), _field(head, b"\nA:")
             if not name:
                 broken += 1
