@@ -1,0 +1,1 @@
+"""Java archives in, Maven coordinates out: table of contents, metadata files, names."""
