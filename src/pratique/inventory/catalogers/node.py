@@ -5,8 +5,10 @@ Which `package.json` is evidence:
 - Inside a `node_modules` folder only one directly in `NAME` or `@SCOPE/NAME` below the innermost `node_modules`, as Node
   resolves names. That holds for npm, yarn and pnpm alike (`.pnpm/x@1/node_modules/x`, `.yarn/unplugged/x/node_modules/x`).
   Deeper ones are test fixtures, templates and markers such as {"type": "module"}; taken as packages they are false positives.
+- Next.js bundles dependencies with their manifests in `next/dist/compiled/NAME`; those that still state that name and a version
+  are code that runs, as much as if they were installed.
 - Debian's `usr/share/nodejs/NAME` is Node's search path there, so it is read like a `node_modules`.
-- Anywhere else it is an application's own manifest (role "main").
+- Anywhere else it is an application's own manifest (role "main"), or part of a Python package (no role).
 
 The name is the manifest's own: a folder may have an alias's name. Yarn's Plug'n'Play keeps packages inside zip files and
 lists them in `.pnp.cjs` (or `.pnp.js`, `.pnp.data.json`): that table is what runs, so it is the evidence and the zips need
@@ -41,6 +43,8 @@ _NODE_HEADER = "usr/local/include/node/node_version.h"
 _DEBIAN = re.compile(r"usr/(?:share|lib|lib/[^/]+)/nodejs/(.*)")
 # yarn's pnpm-like linker: node_modules/.store/SLUG/package
 _STORE = re.compile(r"\.store/[^/]+/package")
+_COMPILED = "/dist/compiled/"
+_ASSET = re.compile(r"(?:^|/)(?:site|dist)-packages/")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -70,9 +74,11 @@ class _Node:
             folder = path[: -len("/package.json")]
             inside = _inside(folder)
             if inside is None:
-                yield from _manifest(file, "", "main")
+                yield from _manifest(file, "", "" if _ASSET.search(path) else "main")
             elif _is_package(inside):
                 yield from _manifest(file, inside, "")
+            elif _COMPILED in inside:
+                yield from _bundled(file, inside.rpartition(_COMPILED)[2])
         else:
             yield from _table(file)
 
@@ -112,6 +118,13 @@ def _manifest(file: File, folder: str, role: str) -> Iterator[PackageEvidence | 
         yield Gap(
             code="inventory.invalid", message=f"node: the installed package {name[:MAX_NAME]} has no version", path=file.path
         )
+
+
+def _bundled(file: File, folder: str) -> Iterator[PackageEvidence | Gap]:
+    """Read a bundled copy's manifest. Most were stripped of their version, and are then a part of who bundles them."""
+    for seen in _manifest(file, "", ""):
+        if isinstance(seen, PackageEvidence) and f"{seen.namespace}/{seen.name}".lstrip("/") == folder:
+            yield seen
 
 
 def _text(value: Any) -> str:
@@ -183,6 +196,7 @@ def _state(data: bytes, path: str) -> dict[str, Any]:
     return state
 
 
+_LAST_COMMA = re.compile(rb",(?=\s*[}\]])")
 _ESCAPE = re.compile(rb"\\(\n|\r\n|.)", re.DOTALL)
 
 
@@ -201,7 +215,8 @@ def _object(data: bytes) -> dict[str, Any]:
         if b".pnp.data.json" in data:
             return {"packageRegistryData": []}
         raise ParseError("no Plug'n'Play table")
-    state = JSONDecoder().raw_decode(data[at + len(b"hydrateRuntimeState(") :].decode())[0]
+    # It is JSON but for a comma behind the last field, which JavaScript allows.
+    state = JSONDecoder().raw_decode(_LAST_COMMA.sub(b"", data[at + len(b"hydrateRuntimeState(") :]).decode())[0]
     return state if isinstance(state, dict) else {}
 
 

@@ -33,6 +33,8 @@ MAX_LICENSE = 120
 MAX_LICENSES = 16
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+# CPython's own test suite brings old wheels and eggs that nothing ever installs.
+_TEST_DATA = re.compile(r"(?:^|/)lib/python\d(?:\.\d+)?/test/")
 _CLASSIFIER = b"\nClassifier: License :: "
 _UNSAID = frozenset(("", "UNKNOWN", "NONE", "OSI Approved", "Other/Proprietary License"))
 
@@ -48,6 +50,8 @@ class _Python:
         """Yield the distribution that the file describes. Raises ParseError, BudgetExceededError."""
         path = file.path
         folder, _, base = path.rpartition("/")
+        if _TEST_DATA.search(path):
+            return
         if base == "METADATA":
             wanted = folder.endswith(".dist-info")
         elif base == "PKG-INFO":

@@ -23,10 +23,10 @@ MAX_LICENSES = 16
 _FOLDERS = ("specifications", "specifications/default")
 _STUB = b"\n# stub: "
 _LITERAL = rb"""["']([^"'\\#\n]{1,200})["']"""
-_NAME = re.compile(rb"^\s*\w+\.name\s*=\s*" + _LITERAL, re.MULTILINE)
-_VERSION = re.compile(rb"^\s*\w+\.version\s*=\s*(?:Gem::Version\.new\s*\(?\s*)?" + _LITERAL, re.MULTILINE)
-_PLATFORM = re.compile(rb"^\s*\w+\.platform\s*=\s*" + _LITERAL, re.MULTILINE)
-_LICENSES = re.compile(rb"^\s*\w+\.licenses?\s*=\s*(\[[^\]\n]{0,2000}\]|" + _LITERAL + rb")", re.MULTILINE)
+_NAME = re.compile(rb"^[ \t]*\w+\.name[ \t]*=[ \t]*" + _LITERAL, re.MULTILINE)
+_VERSION = re.compile(rb"^[ \t]*\w+\.version[ \t]*=[ \t]*(?:Gem::Version\.new[ \t]*\(?[ \t]*)?" + _LITERAL, re.MULTILINE)
+_PLATFORM = re.compile(rb"^[ \t]*\w+\.platform[ \t]*=[ \t]*" + _LITERAL, re.MULTILINE)
+_LICENSES = re.compile(rb"^[ \t]*\w+\.licenses?[ \t]*=[ \t]*(\[[^\]\n]{0,2000}\]|" + _LITERAL + rb")", re.MULTILINE)
 _QUOTED = re.compile(_LITERAL)
 _GEM = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _PURE = ("", "ruby", "Gem::Platform::RUBY")

@@ -1,0 +1,2 @@
+# -*- encoding: utf-8 -*-
+# stub: webrick 1.9.1 ru
