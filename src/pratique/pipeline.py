@@ -1,4 +1,4 @@
-"""The corridor: the one place that knows the order. A target goes in; what it is, what is wrong with it and the verdict come out."""
+"""The corridor: the one place that knows the order. A target goes in; what it is, what is wrong and a verdict come out."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pratique._version import __version__
 from pratique.examination import Channel, Job, Outcome, serve, thread_count
+from pratique.image.options import SourceOptions
 from pratique.inventory.assemble import assemble
 from pratique.inventory.cache import LayerCache, record_gaps, stale_inspectors
 from pratique.inventory.distro import advisory_ecosystem, settle_distro
 from pratique.inventory.squash import squash
 from pratique.model.ecosystems import base
 from pratique.model.errors import IntegrityError, TargetError
-from pratique.model.image import Extent, Layer, OpenImage
+from pratique.model.finding import Finding, Severity
+from pratique.model.image import Extent, ImageRef, Layer, OpenImage, Platform
 from pratique.model.inventory import DistroEvidence, Gap, Inventory, PackageEvidence
 from pratique.model.layer import LayerRecord
 from pratique.model.ports import Inspector
+from pratique.model.report import DatabaseInfo, Meta, Reason, Report, ReportDistro, ReportLayer, Target, Verdict
 
 if TYPE_CHECKING:
-    from pratique._kit.confined import ParentChannel
+    from pratique._kit.confined import Channel as ChildProcess
 
+SCHEMA = "urn:pratique:schema:scan-1"
 NOT_KEPT = frozenset(("image.layer-limit",))  # what a limit cut short is examined anew next time: the limit may be another then
 DAEMONS = frozenset(("docker", "podman"))  # an engine verified its layers when it stored them
 
 Progress = Callable[[str, int, int], None]
+
+
+MAX_SPOOLED = 2 << 30  # bytes written to an unnamed temporary file: more than any program that an inspector looks into
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +44,6 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: float | None = None
     declared: bool = False
-    confine: bool = True
     progress: Progress | None = None
 
 
@@ -150,6 +156,7 @@ def _examine(
 ) -> dict[int, LayerRecord]:
     """Let a confined process examine layers; return the records by index."""
     from pratique._kit.confined import confined  # noqa: PLC0415 - only where something is examined
+    from pratique._kit.sandbox import Limits  # noqa: PLC0415 - as above
 
     jobs = [job for batch in batches for job in batch]
     with ExitStack() as stack:
@@ -159,13 +166,15 @@ def _examine(
             serve(channel, inspectors, how.seconds, spools)
 
         readable = sorted({job.path for job in jobs}.union(paths))
-        child: ParentChannel = stack.enter_context(confined(worker, read_paths=readable, seconds=how.seconds))
+        bounds = Limits(file_size=MAX_SPOOLED)
+        keep = [spool for spool in spools if spool >= 0]
+        child = stack.enter_context(confined(worker, read_paths=readable, limits=bounds, keep=keep))
         child.send(msgspec.msgpack.encode(jobs))
         child.finish()
         return _collect(child, jobs, how)
 
 
-def _collect(child: ParentChannel, jobs: Sequence[Job], how: Inspection) -> dict[int, LayerRecord]:
+def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[int, LayerRecord]:
     decoder = msgspec.msgpack.Decoder(Outcome)
     records: dict[int, LayerRecord] = {}
     total = sum(max(job.size, 0) for job in jobs)
@@ -206,7 +215,7 @@ def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: d
     release = (advisory_ecosystem(distro) or "") if distro is not None else ""
     assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "")
     gaps = [gap for record in records for gap in record_gaps(record, versions)]
-    gaps += squashed.gaps + assembled.gaps + _missing_database(evidence, distro is not None and distro.id or "")
+    gaps += squashed.gaps + assembled.gaps + _missing_database(evidence, distro.id if distro is not None else "")
     return Inventory(distro=distro, release=release, packages=tuple(assembled.packages), gaps=tuple(gaps))
 
 
@@ -225,6 +234,139 @@ def _missing_database(evidence: Sequence[object], distro: str) -> list[Gap]:
     return [Gap(code="inventory.no-package-database", message=message, path="etc/os-release")]
 
 
-def folder_of(cache_dir: Path) -> Path:
-    """Return where layer records are kept."""
-    return cache_dir
+class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it."""
+
+    sources: SourceOptions
+    platform: Platform | None = None
+    keep: bool = True
+    mirror: str = ""
+    max_age: float = 7 * 86_400
+    seconds: float | None = None
+    fail_on: tuple[str, ...] = ()
+    now: str
+    tell: Progress | None = None
+
+
+def scan(ref: ImageRef, how: ScanOptions) -> Report:
+    """Inspect, match, judge. Raises UsageError, TargetError, IntegrityError, RegistryError, DatabaseError."""
+    from pratique.image.open import open_target  # noqa: PLC0415 - start-up stays lazy
+
+    cache = LayerCache(how.sources.cache_dir if how.keep else None)
+    with open_target(ref, how.platform, how.sources) as image:
+        inspection = Inspection(seconds=how.seconds, declared=image.scheme == "dir", progress=how.tell)
+        inventory = take_inventory(image, cache, inspection)
+        target = _target(image, inventory)
+    cache.close()
+    return judge_inventory(inventory, target, how)
+
+
+def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> Report:
+    """Match a stored or fresh inventory and decide: the part of a scan that is repeated when advisories change."""
+    from pratique.policy.judge import judge  # noqa: PLC0415 - start-up stays lazy
+
+    findings, gaps, database = _match(inventory, target, how)
+    findings = [*_end_of_life(inventory, how.now), *findings]
+    problems = tuple(sorted({*inventory.gaps, *gaps}))
+    verdict = judge(findings, problems, how.fail_on)
+    if not inventory.packages and verdict.decision == "allow":
+        verdict = Verdict(decision="unknown", reasons=(Reason("nothing-found", "nothing usable was found in the target"),))
+    return Report(
+        schema=SCHEMA,
+        complete=all(gap.code.startswith("advisories.") for gap in problems),
+        meta=Meta(version=__version__, scanned_at=how.now, database=database),
+        target=target,
+        packages=inventory.packages,
+        findings=tuple(findings),
+        problems=problems,
+        verdict=verdict,
+    )
+
+
+def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list[Finding], list[Gap], DatabaseInfo]:
+    """Ask the database about every package, in batches, and match."""
+    import datetime as dt  # noqa: PLC0415 - start-up stays lazy
+
+    from pratique.advisory.lookup import open_database  # noqa: PLC0415 - as above
+    from pratique.match.find import find, subjects  # noqa: PLC0415 - as above
+    from pratique.match.merge import Knowledge, merge, names_of  # noqa: PLC0415 - as above
+
+    asked, gaps = subjects(inventory.packages, inventory.release)
+    gaps += _unsupported(inventory)
+    names: dict[str, set[str]] = {}
+    for subject in asked:
+        names.setdefault(subject.ecosystem, set()).add(subject.name)
+    _refresh(names, how)
+    with open_database(how.sources.cache_dir) as database:
+        hits = {ecosystem: database.lookup(ecosystem, sorted(wanted)) for ecosystem, wanted in names.items()}
+        matches = find(asked, hits)
+        advisories = database.details([match.hit for match in matches.found])
+        spoken = {name for match in matches.found for group in names_of(match, advisories) for name in group}
+        cves = sorted(name for name in spoken if name.startswith("CVE-"))
+        known = Knowledge(advisories, database.vectors(cves), database.kev(cves), database.epss(cves))
+        gaps += matches.gaps
+        gaps += database.gaps(names, dt.datetime.fromisoformat(how.now), dt.timedelta(seconds=how.max_age))
+        info = database.info(names)
+    created = {layer.diff_id: layer.created_by for layer in target.layers}
+    return merge(matches.found, matches.denied, known, created), gaps, info
+
+
+def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
+    """Fetch what these ecosystems need and is not there, or is a day old; what cannot be had becomes a gap of the report."""
+    if how.sources.offline and not how.mirror.startswith("file:"):
+        return
+    from pratique.advisory.update import Listener, Options, ensure  # noqa: PLC0415 - only where a connection is allowed
+
+    class Teller(Listener):
+        def progress(self, feed: str, done: int, total: int) -> None:
+            if how.tell is not None:
+                how.tell(f"fetching advisories: {feed}", done, total or -1)
+
+        def building(self, feed: str) -> None:
+            if how.tell is not None:
+                how.tell(f"reading advisories: {feed}", 0, -1)
+
+    ensure(how.sources.cache_dir, ecosystems, Options(mirror=how.mirror, offline=how.sources.offline), Teller())
+
+
+def _unsupported(inventory: Inventory) -> list[Gap]:
+    """A distribution that no advisory source speaks of: its packages are listed, their vulnerabilities are not known."""
+    count = sum(package.type in ("deb", "apk", "rpm") for package in inventory.packages)
+    if inventory.release or not count:
+        return []
+    distro = inventory.distro
+    name = f"{distro.id} {distro.version}".strip() if distro is not None else "an unknown distribution"
+    message = f"{name}: no advisory source; nothing is known about the vulnerabilities of its {count} packages"
+    return [Gap(code="advisories.unsupported-distribution", message=message, source=name)]
+
+
+def _end_of_life(inventory: Inventory, now: str) -> list[Finding]:
+    from pratique.inventory.distro import is_eol  # noqa: PLC0415 - beside its one use
+    from pratique.match.merge import fingerprint  # noqa: PLC0415 - as above
+
+    distro = inventory.distro
+    if distro is None or not is_eol(distro, now[:10]):
+        return []
+    name = f"{distro.id}-{distro.version}"
+    return [
+        Finding(
+            kind="eol",
+            id=f"EOL-{name}",
+            title=f"{distro.name or name} is past the end of its support",
+            message=f"security support of {distro.name or name} ended on {distro.eol}; new vulnerabilities are not mended",
+            severity=Severity.HIGH,
+            fingerprint=fingerprint("eol", name),
+        )
+    ]
+
+
+def _target(image: OpenImage, inventory: Inventory) -> Target:
+    distro = inventory.distro
+    return Target(
+        reference=image.reference,
+        scheme=image.scheme,
+        digest=image.digest,
+        platform=str(image.platform or ""),
+        distro=ReportDistro(distro.id, distro.version, distro.eol or None) if distro is not None else None,
+        layers=tuple(ReportLayer(layer.digest, layer.diff_id, layer.created_by, layer.size) for layer in image.layers),
+    )

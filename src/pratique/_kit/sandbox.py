@@ -45,11 +45,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
                  twenty times what the largest image in the benchmarks takes, less than the smallest build machine has
     cpu_seconds  of all threads together: an image of 2 GB takes four; a parser that loops must end some time
     open_files   layers and archives that are open at once, with room
+    file_size    of what it may write to descriptors that it inherited (spools without a name); 0: nothing
     """
 
     memory: int = 2048 * MEBIBYTE
     cpu_seconds: int = 900
     open_files: int = 256
+    file_size: int = 0
 
 
 class Confinement(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +144,7 @@ def _limit(limits: Limits, missing: list[str]) -> bool:
         resource.RLIMIT_DATA: limits.memory,
         resource.RLIMIT_CPU: limits.cpu_seconds,
         resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_FSIZE: 0,  # pipes are not files: results still leave
+        resource.RLIMIT_FSIZE: limits.file_size,  # pipes are not files: results still leave
         resource.RLIMIT_CORE: 0,  # a core would put an image's secrets on the disk
     }  # no RLIMIT_NPROC: it counts what the person's other programs run, and no process can be made anyway
     try:

@@ -1,4 +1,4 @@
-"""What every command's options have in common: flag, then environment, then configuration files, with lists separated by commas."""
+"""What every command's options have in common: flag, then environment, then configuration files; lists are split at commas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE_NAME = "pratique.toml"
 KEYS = frozenset(
     (
         "all-platforms", "cache-dir", "cache-limit", "debug", "fail-on", "format", "insecure-registry", "max-age", "mirror",
-        "no-cache", "no-sandbox", "now", "offline", "only", "only-fixed", "output", "platform", "quiet", "registry-mirror",
+        "no-cache", "now", "offline", "only", "only-fixed", "output", "platform", "quiet", "registry-mirror",
         "severity", "timeout", "all", "json",
     )
 )  # fmt: skip

@@ -32,19 +32,19 @@ _CVE = re.compile(r"CVE-(\d{4})-(\d{4,})")
 class Knowledge(NamedTuple):
     """What is known of the vulnerabilities beside their ranges.
 
-    `advisories` by (source, id); `generic` are records of any source that speak of a CVE, for its score where the matching
-    source gives none; `exploited` and `scores` by CVE.
+    `advisories` by (feed, id); `vectors` are (CVSS vector, feed) that any feed gives for a CVE, for sources that score nothing;
+    `exploited` and `scores` by CVE.
     """
 
     advisories: Mapping[tuple[str, str], Advisory]
-    generic: Mapping[str, Sequence[Advisory]]
+    vectors: Mapping[str, Sequence[tuple[str, str]]]
     exploited: Mapping[str, Exploited]
     scores: Mapping[str, ExploitScore]
 
 
 def names_of(match: Match, advisories: Mapping[tuple[str, str], Advisory]) -> list[set[str]]:
     """Return the vulnerabilities that a matched advisory speaks of, each as the set of all its names."""
-    advisory = advisories.get((match.hit.source, match.hit.id))
+    advisory = advisories.get((match.hit.feed, match.hit.id))
     if advisory is None:
         return [{match.hit.id}]
     fixed = covers(advisory)
@@ -109,16 +109,16 @@ def _finding(names: set[str], group: list[Match], known: Knowledge, instructions
     identifier = principal(names)
     cves = sorted(name for name in names if name.startswith("CVE-"))
     records = _records(group, known)
-    generic = [record for cve in cves for record in known.generic.get(cve, ())]
-    cvss = _cvss([*records, *generic])
+    own = [(vector, record.source) for record in records for vector in record.cvss]
+    cvss = _cvss(own or [pair for cve in cves for pair in known.vectors.get(cve, ())])
     words = [match.hit.severity for match in group] + [record.severity for record in records]
-    severity = weigh(words, cvss, [record.severity for record in generic])
+    severity = weigh(words, cvss)
     status: FindingStatus = "affected" if any(match.status == "affected" for match in group) else "under_investigation"
     malicious = any(record.kind == "malware" for record in records)
     return Finding(
         kind="malware" if malicious else "vulnerability",
         id=identifier,
-        title=_title(records, generic, package),
+        title=_title(records, package),
         severity=Severity.CRITICAL if malicious else severity,
         fingerprint=fingerprint("vulnerability", identifier, package),
         status=status,
@@ -135,29 +135,28 @@ def _finding(names: set[str], group: list[Match], known: Knowledge, instructions
         cvss=cvss,
         epss=_epss(cves, known.scores),
         kev=any(cve in known.exploited for cve in cves),
-        published=min((record.published for record in [*records, *generic] if record.published), default=""),
+        published=min((record.published for record in records if record.published), default=""),
         location=_location(package, instructions),
         because=_reasons(group),
     )
 
 
 def _records(group: Iterable[Match], known: Knowledge) -> list[Advisory]:
-    keys = dict.fromkeys((match.hit.source, match.hit.id) for match in group)
+    keys = dict.fromkeys((match.hit.feed, match.hit.id) for match in group)
     return [known.advisories[key] for key in keys if key in known.advisories]
 
 
-def _title(records: Sequence[Advisory], generic: Sequence[Advisory], package: Package) -> str:
-    texts = (record.summary.strip().replace("\n", " ") for record in [*records, *generic])
+def _title(records: Sequence[Advisory], package: Package) -> str:
+    texts = (" ".join(record.summary.split()) for record in records)
     return next((text for text in texts if text), f"vulnerability in {package.source.name if package.source else package.name}")
 
 
-def _cvss(records: Iterable[Advisory]) -> tuple[Cvss, ...]:
+def _cvss(vectors: Iterable[tuple[str, str]]) -> tuple[Cvss, ...]:
     found: dict[str, Cvss] = {}
-    for record in records:
-        for vector in record.cvss:
-            score = rated(vector)
-            if score is not None and vector not in found:
-                found[vector] = Cvss(score[0], vector, score[1], record.source)
+    for vector, source in vectors:
+        score = rated(vector)
+        if score is not None and vector not in found:
+            found[vector] = Cvss(score[0], vector, score[1], source)
     return tuple(sorted(found.values(), key=lambda item: (item.version, item.vector), reverse=True))
 
 

@@ -8,8 +8,6 @@ import msgspec
 
 from pratique.model.report import Report
 
-SCHEMA = "urn:pratique:schema:scan-1"
-
 
 class _Json:
     name = "json"
@@ -25,7 +23,7 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the document."""
     found = msgspec.json.schema(Report)
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    found["$id"] = SCHEMA
+    found["$id"] = "urn:pratique:schema:scan-1"
     found["title"] = "pratique scan report"
     return found
 
