@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pratique.model.errors import BudgetExceededError
 
 _EVIDENCE = re.compile(
-    r"(?:^|/)(?:METADATA|PKG-INFO|package\.json|installed\.json|[^/]+\.(?:egg-info|jar|war|ear|par|gemspec|dll|exe|deps\.json))$"
+    r"(?:^|/)(?:METADATA|PKG-INFO|package\.json|installed\.json|[^/]+\.(?:egg-info|egg|whl|jar|war|ear|par|gemspec|dll|exe|deps\.json))$"
     r"|(?:^|/)(?:s?bin|libexec|games|lib(?:32|64)?|local|opt)/"
 )
 _NOISE = re.compile(
