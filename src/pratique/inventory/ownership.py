@@ -28,7 +28,7 @@ _DOCUMENTS = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/")
 _PROGRAMS = re.compile("(?:^|/)(?:s?bin|libexec|games|lib(?:32|64)?|local|opt)(?:/|$)")
 _EVIDENCE_ENDS = (
     *("METADATA", "PKG-INFO", "package.json", "installed.json", ".deps.json"),
-    *(".egg-info", ".jar", ".war", ".ear", ".par", ".gemspec", ".dll", ".exe"),
+    *(".egg-info", ".egg", ".whl", ".jar", ".war", ".ear", ".par", ".gemspec", ".dll", ".exe"),
 )
 
 # Names that a database lists once under a folder cost the folder's length each: no real image owns a tenth of this, and a
