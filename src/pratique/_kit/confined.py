@@ -44,6 +44,8 @@ MAX_STDERR = 65536
 PIPE_BYTES = MEBIBYTE
 """Wished size of a pipe: fewer switches between the two processes than with the usual 64 KiB."""
 CHUNK = MEBIBYTE
+MAX_DESCRIPTORS = 1 << 20
+"""Where the system names no limit: the kernel's own default one."""
 WAIT_SECONDS = 1800.0
 """How long the parent waits for the child, all waiting added up: the processor limit ends loops, this ends hangs."""
 
@@ -90,9 +92,10 @@ class Connection:
     def _write(self, kind: bytes, content: bytes) -> None:
         if len(content) > MAX_MESSAGE:
             raise ValueError(f"a message of {len(content)} bytes is over the limit of {MAX_MESSAGE}")
-        view = memoryview(HEADER.pack(kind, len(content)) + content)
-        while view:
-            view = view[os.write(self._writer, view) :]
+        for view in (memoryview(HEADER.pack(kind, len(content))), memoryview(content)):
+            left = view
+            while left:
+                left = left[os.write(self._writer, left) :]
 
     def _read(self, length: int) -> bytes:
         parts = bytearray()
@@ -164,10 +167,6 @@ class Channel:
         kind, content = self._frame()
         if kind == MESSAGE:
             return content
-        if kind == FAILED:
-            text = content[:MAX_ERROR_TEXT].decode(errors="replace")
-            reason: Reason = "memory" if text.startswith("MemoryError") else "error"
-            self._fail("it reached its memory limit" if reason == "memory" else text, reason)
         if kind != ENDED:
             self._fail(f"it sent a frame of kind {kind!r}", "protocol")
         self._over = True
@@ -196,6 +195,11 @@ class Channel:
             self._wait()
         content = bytes(memoryview(self._buffer)[HEADER.size : HEADER.size + length])
         del self._buffer[: HEADER.size + length]
+        if kind == FAILED:
+            text = content[:MAX_ERROR_TEXT].decode(errors="replace")
+            if text.startswith("MemoryError"):
+                self._fail("it reached its memory limit", "memory")
+            self._fail(text, "error")
         return kind, content
 
     def _wait(self, *, write: bool = False) -> None:
@@ -359,7 +363,8 @@ def _take_descriptors(pipes: tuple[int, int, int], keep: Sequence[int]) -> tuple
     for handle in sorted({reader, writer, *keep} - {0, 1, 2}):
         os.closerange(below, handle)
         below = handle + 1
-    os.closerange(below, os.sysconf("SC_OPEN_MAX"))
+    most = os.sysconf("SC_OPEN_MAX")
+    os.closerange(below, most if most > 0 else MAX_DESCRIPTORS)
     return reader, writer
 
 

@@ -32,6 +32,7 @@ SET_DUMPABLE = 4
 SET_SECCOMP = 22
 SET_NO_NEW_PRIVILEGES = 38
 FILTER = 2
+CPU_GRACE_SECONDS = 5
 
 CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
@@ -151,7 +152,9 @@ def _limit(limits: Limits, missing: list[str]) -> bool:
         for which, most in wanted.items():
             hard = resource.getrlimit(which)[1]
             bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(which, (bound, bound))
+            # at the soft limit of processor time the kernel says why it kills, at the hard one it does not
+            grace = CPU_GRACE_SECONDS if which == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else 0
+            resource.setrlimit(which, (bound, bound + grace))
     except (OSError, ValueError) as error:
         missing.append(f"limits on memory, time and files could not be set: {error}")
         return False
