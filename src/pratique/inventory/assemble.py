@@ -10,6 +10,7 @@ from pratique.inventory.squash import Seen, identity
 from pratique.model.inventory import (
     Distro,
     Gap,
+    LicenseEvidence,
     Location,
     OwnershipEvidence,
     Package,
@@ -52,6 +53,8 @@ def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | Non
                 builder.add(evidence, item)
             elif isinstance(evidence, OwnershipEvidence):
                 builder.own(evidence)
+            elif isinstance(evidence, LicenseEvidence):
+                builder.license(evidence)
     return Assembled(builder.packages(), builder.gaps)
 
 
@@ -72,6 +75,7 @@ class _Builder:
         self._ecosystem = ecosystem
         self._drafts: dict[str, _Draft] = {}
         self._owned: dict[str, tuple[str, str]] = {}
+        self._licenses: dict[tuple[str, str], tuple[str, ...]] = {}
         self._os_purls: dict[tuple[str, str], str] = {}
         self.gaps: list[Gap] = []
 
@@ -98,6 +102,10 @@ class _Builder:
         owner = (evidence.package, evidence.arch)
         for path in evidence.paths:
             self._owned[path] = owner
+
+    def license(self, evidence: LicenseEvidence) -> None:
+        """Enter the licences of an OS package."""
+        self._licenses.setdefault((evidence.type, evidence.package), evidence.licenses)
 
     def packages(self) -> list[Package]:
         """Return what was entered, sorted by purl."""
@@ -138,7 +146,7 @@ class _Builder:
             namespace=evidence.namespace,
             arch=evidence.arch,
             source=evidence.source,
-            licenses=draft.licenses,
+            licenses=draft.licenses or (self._licenses.get((evidence.type, evidence.name), ()) if is_os else ()),
             locations=tuple(sorted(draft.locations)),
             owner="" if is_os else self._owner(draft.paths),
             role=evidence.role,

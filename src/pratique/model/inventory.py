@@ -74,6 +74,14 @@ class OwnershipEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     arch: str = ""
 
 
+class LicenseEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="licenses"):
+    """Licences that a file of its own states for an OS package, named as in its PackageEvidence (without a version)."""
+
+    type: PackageType
+    package: str
+    licenses: tuple[str, ...]
+
+
 class DistroEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="distro"):
     """What an os-release (or an older release file) says. `id` is lower case; `rank` orders rival files, lowest first."""
 
@@ -87,7 +95,7 @@ class DistroEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     rank: int = 0
 
 
-Evidence = PackageEvidence | OwnershipEvidence | DistroEvidence
+Evidence = PackageEvidence | OwnershipEvidence | LicenseEvidence | DistroEvidence
 
 
 class Distro(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,68 @@
+"""What all tests share: no connection leaves the machine, and optional tools are looked for in one place."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("default")
+
+_connect = socket.socket.connect
+
+
+def _is_local(address: Any) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a unix socket
+    try:
+        return address[0] == "localhost" or ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that would leave this machine."""
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if not _is_local(address):
+            raise PermissionError(f"a test tried to connect to {address!r}")
+        _connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep a person's caches, configuration and credentials out of the tests, and the tests out of them."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith("PRATIQUE_") and not name.startswith("PRATIQUE_TEST_")]:
+        monkeypatch.delenv(name)
+    for name in ("DOCKER_CONFIG", "DOCKER_HOST", "CONTAINER_HOST", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture(autouse=True)
+def _tools(request: pytest.FixtureRequest) -> None:
+    """Skip, and say so, where a marked test needs a program that is not there."""
+    for mark in request.node.iter_markers("needs"):
+        for tool in mark.args:
+            if shutil.which(tool) is None:
+                pytest.skip(f"needs {tool}, which is not installed")
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """Return the mirror of real advisory feeds, where there is one."""
+    path = Path(os.environ.get("PRATIQUE_TEST_MIRROR", Path(__file__).parents[2] / "shared" / "mirror"))
+    if not (path / "provenance.json").is_file():
+        pytest.skip("needs a mirror of real advisory feeds (PRATIQUE_TEST_MIRROR)")
+    return path
