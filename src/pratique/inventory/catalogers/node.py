@@ -197,12 +197,12 @@ def _state(data: bytes, path: str) -> dict[str, Any]:
 
 
 _LAST_COMMA = re.compile(rb",(?=\s*[}\]])")
-_ESCAPE = re.compile(rb"\\(\n|\r\n|.)", re.DOTALL)
 
 
 def _unquote(text: bytes) -> bytes:
-    """Undo the quoting of a JavaScript string: continued lines, quotes and backslashes."""
-    return _ESCAPE.sub(lambda found: found[1] if found[1] in (b"'", b"\\", b'"') else b"", text)
+    """Undo the quoting of a JavaScript string as Yarn writes it: backslashes, quotes and continued lines."""
+    parts = text.replace(b"\r\n", b"\n").split(b"\\\\")
+    return b"\\".join(part.replace(b"\\\n", b"").replace(b"\\'", b"'") for part in parts)
 
 
 def _object(data: bytes) -> dict[str, Any]:
