@@ -27,6 +27,7 @@ DEVELOPMENT = "(devel)"
 _PLACEHOLDERS = frozenset({DEVELOPMENT, "v0.0.0", "v0.0.0-00010101000000-000000000000"})
 
 _ALIGN = 16
+_MORE = 16  # covers the length that stands before the next string
 _SENTINEL = 16  # The module text stands between two marks of 16 bytes that mean nothing outside a running program.
 _BIG_ENDIAN = 1
 _INLINE = 2
@@ -103,8 +104,8 @@ def _inline(binary: Binary, region: Region, at: int, window: bytes) -> tuple[byt
         if length > limit:
             raise ParseError(f"Go build information of {length} bytes, more than {limit}")
         end = at + length
-        if end > len(window):
-            window += binary.read_at(region.offset + len(window), end - len(window) + _ALIGN)
+        if len(window) < end <= region.size:
+            window += binary.read_at(region.offset + len(window), min(end + _MORE, region.size) - len(window))
         if end > len(window):
             raise ParseError("the file ends inside the Go build information")
         strings.append(window[at:end])
