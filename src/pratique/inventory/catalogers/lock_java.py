@@ -33,8 +33,10 @@ def _read(file: File, entries: Entries) -> None:
 
 
 def _gradle(text: str, entries: Entries, *, build: bool) -> None:
+    # Gradle ends each line; what stands behind the last end was cut off.
+    whole, _, rest = text.rpartition("\n")
     ended, lines = False, 0
-    for raw in text.split("\n"):
+    for raw in whole.split("\n"):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -51,10 +53,10 @@ def _gradle(text: str, entries: Entries, *, build: bool) -> None:
             ended = ended or not equals
         else:
             entries.invalid(f"no module and version: {line[:SHOWN]!r}")
-    if not lines:
+    if not lines and not rest:
         raise ParseError("no modules in a Gradle lock file")
-    if not ended:
-        entries.truncated("the file ends before its line `empty=`")
+    if not ended or rest.strip():
+        entries.truncated("the file ends before its last line does")
 
 
 INSPECTOR = LockInspector(

@@ -6,6 +6,7 @@ all `*.txt` in a folder `requirements` at the top.
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 from pratique.inventory.lockfiles.entries import Entries, LockInspector, base_name
@@ -50,7 +51,7 @@ def _read(file: File, entries: Entries) -> None:
             file.read(),
             entries,
             role="dev" if not set(_DEV).isdisjoint(words) else "",
-            is_read=lambda path: _is_requirements(f"{folder}/{path}".lstrip("/")),
+            is_read=lambda path: _is_requirements(posixpath.normpath(posixpath.join(folder, path))),
         )
 
 

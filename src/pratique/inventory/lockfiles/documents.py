@@ -61,8 +61,8 @@ def json_object(data: bytes) -> dict[str, Any]:
 def yaml_mappings(data: bytes) -> list[dict[str, Any]]:
     """Read YAML documents, each a mapping of mappings, lists and texts.
 
-    Every scalar stays a text, so that version 1.10 is not the number 1.1. Built from libyaml's events, as its composer recurses in C without a bound. Anchors and aliases are refused: no lock file has
-    them. Raises ParseError.
+    Every scalar stays a text, so that version 1.10 is not the number 1.1. Built from libyaml's events, as its composer recurses
+    in C without a bound. Anchors and aliases are refused: no lock file has them. Raises ParseError.
     """
     import yaml  # 20 ms to import
 

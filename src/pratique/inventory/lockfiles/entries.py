@@ -15,6 +15,9 @@ MAX_GAPS = 200  # a file: enough to act on; the rest is counted in one more
 MAX_LICENSES = 16
 SHOWN = 80  # characters of a strange text that a message repeats
 
+# Where tools keep what they installed: a lock file in there was published by mistake, and no tool reads it.
+_INSTALLED = ("node_modules/", "site-packages/", "dist-packages/", "pkg/mod/", ".cargo/registry/")
+
 # A package that is wanted for the application itself is no mere tool of its developers, whoever else wants it.
 _WEIGHT = {"main": 2, "": 1, "dev": 0}
 
@@ -118,6 +121,8 @@ class LockInspector:
 
     def inspect(self, file: File) -> Iterator[PackageEvidence | Gap]:
         """Yield the packages of the file, also those before a place that cannot be read. Raises ParseError, ValueError."""
+        if any(folder in file.path for folder in _INSTALLED):
+            return
         if not file.size:
             if self._may_be_empty is None or not self._may_be_empty(base_name(file.path)):
                 raise ParseError("an empty lock file")

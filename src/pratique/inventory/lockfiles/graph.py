@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import TypeVar
-
-T = TypeVar("T", bound=Hashable)
+from collections.abc import Iterable, Mapping
 
 
-def reached(roots: Iterable[T], edges: Mapping[T, Iterable[T]]) -> set[T]:
+def reached(roots: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
     """Return everything that can be reached from the roots, themselves included."""
     seen = set(roots)
     waiting = list(seen)

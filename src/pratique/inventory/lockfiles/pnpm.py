@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pratique.inventory.lockfiles.documents import record, text, yaml_mappings
-from pratique.inventory.lockfiles.entries import Entries, from_git
+from pratique.inventory.lockfiles.entries import SHOWN, Entries, from_git
 from pratique.inventory.lockfiles.graph import reached
 from pratique.inventory.lockfiles.npm import enter
 from pratique.model.errors import ParseError
@@ -37,8 +37,16 @@ def _document(lock: dict[str, Any], entries: Entries) -> None:
     version = text(lock, "lockfileVersion")
     if not version:
         raise ParseError("a pnpm lock file without lockfileVersion")
-    dev = _only_dev(lock) if isinstance(lock.get("snapshots"), dict) else None
-    for key, facts in record(lock, "packages").items():
+    packages = record(lock, "packages")
+    dev = None
+    if not version.startswith(("5", "6")):
+        dev = _only_dev(lock)
+        # Each package has a snapshot, and all snapshots follow the last package.
+        whole = {key.partition("(")[0] for key in record(lock, "snapshots")}
+        missing = next((key for key in packages if key not in whole), None)
+        if missing is not None:
+            entries.truncated(f"{missing[:SHOWN]} has no snapshot, so the file ends too early")
+    for key, facts in packages.items():
         package = facts if isinstance(facts, dict) else {}
         only_dev = text(package, "dev") == "true" if dev is None else key in dev
         _package(key, package, slashes=version.startswith("5"), role="dev" if only_dev else "", entries=entries)

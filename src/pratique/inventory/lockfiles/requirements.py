@@ -29,13 +29,17 @@ _ARCHIVE = re.compile(
 _INCLUDE = re.compile(r"(?:-r|--requirement)[\s=]*(.*)")
 _EDITABLE = re.compile(r"(?:-e|--editable)[\s=]*(.*)")
 _REMOTE = re.compile(r"(?:git|hg|svn|bzr)\+|(?:https?|ssh|git)://")
+_HASH, _HEX = "--hash=sha256:", 64
 _ENCODINGS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
 def read(data: bytes, entries: Entries, *, role: str, is_read: Callable[[str], bool]) -> None:
     """Enter the pins of a requirements file; `is_read` says of a path's base name if that file is read anyway."""
     strange = 0
-    for line in _lines(_decode(data)):
+    lines = list(_lines(_decode(data)))
+    if lines and _is_cut(data, lines):
+        entries.truncated(f"the file ends within {lines.pop()[:SHOWN]}")
+    for line in lines:
         if line.startswith("-"):
             _option(line, entries, is_read)
         elif not _requirement(line, entries, role):
@@ -44,6 +48,14 @@ def read(data: bytes, entries: Entries, *, role: str, is_read: Callable[[str], b
                 entries.invalid(f"no requirement: {line[:SHOWN]!r}")
     if strange > MAX_STRANGE:
         entries.invalid(f"{strange} lines are no requirements")
+
+
+def _is_cut(data: bytes, lines: list[str]) -> bool:
+    """Say whether the last requirement is half: nothing ends the line, and it lacks what all others of a hashed file have."""
+    if data.endswith(b"\n") or not any(_HASH in line for line in lines):
+        return False
+    last = lines[-1].rpartition(_HASH)
+    return len(last[2]) < _HEX if last[1] else "==" in lines[-1] or lines[-1].endswith("-")
 
 
 def _decode(data: bytes) -> str:

@@ -18,6 +18,7 @@ from pratique.inventory.lockfiles.documents import BOM
 from pratique.inventory.lockfiles.entries import SHOWN, Entries, from_git
 from pratique.inventory.lockfiles.npm import enter
 
+HEAD = 4_096  # bytes in which a later Yarn's file says __metadata
 _LOCAL = ("file:", "link:", "portal:", "workspace:", "exec:", "./", "../", "/")
 _REPOSITORY = ("git+", "git:", "git@", "ssh:")
 # What Yarn writes for a project without a version of its own.
@@ -28,6 +29,7 @@ def read(data: bytes, entries: Entries) -> None:
     """Enter the packages of a yarn.lock. A block without version is a Gap: the last one means a cut file."""
     key = ""
     facts: dict[str, str] = {}
+    berry = b"\n__metadata:" in data[:HEAD]
     for line in data.removeprefix(BOM).decode().replace("\r\n", "\n").split("\n"):
         if line.startswith("  ") and not line.startswith("   "):
             name, value = _fact(line)
@@ -36,10 +38,10 @@ def read(data: bytes, entries: Entries) -> None:
         elif line and line[0] not in " #":
             if line == ":":
                 continue  # the second half of a long key: "? KEY", newline, ":"
-            if key:
-                _block(key, facts, entries)
+            if key and not _block(key, facts, entries, berry=berry):
+                entries.invalid(f"the entry of {key[:SHOWN]} has no version")
             key, facts = line.removeprefix("? ").rstrip().removesuffix(":"), {}
-    if key and not _block(key, facts, entries):
+    if key and not _block(key, facts, entries, berry=berry):
         entries.truncated(f"the file ends within the entry of {key[:SHOWN]}")
 
 
@@ -52,17 +54,15 @@ def _fact(line: str) -> tuple[str, str]:
     return name.removesuffix(":").strip('"'), value
 
 
-def _block(key: str, facts: dict[str, str], entries: Entries) -> bool:
-    """Enter one block; say whether it was whole."""
+def _block(key: str, facts: dict[str, str], entries: Entries, *, berry: bool) -> bool:
+    """Enter one block; False where it does not say which package in which version it is."""
     first = key.split(",", 1)[0].strip().strip('"')
     if first == "__metadata":
         return True
     version, resolution = facts.get("version", ""), facts.get("resolution", "")
-    if not version:
-        if not resolution:
-            entries.invalid(f"the entry of {first[:SHOWN]} has no version")
+    if not version or (berry and not resolution):
         return False
-    if resolution:
+    if berry:
         _berry(resolution, version, entries)
     else:
         _classic(first, version, facts.get("resolved", ""), entries)
