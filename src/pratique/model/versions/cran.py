@@ -1,4 +1,4 @@
-"""An R version in, its key out: numbers between "." or "-", ordered number by number, fewer before more.
+"""An R version in, its key out: numbers between "." or "-", ordered number by number; zeros at the end do not count.
 
 https://cran.r-project.org/doc/manuals/r-release/R-exts.html#The-DESCRIPTION-file
 """
@@ -23,8 +23,10 @@ class Cran:
         text = version.strip()
         if len(text) > _keys.MAX_LENGTH or not _CORRECT(text):
             _keys.unorderable(version, self.name)
-        number = _keys.number
-        return ("".join([number(part) for part in text.replace("-", ".").split(".")]) + _END).encode("ascii")
+        pieces = [_keys.number(part) for part in text.replace("-", ".").split(".")]
+        while pieces and len(pieces[-1]) == 1:
+            pieces.pop()
+        return ("".join(pieces) + _END).encode("ascii")
 
 
 SCHEME = Cran()

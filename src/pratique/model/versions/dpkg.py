@@ -18,9 +18,12 @@ _ORDER = bytes(
 )
 _TURNS = re.compile(rb"([^0-9]*)0*([0-9]*)").findall
 
+# dpkg compares an absent revision as the empty text, which is zero to it; a key has to be of one form.
+NO_REVISION = "0"
+
 
 def part(text: str) -> bytes:
-    """Return the key of an upstream version or a revision (printable ASCII)."""
+    """Return the key of an upstream version or a revision (printable ASCII, not empty)."""
     codes = _keys.CODES
     return b"".join([word + codes[len(digits)] + digits for word, digits in _TURNS(text.encode("ascii").translate(_ORDER))])
 
@@ -43,7 +46,7 @@ class Dpkg:
             upstream = rest
         if not upstream or (hyphen and not revision):
             _keys.unorderable(version, self.name)
-        return _keys.number(epoch).encode("ascii") + part(upstream) + part(revision)
+        return _keys.number(epoch).encode("ascii") + part(upstream) + part(revision or NO_REVISION)
 
 
 SCHEME = Dpkg()

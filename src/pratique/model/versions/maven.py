@@ -2,16 +2,15 @@
 
 https://maven.apache.org/pom.html#version-order-specification
 
-A version is a list of numbers, qualifiers ("rc") and numbered qualifiers ("rc1"); a hyphen, or a change between letters and
-digits, opens a list within the list, which is always its last element. Shorter lists are filled up with nothing, so what an
-element is worth against nothing matters: 0 and "final" are worth nothing, "rc" is less, "sp" and any number are more, and a
-list is worth what its first element of any worth is. In a key that is known beforehand: each element begins with a code that
-says its kind and on which side of the end it lies, and an element worth nothing takes the side of what follows it.
+A version is a list of numbers and qualifiers; a hyphen, or a change between letters and digits, opens a list within the list,
+which is always its last element. Shorter lists are filled up with nothing, so what an element is worth against nothing
+matters: 0 and "final" are worth nothing, "rc" is less, "sp" and any number are more, and a list is worth what its first
+element of any worth is. For a key that must be known beforehand: each element begins with a code that says its kind and on
+which side of the end it lies, and an element worth nothing takes the side of what follows it.
 
-ComparableVersion contradicts itself in two corners, where no key can follow it: it holds 4.1 equal to 4.1.Final, and
-4.1.Final-redhat-1 above 4.1 but below 4.1.Final; here 4.1.Final is 4.1. And it puts a qualifier that more text follows
-("1.sp.1") between 1 and 1.1 but below 1-rc, which is below 1; here what is above the end stays above. Numbered release words
-("ga1") are equal to nothing and yet differ; here they are above it.
+ComparableVersion contradicts itself in one corner, where no key can follow it: it puts every qualifier below every list, and
+every zero above both, even where the one is above the end and the other below it. So 1 < 1.sp.1 < 1-rc < 1, to it. Here what
+is above the end stays above what is below it: 1-rc < 1 < 1.sp.1.
 """
 
 from __future__ import annotations
@@ -20,109 +19,83 @@ import re
 
 from pratique.model.versions import _keys
 
-# By code: qualifier, list and zero below the end; the end; qualifier, list and zero above it; numbers, by their length.
+# By code: qualifier, list and zero below the end; the end; qualifier, list and zero above it; then numbers, by their length.
 _WORDS = {-1: "\x01", 1: "\x05"}
 _LISTS = {-1: "\x02", 1: "\x06"}
 _ZEROS = {-1: "\x03", 1: "\x07"}
 _END = "\x04"
-_BARE = "\x01"
-_NUMBERED = "\x02"
 
-_RELEASE = "5"
-_UNKNOWN = "7"
+# Elements are digits without leading zeros, or a qualifier: a mark and its rank, one digit, the unknown ones by name.
+_MARK = "="
+_ZERO = ""
+_RELEASE = "=5"
+_UNKNOWN = "=7"
 _QUALIFIERS = {
-    "alpha": "0",
-    "beta": "1",
-    "milestone": "2",
-    "cr": "3",
-    "rc": "3",
-    "snapshot": "4",
-    "ga": _RELEASE,
+    "alpha": "=0",
+    "beta": "=1",
+    "milestone": "=2",
+    "cr": "=3",
+    "rc": "=3",
+    "snapshot": "=4",
     "final": _RELEASE,
+    "ga": _RELEASE,
     "release": _RELEASE,
-    "sp": "6",
+    "sp": "=6",
 }
-# Only where a number follows at once.
-_SHORT = {"a": "0", "b": "1", "m": "2"}
+# Only where a digit follows at once.
+_SHORT = {"a": "=0", "b": "=1", "m": "=2"}
 
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*").fullmatch
-_RUNS = re.compile(r"[0-9]+|[.-]|[^0-9.-]+").findall
-
-# An element: the rank of its qualifier ("" for none) and its digits ("" for none; leading zeros removed, so a zero is "0").
-_Element = tuple[str, str]
-_ZERO = ("", "0")
+# Digits with the separator after them, or a word with what follows it; an empty element is a separator alone.
+_TURNS = re.compile(r"([0-9]+)([.-]?)|([^0-9.-]*)([.-]|(?=[0-9])|$)").findall
 
 
-def _rank(word: str, *, numbered: bool) -> str:
-    if numbered and word in _SHORT:
-        return _SHORT[word]
-    return _QUALIFIERS.get(word) or _UNKNOWN + word
-
-
-def _lists(version: str) -> list[list[_Element]]:
+def _lists(version: str) -> list[list[str]]:
     """Split into nested lists, outermost first; each is the last element of the one before it."""
-    current: list[_Element] = []
+    current: list[str] = []
     lists = [current]
-    word = digits = ""
-    runs = _RUNS(version)
-    for place, run in enumerate(runs):
-        if run[0].isdigit():
-            if word and current:
+    place, size = 0, len(version)
+    for digits, after_digits, word, after_word in _TURNS(version):
+        place += len(digits) + len(after_digits) + len(word) + len(after_word)
+        if digits:
+            current.append(digits.lstrip("0"))
+            if after_digits != "." and place < size:
                 lists.append(current := [])
-            digits = run.lstrip("0") or "0"
-        elif run == "-" and word and not digits and place + 1 < len(runs) and runs[place + 1][0].isdigit():
-            continue  # rc-1 is rc1
-        elif run in "-.":
-            current.append((_rank(word, numbered=bool(digits)) if word else "", digits) if word or digits else _ZERO)
-            word = digits = ""
-            if run == "-":
+            continue
+        if word:
+            numbered = not after_word and place < size
+            if current and (numbered or not after_word):
                 lists.append(current := [])
-        else:
-            if digits:
-                current.append((_rank(word, numbered=True) if word else "", digits))
+            current.append((numbered and _SHORT.get(word)) or _QUALIFIERS.get(word) or _UNKNOWN + word)
+            if numbered:
                 lists.append(current := [])
-                digits = ""
-            word = run
-    if word and not digits and current:
-        lists.append(current := [])
-    if word or digits:
-        current.append((_rank(word, numbered=bool(digits)) if word else "", digits))
+        elif after_word:
+            current.append(_ZERO)
+        if after_word == "-":
+            lists.append(current := [])
     return lists
 
 
-def _side(rank: str, digits: str, follows: int) -> int:
-    """Tell on which side of the end (-1, 0, 1) an element and all that follows it lie."""
-    if not rank:
-        return 1 if digits != "0" else follows
-    if rank == _RELEASE:
-        return follows or (1 if digits else 0)
-    return 1 if rank > _RELEASE else -1
-
-
-def _element(rank: str, digits: str, side: int) -> str:
-    if rank:
-        return _WORDS[side] + rank + (_NUMBERED + _keys.number(digits) if digits else _BARE)
-    return _keys.number(digits) if digits != "0" else _ZEROS[side]
-
-
-def _encode(lists: list[list[_Element]]) -> str:
-    """Return the key, built from the end: a zero is dropped or not, and has its code, by what follows it."""
+def _encode(lists: list[list[str]]) -> str:
+    """Return the key, built from the end: what an element worth nothing is depends on what follows it."""
     rest, side = _END, 0
-    inner_word = inner = False
+    lengths = _keys.LENGTHS
     for elements in reversed(lists):
-        # `word`: a bare qualifier is next; `nothing`: the end is; `droppable`: zeros here count for nothing.
-        droppable = not inner or inner_word
         if side:
             rest = _LISTS[side] + rest
-        first_word, first = False, inner
-        for rank, digits in reversed(elements):
-            if not rank and digits == "0" and droppable:
+        last = True
+        for element in reversed(elements):
+            if element in {_ZERO, _RELEASE}:
+                if not last:
+                    rest = (_WORDS[side] + _RELEASE if element else _ZEROS[side]) + rest
                 continue
-            side = _side(rank, digits, side)
-            rest = _element(rank, digits, side) + rest if side else _END
-            first_word, first = bool(rank), True
-            droppable = first_word and not digits
-        inner_word, inner = first_word, first
+            last = False
+            if element[0] == _MARK:
+                side = 1 if element > _RELEASE else -1
+                rest = _WORDS[side] + element + rest
+            else:
+                side = 1
+                rest = lengths[len(element)] + element + rest
     return rest
 
 
@@ -135,7 +108,7 @@ class Maven:
         """Return the sort key. Refused is what is empty or not one printable word of ASCII."""
         text = version.strip()
         if _NUMBERS(text) and len(text) <= _keys.MAX_LENGTH:
-            return _encode([[("", part.lstrip("0") or "0") for part in text.split(".")]]).encode("ascii")
+            return _encode([[part.lstrip("0") for part in text.split(".")]]).encode("ascii")
         return _encode(_lists(_keys.plain(text, self.name).lower())).encode("ascii")
 
 

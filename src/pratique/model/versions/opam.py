@@ -17,7 +17,9 @@ class Opam:
         """Return the sort key. Refused is what is empty or not one printable word of ASCII."""
         text = _keys.plain(version, self.name)
         upstream, hyphen, revision = text.rpartition("-")
-        return dpkg.part(upstream) + dpkg.part(revision) if hyphen else dpkg.part(text) + dpkg.part("")
+        if not hyphen:
+            upstream, revision = text, ""
+        return dpkg.part(upstream or dpkg.NO_REVISION) + dpkg.part(revision or dpkg.NO_REVISION)
 
 
 SCHEME = Opam()

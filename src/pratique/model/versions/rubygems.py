@@ -2,8 +2,8 @@
 
 https://docs.ruby-lang.org/en/master/Gem/Version.html
 
-Words make a pre-release, are older than any number, and a missing segment is 0. Zeros at the end of the numbers and at the
-end of all count for nothing; zeros between are below or above the end by what follows them, and have a code for either.
+Words make a pre-release, are older than any number, and a missing segment is 0. Zeros at the end and before the first word
+count for nothing; zeros between are below or above the end by what follows them, and have a code for either.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _ZERO_BEFORE_NUMBER = "\x05"
 
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*").fullmatch
 _CORRECT = re.compile(r"[0-9]++(?:\.[0-9A-Za-z]++)*+(?:-[0-9A-Za-z-]++(?:\.[0-9A-Za-z-]++)*+)?").fullmatch
+_ZEROS_AT_END = re.compile(r"(?<=[a-zA-Z.])[.0]+\Z").sub
+_ZEROS_BEFORE_LETTER = re.compile(r"(?:(?<=\.)|\A)[0.]++(?=[a-zA-Z])").sub
 _SEGMENTS = re.compile(r"[0-9]+|[A-Za-z]+").findall
 
 
@@ -41,13 +43,10 @@ def _encode(segments: list[str]) -> str:
     return "".join(pieces)
 
 
-def _canonical(segments: list[str]) -> list[str]:
-    """Drop the zeros before the first word."""
-    first_word = next((place for place, segment in enumerate(segments) if segment[0].isalpha()), len(segments))
-    end = first_word
-    while end and not segments[end - 1].strip("0"):
-        end -= 1
-    return segments[:end] + segments[first_word:]
+def _canonical(text: str) -> str:
+    """Drop the zeros at the end and the first run of zeros before a letter, as Gem::Version does since RubyGems 3.5."""
+    text = _ZEROS_AT_END("", text)
+    return _ZEROS_BEFORE_LETTER("", text, count=1)
 
 
 class Rubygems:
@@ -64,7 +63,7 @@ class Rubygems:
             return _encode(text.split(".")).encode("ascii")
         if not _CORRECT(text):
             _keys.unorderable(version, self.name)
-        return _encode(_canonical(_SEGMENTS(text.replace("-", ".pre.")))).encode("ascii")
+        return _encode(_SEGMENTS(_canonical(text.replace("-", ".pre.")))).encode("ascii")
 
 
 SCHEME = Rubygems()
