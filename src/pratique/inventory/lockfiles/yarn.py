@@ -29,7 +29,7 @@ def read(data: bytes, entries: Entries) -> None:
     """Enter the packages of a yarn.lock. A block without version is a Gap: the last one means a cut file."""
     key = ""
     facts: dict[str, str] = {}
-    berry = b"\n__metadata:" in data[:HEAD]
+    berry = b"\n__metadata:" in b"\n" + data[:HEAD]
     for line in data.removeprefix(BOM).decode().replace("\r\n", "\n").split("\n"):
         if line.startswith("  ") and not line.startswith("   "):
             name, value = _fact(line)
