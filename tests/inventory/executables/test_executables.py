@@ -289,7 +289,7 @@ def test_plain_library_costs_four_reads() -> None:
 def test_cut_program_is_told(share: float) -> None:
     """A program that ends before it should is a gap or an error, never an empty answer."""
     data = (CASES / "rust/tree/usr/local/bin/uv").read_bytes()
-    with contextlib.suppress(UNREADABLE):
+    with contextlib.suppress(*UNREADABLE):
         assert "inventory.truncated" in short(see(data[: int(len(data) * share)]))
 
 

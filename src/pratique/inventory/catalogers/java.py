@@ -3,7 +3,7 @@
 Maven's own metadata (META-INF/maven/GROUP/ARTIFACT/pom.properties, else the pom.xml beside it) is believed; several of them are
 artifacts that were merged into one archive, each of which counts. An archive without is told by name and manifest, with role
 "inferred", and by the Gap `inventory.unidentified` where group, artifact and version cannot be known. Role "main" is for the
-outermost archive of an application. An archive without code (sources, resources) or one that is part of a Java runtime needs no name.
+outermost archive of an application. An archive without code (sources, resources) or a part of a Java runtime needs no name.
 """
 
 from __future__ import annotations
@@ -31,18 +31,25 @@ MAX_DEPTH = 5
 MAX_ARCHIVES = 20_000
 # A packed archive must be unpacked whole to see its table, which stands at its end; the largest libraries reach 200 MB.
 MAX_NESTED = 256 << 20
-# All that is unpacked from one file: two seconds' work, and more than any application that was met.
+# All that is unpacked from one file: two seconds' work, and more than any application that was met. What is stored unpacked comes
+# on top, once a level: archives that overlap, to be read over and over, exceed that.
 MAX_UNPACKED = 1 << 30
 # Deflate cannot do better than 1,032 to 1; jars of classes reach 4 to 1, jars of text 20.
 MAX_RATIO = 200
 # Merged archives have had up to 400 artifacts.
 MAX_MERGED = 5_000
-# A pom.xml of 1 MB and a manifest of 10 MB (signed archives list every member) have been met; properties are a few lines.
-MAX_METADATA = 16 << 20
+# Signed archives list every member in their manifest (100 bytes each); a pom.xml of 100 KB is large, properties are a few lines.
+MAX_MANIFEST = 32 << 20
+MAX_POM = 2 << 20
+MAX_PROPERTIES = 64 << 10
 
 _MAVEN = b"META-INF/maven/"
 _MANIFEST = b"META-INF/MANIFEST.MF"
 _UNREADABLE = (ParseError, BudgetExceededError, ValueError, KeyError, IndexError, struct.error, RecursionError)
+_METADATA = (
+    (b"pom.properties", metadata.read_properties, MAX_PROPERTIES),
+    (b"pom.xml", metadata.read_pom, MAX_POM),
+)
 _RUNTIME = "Java Runtime Environment"
 
 
@@ -58,10 +65,31 @@ class _Java:
         start = file.read_at(0, 4)
         if not start or (start[:2] != b"PK" and file.path.endswith(_SHARED_SUFFIXES)):
             return
-        yield from _Walk(file).archive(_Place(file.read_at, file.size, file.path, "", 0))
+        budget = _Budget(MAX_UNPACKED + MAX_DEPTH * file.size)
+        yield from _archive(_Place(file.read_at, file.size, file.path, "", 0, budget))
 
 
 INSPECTOR = _Java()
+
+
+class _Budget:
+    """What may still be read of one outermost file."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = size
+        self._archives = MAX_ARCHIVES
+
+    def spend(self, size: int) -> None:
+        """Take the bytes of a member. Raises BudgetExceededError."""
+        if size > self._bytes:
+            raise BudgetExceededError(f"a member of {size} bytes is beyond what is read of one file")
+        self._bytes -= size
+
+    def enter(self, depth: int) -> None:
+        """Take an archive. Raises BudgetExceededError."""
+        self._archives -= 1
+        if depth >= MAX_DEPTH or self._archives < 0:
+            raise BudgetExceededError(f"more than {MAX_DEPTH} archives inside each other, or {MAX_ARCHIVES} in one file")
 
 
 class _Place(NamedTuple):
@@ -72,6 +100,7 @@ class _Place(NamedTuple):
     path: str
     inner: str
     depth: int
+    budget: _Budget
 
     @property
     def base(self) -> str:
@@ -80,51 +109,36 @@ class _Place(NamedTuple):
         return name.rpartition(".")[0] or name
 
 
-class _Walk:
-    """One outermost file with its budgets."""
+def _archive(place: _Place) -> Iterator[PackageEvidence | Gap]:
+    """Yield what an archive is, then what its parts are."""
+    archive = Archive(place.read_at, place.size)
+    nested = list(archive.containing(b".jar", _is_jar))
+    if not (place.inner or place.path).endswith(".jar"):
+        nested += archive.containing(b"ar", _is_other_archive)
+    yield from _identify(place, archive, has_parts=bool(nested))
+    for member in nested:
+        yield from _nested(place, archive, member)
 
-    def __init__(self, file: File) -> None:
-        self._path = file.path
-        self._unpacked = 0
-        self._archives = 0
 
-    def archive(self, place: _Place) -> Iterator[PackageEvidence | Gap]:
-        """Yield what an archive is, then what its parts are."""
-        archive = Archive(place.read_at, place.size)
-        nested = list(archive.containing(b".jar", _is_jar))
-        if not (place.inner or place.path).endswith(".jar"):
-            nested += archive.containing(b"ar", _is_other_archive)
-        yield from _identify(place, archive, has_parts=bool(nested))
-        for member in nested:
-            yield from self._nested(place, archive, member)
+def _nested(outer: _Place, archive: Archive, member: Member) -> Iterator[PackageEvidence | Gap]:
+    name = member.name.decode("utf-8", "replace")
+    inner = f"{outer.inner}!/{name}" if outer.inner else name
+    try:
+        outer.budget.enter(outer.depth + 1)
+        outer.budget.spend(member.size)
+        read_at, size = archive.window(member) or _unpack(archive, member)
+        yield from _archive(_Place(read_at, size, outer.path, inner, outer.depth + 1, outer.budget))
+    except BudgetExceededError as error:
+        yield Gap(code="inventory.too-large", message=error.message, path=f"{outer.path}!/{inner}")
+    except _UNREADABLE as error:
+        yield Gap(code="inventory.unreadable", message=f"java: {error}", path=f"{outer.path}!/{inner}")
 
-    def _nested(self, outer: _Place, archive: Archive, member: Member) -> Iterator[PackageEvidence | Gap]:
-        name = member.name.decode("utf-8", "replace")
-        inner = f"{outer.inner}!/{name}" if outer.inner else name
-        try:
-            read_at, size = self._open(outer.depth + 1, archive, member)
-            yield from self.archive(_Place(read_at, size, outer.path, inner, outer.depth + 1))
-        except BudgetExceededError as error:
-            yield Gap(code="inventory.too-large", message=error.message, path=f"{outer.path}!/{inner}")
-        except _UNREADABLE as error:
-            yield Gap(code="inventory.unreadable", message=f"java: {error}", path=f"{outer.path}!/{inner}")
 
-    def _open(self, depth: int, archive: Archive, member: Member) -> tuple[ReadAt, int]:
-        self._archives += 1
-        if depth >= MAX_DEPTH or self._archives > MAX_ARCHIVES:
-            raise BudgetExceededError(f"more than {MAX_DEPTH} archives inside each other, or {MAX_ARCHIVES} in one file")
-        return archive.window(member) or self._unpack(archive, member)
-
-    def _unpack(self, archive: Archive, member: Member) -> tuple[ReadAt, int]:
-        if (
-            member.size > MAX_NESTED
-            or self._unpacked + member.size > MAX_UNPACKED
-            or member.size > MAX_RATIO * max(member.packed, 1)
-        ):
-            raise BudgetExceededError(f"an archive of {member.size} bytes (packed {member.packed}) is not unpacked")
-        self._unpacked += member.size
-        data = content(archive.read_at, member, member.size)
-        return (lambda offset, length: data[offset : offset + length]), len(data)
+def _unpack(archive: Archive, member: Member) -> tuple[ReadAt, int]:
+    if member.size > MAX_NESTED or member.size > MAX_RATIO * max(member.packed, 1):
+        raise BudgetExceededError(f"an archive of {member.size} bytes (packed {member.packed}) is not unpacked")
+    data = content(archive.read_at, member, member.size)
+    return (lambda offset, length: data[offset : offset + length]), len(data)
 
 
 def _identify(place: _Place, archive: Archive, *, has_parts: bool) -> Iterator[PackageEvidence | Gap]:
@@ -134,21 +148,21 @@ def _identify(place: _Place, archive: Archive, *, has_parts: bool) -> Iterator[P
     role = "main" if has_parts and not place.inner else ""
     for index, coordinates in enumerate(merged):
         if index == own:
-            yield _evidence(_completed(coordinates, place.base, archive), place, role)
+            yield _evidence(_completed(coordinates, place, archive), place, role)
         else:
             yield _evidence(coordinates, place, "")
     if own is None:
         yield from _named(place, archive, role, whole=has_parts or len(merged) > 1)
     elif len(merged) == 1 and not place.base.startswith(merged[0].artifact):
         # A renamed archive, or an artifact without metadata that another one was merged into.
-        found = names.identify(place.base, _manifest(archive))
+        found = names.identify(place.base, _manifest(place, archive))
         if found.complete and found.artifact != merged[0].artifact:
             yield _evidence(found, place, "inferred")
 
 
 def _named(place: _Place, archive: Archive, role: str, *, whole: bool) -> Iterator[PackageEvidence | Gap]:
     """Tell an archive by its file name and manifest."""
-    manifest = _manifest(archive)
+    manifest = _manifest(place, archive)
     if manifest.get("Implementation-Title") == _RUNTIME:
         return
     stated = names.plugin(manifest)
@@ -179,12 +193,12 @@ def _merged(place: _Place, archive: Archive) -> tuple[list[Coordinates], list[Ga
     for folder, files in folders.items():
         group, artifact = (part.decode("utf-8", "replace") for part in folder.split(b"/")[2:4])
         said = Coordinates("", "", "")
-        for base, read in ((b"pom.properties", metadata.read_properties), (b"pom.xml", metadata.read_pom)):
+        for base, read, limit in _METADATA:
             file = files.get(base)
             if file is None or said.complete:
                 continue
             try:
-                more = read(content(archive.read_at, file, MAX_METADATA))
+                more = read(_content(place, archive, file, limit))
                 said = Coordinates(said.group or more.group, said.artifact or more.artifact, said.version or more.version)
             except _UNREADABLE as error:
                 where = f"{_full_path(place)}!/{file.name.decode('utf-8', 'replace')}"
@@ -207,16 +221,16 @@ def _own(base: str, merged: list[Coordinates]) -> int | None:
     return max(named)[1] if named else None
 
 
-def _completed(coordinates: Coordinates, base: str, archive: Archive) -> Coordinates:
+def _completed(coordinates: Coordinates, place: _Place, archive: Archive) -> Coordinates:
     """Add the version of file name or manifest where Maven's metadata leaves it to a parent that is not there."""
     if coordinates.version:
         return coordinates
-    return Coordinates(coordinates.group, coordinates.artifact, names.identify(base, _manifest(archive)).version)
+    return Coordinates(coordinates.group, coordinates.artifact, names.identify(place.base, _manifest(place, archive)).version)
 
 
-def _manifest(archive: Archive) -> dict[str, str]:
+def _manifest(place: _Place, archive: Archive) -> dict[str, str]:
     for member in archive.containing(_MANIFEST, _MANIFEST.__eq__):
-        return metadata.read_manifest(content(archive.read_at, member, MAX_METADATA))
+        return metadata.read_manifest(_content(place, archive, member, MAX_MANIFEST))
     return {}
 
 
@@ -227,6 +241,11 @@ def _evidence(coordinates: Coordinates, place: _Place, role: str) -> PackageEvid
 
 def _full_path(place: _Place) -> str:
     return f"{place.path}!/{place.inner}" if place.inner else place.path
+
+
+def _content(place: _Place, archive: Archive, member: Member, limit: int) -> bytes:
+    place.budget.spend(member.size)
+    return content(archive.read_at, member, limit)
 
 
 def _is_jar(name: bytes) -> bool:

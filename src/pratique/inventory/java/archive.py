@@ -51,11 +51,13 @@ class Archive:
         table = self._table
         at = table.find(part)
         while at >= 0:
-            begin = table.rfind(_SIGNATURE, 0, at)
-            member, after = self._member(begin) if begin >= 0 else (None, 0)
-            if member is not None and begin + _ENTRY.size <= at and part in member.name and wanted(member.name):
+            member, after = self._member(max(0, table.rfind(_SIGNATURE, 0, at)))
+            if member is None or after <= at:
+                # Also what bounds the work: every step is at least an entry on, and looks back no further than its beginning.
+                raise ParseError("the zip table of contents is damaged")
+            if part in member.name and wanted(member.name):
                 yield member
-            at = table.find(part, max(at + 1, begin + _ENTRY.size + len(member.name) if member else after))
+            at = table.find(part, after)
 
     def has(self, part: bytes) -> bool:
         """Say whether a member's name contains `part`."""

@@ -13,6 +13,8 @@ from pratique.model.errors import ParseError
 
 # Properties may refer to properties; real files nest two or three deep.
 MAX_INTERPOLATION = 8
+# Coordinates are file names at last; longer values would only let references multiply.
+MAX_VALUE = 200
 
 _REFERENCE = re.compile(r"\$\{([^${}]{1,200})\}")
 
@@ -62,7 +64,7 @@ def read_pom(data: bytes) -> Coordinates:
     top: dict[str, str] = {}
     parent: dict[str, str] = {}
     properties: dict[str, str] = {}
-    for child in root:
+    for child in (child for child in root if isinstance(child.tag, str)):
         name = etree.QName(child).localname
         if name in {"groupId", "artifactId", "version"}:
             top[name] = (child.text or "").strip()
@@ -70,7 +72,7 @@ def read_pom(data: bytes) -> Coordinates:
             into = parent if name == "parent" else properties
             into.update({etree.QName(item).localname: (item.text or "").strip() for item in child if isinstance(item.tag, str)})
     group, version = top.get("groupId") or parent.get("groupId", ""), top.get("version") or parent.get("version", "")
-    known = dict(properties)
+    known = {key: value for key, value in properties.items() if len(value) <= MAX_VALUE}
     for prefix in ("project.", "pom.", ""):
         known |= {f"{prefix}groupId": group, f"{prefix}version": version, f"{prefix}artifactId": top.get("artifactId", "")}
         known |= {f"{prefix}parent.{key}": value for key, value in parent.items()}
@@ -79,7 +81,7 @@ def read_pom(data: bytes) -> Coordinates:
 
 def _interpolate(value: str, known: dict[str, str]) -> str:
     for _ in range(MAX_INTERPOLATION):
-        if "${" not in value or len(value) > 1000:
+        if "${" not in value or len(value) > 5 * MAX_VALUE:
             break
         value = _REFERENCE.sub(lambda found: known.get(found[1], ""), value)
     return value
@@ -87,4 +89,4 @@ def _interpolate(value: str, known: dict[str, str]) -> str:
 
 def _resolved(value: str) -> str:
     """Return the value, or nothing where a build tool left its placeholder (${...}, @...@) or something that is no coordinate."""
-    return "" if "${" in value or value[:1] == "@" or " " in value or len(value) > 200 else value
+    return "" if "${" in value or value[:1] == "@" or " " in value or len(value) > MAX_VALUE else value

@@ -16,6 +16,9 @@ import msgspec
 
 from pratique.inventory.java.metadata import Coordinates
 
+# File systems take no more; an archive's table could state 65,535.
+MAX_NAME = 255
+
 # A version begins with a digit and has neither blanks nor placeholders.
 _VERSION = re.compile(r"v?(\d[0-9A-Za-z.+_~-]{0,100})")
 _SPLIT = re.compile(r"-(?=v?\d)")
@@ -49,6 +52,8 @@ class _Table(msgspec.Struct, frozen=True):
 
 def split_name(base: str) -> FileName:
     """Split a file name without its suffix: guava-32.0.1-jre is guava and 32.0.1-jre, kafka_2.13-3.6.0 kafka_2.13 and 3.6.0."""
+    if len(base) > MAX_NAME:
+        return FileName(base, "")
     base = _CLASSIFIER.sub("", base)
     starts = [found.start() for found in _SPLIT.finditer(base)]
     for start in starts:
