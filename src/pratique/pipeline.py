@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -165,13 +166,28 @@ def _examine(
         def worker(channel: Channel) -> None:
             serve(channel, inspectors, how.seconds, spools)
 
-        readable = sorted({job.path for job in jobs}.union(paths))
+        readable = sorted({job.path for job in jobs}.union(paths, _own_code()))
         bounds = Limits(file_size=MAX_SPOOLED)
         keep = [spool for spool in spools if spool >= 0]
         child = stack.enter_context(confined(worker, read_paths=readable, limits=bounds, keep=keep))
         child.send(msgspec.msgpack.encode(jobs))
         child.finish()
         return _collect(child, jobs, how)
+
+
+def _own_code() -> list[str]:
+    """Return where this program and its libraries lie: the confined process may still import and read data of ours, nothing else."""
+    import pratique  # noqa: PLC0415 - only its place is asked for
+
+    places = [
+        *pratique.__path__,
+        str(Path(os.__file__).parent),
+        str(Path(msgspec.__file__).parents[1]),
+        "/usr/lib",
+        "/lib",
+        "/lib64",
+    ]
+    return [place for place in places if Path(place).is_dir()]
 
 
 def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[int, LayerRecord]:
