@@ -156,6 +156,8 @@ def test_split_name(base: str, stem: str, version: str) -> None:
         ("spring-core-5.3.17", {}, ("org.springframework", "spring-core", "5.3.17")),
         ("okhttp-2.7.5", {}, ("com.squareup.okhttp", "okhttp", "2.7.5")),
         ("okhttp-4.9.0", {}, ("com.squareup.okhttp3", "okhttp", "4.9.0")),
+        ("c3p0-0.9.1.2", {}, ("c3p0", "c3p0", "0.9.1.2")),
+        ("c3p0-0.9.5.5", {}, ("com.mchange", "c3p0", "0.9.5.5")),
         ("core-1.0", {"Bundle-SymbolicName": "org.objectweb.core"}, ("", "core", "1.0")),
         ("deep-lib-1.0", {"Bundle-SymbolicName": "org.x.deep-lib;singleton:=true"}, ("org.x", "deep-lib", "1.0")),
         ("log4j-thing-2.19.0", {"Implementation-Vendor-Id": "org.apache"}, ("", "log4j-thing", "2.19.0")),

@@ -113,9 +113,16 @@ def _bundle(symbolic: str) -> str:
 
 def _moved(artifact: str, version: str) -> str:
     """Return the group that had the artifact at that version, where it moved from one to another."""
-    major = re.match(r"\d+", version)
-    groups = _table().moved.get(artifact, {}) if major else {}
-    return next((groups[since] for since in sorted(groups, key=int, reverse=True) if major and int(since) <= int(major[0])), "")
+    groups = _table().moved.get(artifact, {}) if version else {}
+    return next(
+        (groups[since] for since in sorted(groups, key=_numbers, reverse=True) if _numbers(since) <= _numbers(version)), ""
+    )
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers that a version begins with: 0.9.5.3-jre is [0, 9, 5, 3]."""
+    found = re.match(r"\d{1,9}(?:\.\d{1,9})*", version)
+    return [int(part) for part in found[0].split(".")] if found else []
 
 
 @cache
