@@ -43,7 +43,7 @@ class Dpkg:
             _keys.unorderable(version, self.name)
         upstream, hyphen, revision = rest.rpartition("-")
         if not hyphen:
-            upstream = rest
+            upstream, revision = rest, ""
         if not upstream or (hyphen and not revision):
             _keys.unorderable(version, self.name)
         return _keys.number(epoch).encode("ascii") + part(upstream) + part(revision or NO_REVISION)
