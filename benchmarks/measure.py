@@ -7,8 +7,8 @@ import dataclasses
 import os
 import statistics
 import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -28,15 +28,35 @@ class Sample:
     status: int
 
 
+LAUNCHER = """
+import os, sys, time
+log, program, *rest = sys.argv[1:]
+said = (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+started = time.perf_counter()
+pid = os.posix_spawn(program, [program, *rest], os.environ, file_actions=[nothing, said, (os.POSIX_SPAWN_DUP2, 1, 2)])
+_, status, usage = os.wait4(pid, 0)
+wall = time.perf_counter() - started
+print(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status))
+"""
+"""Starts and accounts for one command. In an interpreter of its own, because the kernel lets a program inherit the peak memory
+of what started it, and this one, with the results of others in its hands, may be larger than what it measures."""
+
+
+def _launch(command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[str]:
+    launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(log), *command]
+    return subprocess.Popen(launcher, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+
+def _account(launcher: subprocess.Popen[str]) -> Sample:
+    said, _ = launcher.communicate()
+    wall, cpu, peak, status = said.split()
+    return Sample(float(wall), float(cpu), int(peak), int(status))
+
+
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Sample:
-    """Run a command to its end and account for it; what it says goes to `log`."""
-    with log.open("wb") as said:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, process.returncode)
+    """Run a command to its end and account for it; what it says goes to `log`. The program is a path, not a name."""
+    return _account(_launch(command, environment, log))
 
 
 def run_watched(command: Sequence[str], environment: Mapping[str, str], log: Path) -> tuple[Sample, int]:
@@ -45,24 +65,20 @@ def run_watched(command: Sequence[str], environment: Mapping[str, str], log: Pat
     The sum is of proportional shares (PSS): a page that a fork shares with its parent counts once. It is sampled, so it may
     miss a short peak; the kernel's own figure does not, but covers one process.
     """
-    with log.open("wb") as said:
-        process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-        done = threading.Event()
-        peaks = [0]
-        watcher = threading.Thread(target=_watch, args=(process.pid, done, peaks))
-        watcher.start()
-        started = time.perf_counter()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
-        done.set()
-        watcher.join()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, process.returncode), peaks[0]
+    launcher = _launch(command, environment, log)
+    done = threading.Event()
+    peaks = [0]
+    watcher = threading.Thread(target=_watch, args=(launcher.pid, done, peaks))
+    watcher.start()
+    sample = _account(launcher)
+    done.set()
+    watcher.join()
+    return sample, peaks[0]
 
 
 def _watch(root: int, done: threading.Event, peaks: list[int]) -> None:
     while not done.wait(SAMPLE_SECONDS):
-        peaks[0] = max(peaks[0], sum(_share(pid) for pid in _tree(root)))
+        peaks[0] = max(peaks[0], sum(_share(pid) for pid in _tree(root) if pid != root))
 
 
 def _tree(root: int) -> Iterator[int]:

@@ -111,7 +111,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def _version(program: Path, *arguments: str) -> str:
     said = subprocess.run([program, *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
-    return next((line.split()[-1] for line in said.splitlines() if "ersion" in line), "unknown")
+    return next((line.split()[-1] for line in said.splitlines() if "ersion" in line), said.split()[-1])
 
 
 def find_ours() -> Tool | None:
