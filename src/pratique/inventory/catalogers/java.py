@@ -137,7 +137,7 @@ def _nested(outer: _Place, archive: Archive, member: Member) -> Iterator[Package
 def _unpack(archive: Archive, member: Member) -> tuple[ReadAt, int]:
     if member.size > MAX_NESTED or member.size > MAX_RATIO * max(member.packed, 1):
         raise BudgetExceededError(f"an archive of {member.size} bytes (packed {member.packed}) is not unpacked")
-    data = content(archive.read_at, member, member.size)
+    data = archive.unpacked(member)
     return (lambda offset, length: data[offset : offset + length]), len(data)
 
 
