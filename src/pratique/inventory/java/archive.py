@@ -89,7 +89,7 @@ class Archive:
         packed = self.read_at(self._start(member), member.packed)
         try:
             data = isal_zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, member.size + 1)
-        except isal_zlib.error as error:
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stub hides that it is an exception
             raise ParseError("a zip member is damaged") from error
         if len(data) != member.size or zlib.crc32(data) != member.crc:
             raise ParseError("a zip member is damaged: length or checksum is not as stated")
