@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pratique.advisory.keys import Keys
 from pratique.model.advisory import Advisory, Exploited, VersionRange
 from pratique.model.hits import Hit
 from pratique.model.report import DatabaseSource
@@ -19,22 +20,20 @@ from pratique.model.report import DatabaseSource
 FEED = "starter"
 
 
-class Fact(msgspec.Struct, frozen=True, array_like=True):
-    """What one source says of one package. `source` and `licence` are indexes into the lists of the same name."""
+class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one source says of one package: `id` names the vulnerability, `origin` is an index into `Facts.origins`."""
 
-    ecosystem: str
-    name: str
-    source: int
+    id: str
+    origin: int
     ranges: tuple[VersionRange, ...] = ()
     versions: tuple[str, ...] = ()
 
 
-class Known(msgspec.Struct, frozen=True, omit_defaults=True):
+class Known(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One vulnerability. `cvss` are vectors; `kev` the date on which CISA listed it."""
 
     id: str
     title: str
-    facts: tuple[Fact, ...]
     aliases: tuple[str, ...] = ()
     cvss: tuple[str, ...] = ()
     severity: str = ""
@@ -45,19 +44,23 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where facts were taken from: the feed, its provider and the licence of its records."""
+    """Where facts were taken from: the feed or its publisher, the provider that read it, and the licence of its records."""
 
-    feed: str
+    publisher: str
     source: str
     licence: str
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """The whole set."""
+    """The whole set; `facts` of an ecosystem (package -> Fact) are decoded when that ecosystem is asked for."""
 
     built_at: str
     origins: tuple[Origin, ...]
     known: tuple[Known, ...]
+    facts: dict[str, msgspec.Raw]
+
+
+_packages = msgspec.json.Decoder(dict[str, list[Fact]]).decode
 
 
 class Starter:
@@ -69,12 +72,7 @@ class Starter:
         self.digest = "sha256:" + hashlib.sha256(content).hexdigest()
         self._origins = facts.origins
         self._known = {known.id: known for known in facts.known}
-        self._packages: dict[tuple[str, str], list[tuple[Known, Fact]]] = {}
-        self._ecosystems: set[str] = set()
-        for known in facts.known:
-            for fact in known.facts:
-                self._packages.setdefault((fact.ecosystem, fact.name), []).append((known, fact))
-                self._ecosystems.add(fact.ecosystem)
+        self._facts = facts.facts
 
     @classmethod
     def load(cls) -> Starter:
@@ -87,24 +85,21 @@ class Starter:
     @property
     def ecosystems(self) -> frozenset[str]:
         """Ecosystems, with their releases, of which something is known."""
-        return frozenset(self._ecosystems)
+        return frozenset(self._facts)
 
     def has(self, ecosystem: str) -> bool:
         """Say whether any fact is about `ecosystem`."""
-        return ecosystem in self._ecosystems
+        return ecosystem in self._facts
 
     def lookup(self, ecosystem: str, names: Iterable[str]) -> dict[str, list[Hit]]:
         """Return the hits for those of `names` (normalised) of which something is known."""
-        from pratique.advisory.keys import Keys  # noqa: PLC0415 - keys are computed for the few packages asked for
-
         keys = Keys(ecosystem)
-        found: dict[str, list[Hit]] = {}
-        for name in names:
-            for known, fact in self._packages.get((ecosystem, name), ()):
-                ranges = tuple(map(keys.range, fact.ranges))
-                source = self._origins[fact.source].source
-                found.setdefault(name, []).append(Hit(known.id, ranges, fact.versions, source=source, feed=FEED))
-        return found
+        packages = _packages(self._facts[ecosystem]) if ecosystem in self._facts else {}
+        return {name: [self._hit(fact, keys) for fact in packages[name]] for name in names if name in packages}
+
+    def _hit(self, fact: Fact, keys: Keys) -> Hit:
+        source = self._origins[fact.origin].source
+        return Hit(fact.id, tuple(map(keys.range, fact.ranges)), fact.versions, source=source, feed=FEED)
 
     def details(self, ids: Iterable[str]) -> Iterator[Advisory]:
         """Yield the advisories of those `ids` that are known."""
