@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, not a package
 """A mirror of the public feeds in, the starter set out: `python tools/starter.py MIRROR` writes advisory/starter/facts.json.
 
 Takes the facts (ids, packages, ranges, vectors, dates) of what `starter.toml` wants, and no text. Records under share-alike
@@ -57,7 +58,8 @@ PHRASES = {
     "CWE-208": "timing tells secrets", "CWE-212": "secrets are not removed", "CWE-284": "access is not controlled",
     "CWE-287": "authentication can be passed by", "CWE-295": "certificates are not checked", "CWE-327": "weak cryptography",
     "CWE-345": "authenticity is not checked", "CWE-347": "signatures are not checked", "CWE-352": "cross-site request forgery",
-    "CWE-362": "race condition", "CWE-400": "resources can be exhausted", "CWE-401": "memory leak", "CWE-405": "work is amplified",
+    "CWE-362": "race condition",
+    "CWE-400": "resources can be exhausted", "CWE-401": "memory leak", "CWE-405": "work is amplified",
     "CWE-407": "an expensive algorithm", "CWE-409": "compressed data exhausts memory", "CWE-416": "use after free",
     "CWE-434": "uploads are not restricted", "CWE-436": "interpreted in two ways", "CWE-444": "request smuggling",
     "CWE-476": "null pointer", "CWE-502": "unsafe deserialisation", "CWE-601": "open redirect", "CWE-611": "external entities",
@@ -130,6 +132,7 @@ def names(advisory: Advisory) -> list[str]:
 
 
 def year(name: str) -> int:
+    """The year in an identifier; 0 where there is none."""
     found = re.search(r"-(20\d\d|19\d\d)-", name)
     return int(found[1]) if found else 0
 
@@ -230,6 +233,7 @@ def limited(facts: list[Placed]) -> list[Placed]:
 
 
 def title(placed: Placed, cwes: list[str]) -> str:
+    """A title out of facts alone: package and weakness, or the fix."""
     _, package, fact = placed
     phrase = next((PHRASES[cwe] for cwe in cwes if cwe in PHRASES), "")
     fixed = next((r.fixed for r in fact.ranges if r.fixed), "")
@@ -245,6 +249,7 @@ def vectors(advisories: list[Advisory]) -> tuple[str, ...]:
 
 
 def main() -> int:
+    """Write or check the set; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mirror", type=Path)
     parser.add_argument(
@@ -260,9 +265,7 @@ def main() -> int:
         for one in known:
             if one.id in wanted.wanted:
                 theirs = next((t.advisory.summary for t in takes[one.id] if t.advisory.summary and not t.notice), "")
-                print(
-                    f"{one.id}\n   {one.title}\n   {theirs}\n   {sorted({f'{e} {p}' for e, listed in facts.facts.items() for p, of in listed.items() if any(f.id == one.id for f in of)})[:8]}"
-                )
+                print(f"{one.id}\n   {one.title}\n   {theirs}")  # noqa: T201
     placed = {
         ecosystem: msgspec.Raw(msgspec.json.encode(dict(sorted(packages.items()))))
         for ecosystem, packages in sorted(facts.facts.items())
@@ -272,10 +275,9 @@ def main() -> int:
         content = content.replace(b"," + mark, b",\n" + mark)  # lines, so that a change can be reviewed
     content += b"\n"
     missing = sorted(set(wanted.wanted) - {one.id for one in known})
-    print(
-        f"{len(known)} vulnerabilities, {sum(len(of) for listed in facts.facts.values() for of in listed.values())} facts, {len(content)} bytes"
-    )
-    print(f"not confirmed by the mirror ({len(missing)}): {' '.join(missing)}")
+    count = sum(len(of) for listed in facts.facts.values() for of in listed.values())
+    print(f"{len(known)} vulnerabilities, {count} facts, {len(content)} bytes")  # noqa: T201
+    print(f"not confirmed by the mirror ({len(missing)}): {' '.join(missing)}")  # noqa: T201
     if options.check:
         return 0 if TARGET.read_bytes() == content else 1
     TARGET.write_bytes(content)

@@ -30,9 +30,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out: records taken, the newest `modified` (or date), records left out and the first few of them."""
+    """What came out: records taken and how many of them have a CVSS vector, the newest date, records left out and the first few."""
 
     records: int
+    scored: int
     newest: str
     skipped: int
     gaps: tuple[Gap, ...]
@@ -50,6 +51,7 @@ class _Collector:
         self.score_date = ""
         self.records = 0
         self.newest = ""
+        self.scored = 0
         self.skipped = 0
         self.gaps: list[Gap] = []
         self._keys: dict[str, Keys] = {}
@@ -74,6 +76,7 @@ class _Collector:
 
     def _advisory(self, record: Advisory) -> None:
         self.newest = max(self.newest, record.modified)
+        self.scored += bool(record.cvss)
         for affected in record.affected:
             keys = self._keys.get(affected.ecosystem)
             if keys is None:
@@ -115,7 +118,13 @@ def build(records: Iterable[Parsed], path: Path) -> Built:
         connection.execute("COMMIT")
     finally:
         connection.close()
-    return Built(records=collector.records, newest=collector.newest, skipped=collector.skipped, gaps=tuple(collector.gaps))
+    return Built(
+        records=collector.records,
+        scored=collector.scored,
+        newest=collector.newest,
+        skipped=collector.skipped,
+        gaps=tuple(collector.gaps),
+    )
 
 
 def _write(connection: sqlite3.Connection, collected: _Collector) -> None:

@@ -39,7 +39,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of one feed. `file` is empty where it was never had.
 
     `fetched_at` is the last time that upstream was asked with success (changed or not), `changed_at` when the data last changed.
-    `etag` and `last_modified` belong to `url`. `digest` is sha256 of the file, `format` the builder's number.
+    `etag` and `last_modified` belong to `url`. `digest` is sha256 of the file, `format` the builder's number;
+    `scored` counts the records that have a CVSS vector.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int = 0
     format: int = 0
     records: int = 0
+    scored: int = 0
     skipped: int = 0
     skipped_examples: tuple[str, ...] = ()
     newest: str = ""

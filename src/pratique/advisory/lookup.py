@@ -46,6 +46,7 @@ class Database:
         self._index = index
         self._files = files
         self._starter: Starter | None = None
+        self._answering: dict[str, list[str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +111,8 @@ class Database:
         wanted = sorted(set(cves))
         found: dict[str, list[tuple[str, str]]] = {}
         for feed, file in self._files.items():
+            if not self._index.feeds[feed].scored:
+                continue
             names: dict[str, list[str]] = {cve: [cve] for cve in wanted}
             for name, identifier in file.named(wanted):
                 names.setdefault(identifier, []).append(name)
@@ -220,13 +223,16 @@ class Database:
 
     def _feeds(self, ecosystem: str) -> list[str]:
         """Return the open feeds that answer for `ecosystem`: a fallback only while the feed it stands in for is not there."""
+        if (known := self._answering.get(ecosystem)) is not None:
+            return known
         family = base(ecosystem)
         chosen = []
         for name in self._files:
             offered = self._index.feeds[name].ecosystems
             if ecosystem in offered or family in offered:
                 chosen.append(name)
-        return sorted(name for name in chosen if FALLBACKS.get(name) not in chosen)
+        self._answering[ecosystem] = sorted(name for name in chosen if FALLBACKS.get(name) not in chosen)
+        return self._answering[ecosystem]
 
 
 def _gaps_of_feed(entry: Entry, now: datetime, max_age: timedelta) -> Iterator[Gap]:
@@ -289,3 +295,32 @@ def open_database(cache_dir: Path, *, feeds: Sequence[str] | None = None) -> Dat
 def _close(files: dict[str, FeedFile]) -> None:
     for file in files.values():
         file.close()
+
+
+def verify(cache_dir: Path) -> dict[str, str]:
+    """Return feed -> what is wrong with its file ("" for nothing): digest as recorded, and SQLite's own check.
+
+    Raises DatabaseError when the index is damaged.
+    """
+    folder = database_folder(cache_dir)
+    found: dict[str, str] = {}
+    for name, entry in sorted(catalogue.read(folder).feeds.items()):
+        if entry.file:
+            found[name] = _problem(folder / entry.file, entry)
+    return found
+
+
+def _problem(path: Path, entry: Entry) -> str:
+    try:
+        with path.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != entry.digest:
+                return "is not what was built: its digest differs"
+        file = FeedFile(path, entry.name)
+        try:
+            return file.check()
+        finally:
+            file.close()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except DatabaseError as error:
+        return error.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 import zstandard
 
-from pratique.advisory.layout import FORMAT, epss_place
+from pratique.advisory.layout import epss_place
 from pratique.model.advisory import Advisory, Exploited, ExploitScore
 from pratique.model.errors import DatabaseError
 from pratique.model.hits import Hit
@@ -33,19 +34,26 @@ class FeedFile:
     """The open file of one feed. Every method raises DatabaseError when the file turns out to be damaged."""
 
     def __init__(self, path: Path, feed: str) -> None:
-        """Open it. Raises FileNotFoundError where it is gone (replaced), DatabaseError where it is no such file."""
+        """Open it. Raises FileNotFoundError where it is gone: a newer one has replaced it."""
         if not path.exists():
             raise FileNotFoundError(path)
         self.feed = feed
         self._path = path
+        # Connecting opens the file, so a later update cannot take it away; nothing is read before it is asked for.
         self._connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
-        self._inflate = zstandard.ZstdDecompressor().decompress
-        meta = dict(self._ask("SELECT key, value FROM meta", ()))
-        if meta.get("format") != str(FORMAT).encode():
-            raise DatabaseError(f"{path} was built by another version", hint="run: pratique db update")
-        words = zstandard.ZstdCompressionDict(meta["dictionary"]) if meta.get("dictionary") else None
-        self._details = zstandard.ZstdDecompressor(dict_data=words).decompress
-        self._score_date = meta.get("score_date", b"").decode()
+
+    @cached_property
+    def _meta(self) -> dict[str, bytes]:
+        return dict(self._ask("SELECT key, value FROM meta", ()))
+
+    @cached_property
+    def _inflate(self) -> Callable[..., bytes]:
+        return zstandard.ZstdDecompressor().decompress
+
+    @cached_property
+    def _details(self) -> Callable[..., bytes]:
+        words = self._meta.get("dictionary")
+        return zstandard.ZstdDecompressor(dict_data=zstandard.ZstdCompressionDict(words) if words else None).decompress
 
     def close(self) -> None:
         self._connection.close()
@@ -65,7 +73,7 @@ class FeedFile:
         """Yield the advisories, without `affected`, of those `ids` about which there is more to say than the id."""
         for marks, batch in _batches(ids):
             for (data,) in self._ask(f"SELECT data FROM advisories WHERE id IN ({marks})", batch):  # noqa: S608
-                yield self._decode(_advisory, self._details(data, max_output_size=_MAX_ROW_BYTES))
+                yield self._decode(_advisory, self._plain(self._details, data))
 
     def named(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield (name, id) for each advisory that has one of `names` as an alias, or covers it."""
@@ -81,6 +89,7 @@ class FeedFile:
     def epss(self, cves: Iterable[str]) -> Iterator[ExploitScore]:
         """Yield the scores of those of `cves` that have one."""
         wanted: dict[int, list[tuple[int, str]]] = {}
+        date = self._meta.get("score_date", b"").decode()
         for cve in cves:
             place = epss_place(cve)
             if place is not None:
@@ -92,7 +101,7 @@ class FeedFile:
                     if (at := numbers.get(offset)) is not None:
                         packed = int.from_bytes(data[at : at + 6], "big")
                         score, percentile = (packed >> 17 & 0x1FFFF) / 1e5, (packed & 0x1FFFF) / 1e5
-                        yield ExploitScore(cve=cve, score=score, percentile=percentile, date=self._score_date)
+                        yield ExploitScore(cve=cve, score=score, percentile=percentile, date=date)
 
     def check(self) -> str:
         """Return what SQLite's own integrity check complains of; "" when nothing."""
@@ -100,10 +109,11 @@ class FeedFile:
         return "" if row[0] == "ok" else str(row[0])
 
     def _row(self, data: bytes) -> bytes:
-        if data[:4] != _ZSTD_MAGIC:
-            return data
+        return self._plain(self._inflate, data) if data[:4] == _ZSTD_MAGIC else data
+
+    def _plain(self, inflate: Callable[..., bytes], data: bytes) -> bytes:
         try:
-            return self._inflate(data, max_output_size=_MAX_ROW_BYTES)
+            return inflate(data, max_output_size=_MAX_ROW_BYTES)
         except zstandard.ZstdError as error:
             raise self._damaged(error) from error
 

@@ -256,6 +256,7 @@ class _Current:
                 size=size,
                 format=FORMAT,
                 records=built.records,
+                scored=built.scored,
                 skipped=built.skipped,
                 skipped_examples=tuple(gap.message for gap in built.gaps),
                 newest=built.newest,
