@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -230,9 +230,17 @@ def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: d
     distro = settle_distro([item for item in evidence if isinstance(item, DistroEvidence)])
     release = (advisory_ecosystem(distro) or "") if distro is not None else ""
     assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "")
-    gaps = [gap for record in records for gap in record_gaps(record, versions)]
+    gaps = [gap for record in records for gap in record_gaps(record, versions) if not _answered(gap, assembled.owned)]
     gaps += squashed.gaps + assembled.gaps + _missing_database(evidence, distro.id if distro is not None else "")
     return Inventory(distro=distro, release=release, packages=tuple(assembled.packages), gaps=tuple(gaps))
+
+
+# What a program or archive does not say about itself, its package does: the distributor's advisories cover it as a whole.
+_OWNERS_KNOW = frozenset(("inventory.no-build-info", "inventory.unidentified", "inventory.packed-binary"))
+
+
+def _answered(gap: Gap, owned: Container[str]) -> bool:
+    return gap.code in _OWNERS_KNOW and gap.path in owned
 
 
 _DATABASES = {"debian": "deb", "ubuntu": "deb", "alpine": "apk", "wolfi": "apk", "chainguard": "apk"}

@@ -143,7 +143,7 @@ class TarStream:
                     state, fresh = isal_zlib.decompressobj(_GZIP), True
                 try:
                     piece = state.decompress(data, PIECE)
-                except isal_zlib.error as error:
+                except isal_zlib.error as error:  # type: ignore[misc]
                     raise ParseError(f"damaged gzip data: {error}") from None
                 fresh = False
                 data = state.unused_data if state.eof else state.unconsumed_tail

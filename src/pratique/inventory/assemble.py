@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from pratique.inventory.purl import purl
@@ -34,10 +34,11 @@ _NAMESPACES = {"rhel": "redhat", "amzn": "amazon", "ol": "oracle", "sles": "suse
 
 
 class Assembled(NamedTuple):
-    """Packages sorted by purl, and what could not be settled."""
+    """Packages sorted by purl, what could not be settled, and the paths that OS packages installed."""
 
     packages: list[Package]
     gaps: list[Gap]
+    owned: Container[str]
 
 
 def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | None, ecosystem: str) -> Assembled:
@@ -55,7 +56,7 @@ def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | Non
                 builder.own(evidence)
             elif isinstance(evidence, LicenseEvidence):
                 builder.license(evidence)
-    return Assembled(builder.packages(), builder.gaps)
+    return Assembled(builder.packages(), builder.gaps, builder)
 
 
 class _Draft:
@@ -82,7 +83,8 @@ class _Builder:
     def add(self, evidence: PackageEvidence, item: Seen) -> None:
         """Enter one piece of evidence under its purl."""
         path = item.located.path
-        if not evidence.name or not evidence.version:
+        nameless_version = evidence.type == "golang" and evidence.role == "main"  # built from sources: listed all the same
+        if not evidence.name or not (evidence.version or nameless_version):
             what = evidence.name or "a package"
             self.gaps.append(Gap(code="inventory.no-version", message=f"{what} has no version; it cannot be matched", path=path))
             return
@@ -106,6 +108,10 @@ class _Builder:
     def license(self, evidence: LicenseEvidence) -> None:
         """Enter the licences of an OS package."""
         self._licenses.setdefault((evidence.type, evidence.package), evidence.licenses)
+
+    def __contains__(self, path: object) -> bool:
+        """Say whether an OS package installed the file at `path`."""
+        return isinstance(path, str) and (path in self._owned or _other_name(path) in self._owned)
 
     def packages(self) -> list[Package]:
         """Return what was entered, sorted by purl."""

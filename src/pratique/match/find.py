@@ -92,16 +92,10 @@ def _unaskable(package: Package) -> Gap | None:
     if package.type == "maven" and not package.namespace:
         message = f"{package.name} {package.version}: its Maven group is not known, so that no advisory can be found for it"
         return Gap(code="advisories.unmatchable", message=message, package=package.purl, path=path)
-    if package.type == "golang" and package.version in ("(devel)", ""):
-        if package.role == "main":
-            return None if package.version else _no_version(package, path)
-        return _no_version(package, path)
+    if not package.version:
+        message = f"{package.name}: built without a version, so that no advisory can be found for it"
+        return Gap(code="advisories.unmatchable", message=message, package=package.purl, path=path)
     return None
-
-
-def _no_version(package: Package, path: str) -> Gap:
-    message = f"{package.name}: built without a version, so that no advisory can be found for it"
-    return Gap(code="advisories.unmatchable", message=message, package=package.purl, path=path)
 
 
 def find(asked: Sequence[Subject], hits: Mapping[str, Mapping[str, Sequence[Hit]]]) -> Matches:
