@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ from pratique.model.layer import Inspected, LayerRecord, Located, Selection, sho
 from pratique.model.ports import Inspector
 
 MAX_THREADS = 4  # beyond four, the interpreter lock and the disk are the bound
+_TELL_EVERY = 0.2  # seconds between two words on progress
 _INFLATE_COST = 4  # a compressed byte takes about as long as four plain ones: it grows, and is hashed twice
 
 
@@ -41,7 +43,13 @@ class Job(msgspec.Struct, array_like=True):
     inspectors: tuple[int, ...]
 
 
-class Outcome(msgspec.Struct, array_like=True):
+class Advance(msgspec.Struct, array_like=True, tag=True):
+    """How many stored bytes have been read so far."""
+
+    done: int
+
+
+class Outcome(msgspec.Struct, array_like=True, tag=True):
     """A record, or the reason why the whole image is not believed (`integrity`) or cannot be read (`failure`)."""
 
     index: int
@@ -59,7 +67,7 @@ class Channel(Protocol):
 
 def serve(channel: Channel, inspectors: Sequence[Inspector], seconds: float | None, spools: Sequence[int]) -> None:
     """Examine what the channel brings until it ends. `spools` are unnamed temporary files, one a thread."""
-    crew = _Crew(channel, inspectors, Deadline(seconds))
+    crew = _Crew(channel, inspectors, seconds)
     threads = [threading.Thread(target=crew.work, args=(spool,)) for spool in spools]
     for thread in threads:
         thread.start()
@@ -82,10 +90,12 @@ Task = Callable[[int], None]
 class _Crew:
     """A queue of tasks, the dearest first, and the threads that take from it."""
 
-    def __init__(self, channel: Channel, inspectors: Sequence[Inspector], deadline: Deadline) -> None:
+    def __init__(self, channel: Channel, inspectors: Sequence[Inspector], seconds: float | None) -> None:
         self._channel = channel
         self._inspectors = inspectors
-        self.deadline = deadline
+        self.deadline = Deadline(seconds, self._advance)
+        self._done = 0
+        self._told = time.monotonic()
         self._tasks: list[tuple[int, int, Task]] = []
         self._serial = 0
         self._closed = False
@@ -123,6 +133,15 @@ class _Crew:
             self._serial += 1
             heapq.heappush(self._tasks, (-cost, self._serial, task))
             self._wake.notify()
+
+    def _advance(self, count: int) -> None:
+        """Count bytes, and tell the parent now and then."""
+        with self._sending:
+            self._done += count
+            now = time.monotonic()
+            if now - self._told > _TELL_EVERY:
+                self._told = now
+                self._channel.send(msgspec.msgpack.encode(Advance(self._done)))
 
     def answer(self, job: Job, outcome: Outcome) -> None:
         """Send the outcome of a layer."""
@@ -198,7 +217,7 @@ class _Layer:
         return Region(self._descriptor, self._job.offset, self._job.size)
 
     def _verify(self) -> None:
-        seen = digest(self._region())
+        seen = digest(self._region(), self._crew.deadline)
         for stated, kind in ((self._job.diff_id, "diff_id"), (self._job.digest, "digest")):
             if stated and seen != stated:
                 raise IntegrityError(f"layer {stated} is not what it says: its {kind} is {seen}")

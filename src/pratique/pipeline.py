@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pratique._version import __version__
-from pratique.examination import Channel, Job, Outcome, serve, thread_count
+from pratique.examination import Advance, Channel, Job, Outcome, serve, thread_count
 from pratique.image.options import SourceOptions
 from pratique.inventory.assemble import assemble
 from pratique.inventory.cache import LayerCache, record_gaps, stale_inspectors
@@ -176,7 +176,7 @@ def _examine(
 
 
 def _own_code() -> list[str]:
-    """Return where this program and its libraries lie: the confined process may still import and read data of ours, nothing else."""
+    """Return where this program and its libraries lie: the confined process may still import, and read data of ours."""
     import pratique  # noqa: PLC0415 - only its place is asked for
 
     places = [
@@ -191,21 +191,20 @@ def _own_code() -> list[str]:
 
 
 def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[int, LayerRecord]:
-    decoder = msgspec.msgpack.Decoder(Outcome)
+    decoder = msgspec.msgpack.Decoder(Outcome | Advance)
     records: dict[int, LayerRecord] = {}
     total = sum(max(job.size, 0) for job in jobs)
-    done = 0
-    sizes = {job.index: max(job.size, 0) for job in jobs}
     while (message := child.receive()) is not None:
         outcome = decoder.decode(message)
+        if isinstance(outcome, Advance):
+            if how.progress is not None:
+                how.progress(f"examining {len(jobs)} layers, {len(records)} done:", min(outcome.done, total), total)
+            continue
         if outcome.integrity:
             raise IntegrityError(outcome.integrity)
         if outcome.failure or outcome.record is None:
             raise TargetError(outcome.failure or "a layer could not be examined")
         records[outcome.index] = outcome.record
-        done += sizes[outcome.index]
-        if how.progress is not None:
-            how.progress("examining layers", done, total)
     if len(records) != len(jobs):
         raise TargetError("the examination ended before all layers were examined")
     return records

@@ -98,12 +98,6 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def default_cache_dir() -> Path:
-    """Return $XDG_CACHE_HOME/pratique, or ~/.cache/pratique."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(base, "pratique") if base else Path.home() / ".cache" / "pratique"
-
-
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 

@@ -12,7 +12,8 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from pratique.cli.options import configured, default_cache_dir, duration, setting
+from pratique._kit.folders import default_cache_dir
+from pratique.cli.options import duration, setting
 from pratique.cli.progress import Progress
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
@@ -244,6 +245,3 @@ class _Output:
             self._beside.replace(self._path)
         else:
             self._beside.unlink(missing_ok=True)
-
-
-__all__ = ["command", "configured"]

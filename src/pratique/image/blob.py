@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from isal import isal_zlib
@@ -25,11 +25,20 @@ MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"
 
 
 class Deadline:
-    """A moment after which work on hostile input stops. Raises BudgetExceededError at `check`."""
+    """A moment after which work on hostile input stops, and somebody to be told how far it has come.
 
-    def __init__(self, seconds: float | None) -> None:
+    `tell` is called with the number of stored bytes just read, from several threads.
+    """
+
+    def __init__(self, seconds: float | None, tell: Callable[[int], None] | None = None) -> None:
         self._at = None if seconds is None else time.monotonic() + seconds
         self._seconds = seconds
+        self._tell = tell
+
+    def advance(self, count: int) -> None:
+        """Say that `count` more bytes were read."""
+        if self._tell is not None:
+            self._tell(count)
 
     def check(self) -> None:
         """Raise BudgetExceededError once the time is over."""
@@ -61,7 +70,7 @@ class Region:
             yield data
 
 
-def digest(region: Region) -> str:
+def digest(region: Region, deadline: Deadline | None = None) -> str:
     """Return "sha256:<hex>" of a region, reading through one reused buffer."""
     state = hashlib.sha256()
     buffer = memoryview(bytearray(PIECE))
@@ -72,6 +81,8 @@ def digest(region: Region) -> str:
             raise IntegrityError(f"a layer ends {end - position} bytes before its stated size")
         state.update(buffer[:count])
         position += count
+        if deadline is not None:
+            deadline.advance(count)
     return f"sha256:{state.hexdigest()}"
 
 
@@ -120,6 +131,7 @@ class TarStream:
         for data in self._region.pieces():
             self._blob.update(data)
             self._consumed += len(data)
+            self._deadline.advance(len(data))
             yield data
 
     def _inflate(self) -> Iterator[bytes]:

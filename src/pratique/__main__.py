@@ -1,0 +1,5 @@
+"""`python -m pratique` is `pratique`."""
+
+from pratique.cli.main import main
+
+main()

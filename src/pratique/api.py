@@ -1,0 +1,59 @@
+"""What the command does, as a library: a target in, a report out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pratique.model.image import Platform
+from pratique.model.report import Report
+
+if TYPE_CHECKING:
+    from pratique.advisory.lookup import Database
+
+
+def scan(
+    target: str,
+    *,
+    platform: str = "",
+    fail_on: Sequence[str] = (),
+    offline: bool = False,
+    mirror: str = "",
+    cache_dir: Path | str | None = None,
+    now: dt.datetime | None = None,
+) -> Report:
+    """Inspect a target (written as for `pratique scan`), match it against advisories, judge it.
+
+    `platform` is os/arch[/variant]; `fail_on` as on the command line; `now` (with a time zone) replaces the present. Call it from a
+    process with one thread: the image is read in a forked, confined child. Raises `pratique.model.errors.PratiqueError`.
+    """
+    from pratique.image.options import SourceOptions  # noqa: PLC0415 - importing the package stays cheap
+    from pratique.image.reference import parse_target  # noqa: PLC0415
+    from pratique.pipeline import ScanOptions  # noqa: PLC0415
+    from pratique.pipeline import scan as run  # noqa: PLC0415
+    from pratique.policy.judge import parse_fail_on  # noqa: PLC0415
+
+    moment = (now or dt.datetime.now(dt.UTC)).astimezone(dt.UTC)
+    how = ScanOptions(
+        sources=SourceOptions(cache_dir=_folder(cache_dir), offline=offline),
+        platform=Platform(*platform.split("/")) if platform else None,
+        fail_on=parse_fail_on(fail_on),
+        mirror=mirror,
+        now=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    return run(parse_target(target), how)
+
+
+def open_database(cache_dir: Path | str | None = None) -> Database:
+    """Open the advisory database, as a context manager. Raises `pratique.model.errors.DatabaseError`."""
+    from pratique.advisory.lookup import open_database as run  # noqa: PLC0415 - importing the package stays cheap
+
+    return run(_folder(cache_dir))
+
+
+def _folder(cache_dir: Path | str | None) -> Path:
+    from pratique._kit.folders import default_cache_dir  # noqa: PLC0415 - beside its one use
+
+    return Path(cache_dir) if cache_dir is not None else default_cache_dir()
