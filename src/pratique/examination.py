@@ -106,7 +106,7 @@ class _Crew:
         """Queue the tasks of these layers."""
         for job in jobs:
             if job.size < 0:
-                self.queue(1, lambda _, job=job: self.answer(job, self._folder(job)))  # type: ignore[misc]
+                self.queue(1, lambda _, job=job: self.answer(self._folder(job)))  # type: ignore[misc]
             else:
                 _Layer(job, self).start()
 
@@ -143,7 +143,7 @@ class _Crew:
                 self._told = now
                 self._channel.send(msgspec.msgpack.encode(Advance(self._done)))
 
-    def answer(self, job: Job, outcome: Outcome) -> None:
+    def answer(self, outcome: Outcome) -> None:
         """Send the outcome of a layer."""
         try:
             data = msgspec.msgpack.encode(outcome)
@@ -188,7 +188,7 @@ class _Layer:
             self._descriptor = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC)
             start = os.pread(self._descriptor, min(6, job.size), job.offset)
         except OSError as error:
-            crew.answer(job, Outcome(job.index, failure=f"cannot read {job.path}: {error.strerror}"))
+            crew.answer(Outcome(job.index, failure=f"cannot read {job.path}: {error.strerror}"))
             return
         if compression_of(start) == "plain" and job.diff_id:
             self._open, self._verified_apart = 2, True
@@ -211,7 +211,7 @@ class _Layer:
             done = self._open == 0
         if done:
             os.close(self._descriptor)
-            self._crew.answer(self._job, self._outcome)
+            self._crew.answer(self._outcome)
 
     def _region(self) -> Region:
         return Region(self._descriptor, self._job.offset, self._job.size)

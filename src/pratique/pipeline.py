@@ -177,10 +177,8 @@ def _examine(
 
 def _own_code() -> list[str]:
     """Return where this program and its libraries lie: the confined process may still import, and read data of ours."""
-    import pratique  # noqa: PLC0415 - only its place is asked for
-
     places = [
-        *pratique.__path__,
+        str(Path(__file__).parent),
         str(Path(os.__file__).parent),
         str(Path(msgspec.__file__).parents[1]),
         "/usr/lib",
