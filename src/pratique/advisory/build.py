@@ -30,7 +30,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out: records taken and how many of them have a CVSS vector, the newest date, records left out and the first few."""
+    """What came out: records, those of them with a CVSS vector, the newest date, records left out and the first few of these."""
 
     records: int
     scored: int

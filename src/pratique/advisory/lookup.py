@@ -136,6 +136,12 @@ class Database:
             found += ((feed, advisory) for advisory in file.details(sorted(ids)))
         return found + [(STARTER, advisory) for advisory in self.starter.find(identifier)]
 
+    def affected(self, identifier: str) -> Iterator[tuple[str, str, str, Hit]]:
+        """Yield (feed, ecosystem, package, hit) of everything that is called `identifier`. Reads the whole database: slow."""
+        for feed, file in sorted(self._files.items()):
+            ids = {identifier, *(name for _, name in file.named([identifier]))}
+            yield from ((feed, ecosystem, package, hit) for ecosystem, package, hit in file.affected(ids))
+
     def kev(self, cves: Iterable[str]) -> dict[str, Exploited]:
         """Return CISA's entries for those of `cves` that are known to be exploited."""
         wanted = sorted(set(cves))

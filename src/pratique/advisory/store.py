@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,6 +102,14 @@ class FeedFile:
                         packed = int.from_bytes(data[at : at + 6], "big")
                         score, percentile = (packed >> 17 & 0x1FFFF) / 1e5, (packed & 0x1FFFF) / 1e5
                         yield ExploitScore(cve=cve, score=score, percentile=percentile, date=date)
+
+    def affected(self, ids: Collection[str]) -> Iterator[tuple[str, str, Hit]]:
+        """Yield (ecosystem, package, hit) of every hit of the advisories `ids`. Reads every row: for people who ask, not for scans."""
+        marks = [name.encode() for name in ids]
+        for ecosystem, package, data in self._ask("SELECT ecosystem, name, hits FROM packages ORDER BY ecosystem, name", ()):
+            row = self._row(data)
+            if any(mark in row for mark in marks):
+                yield from ((ecosystem, package, hit) for hit in self._decode(_hits, row) if hit.id in ids)
 
     def check(self) -> str:
         """Return what SQLite's own integrity check complains of; "" when nothing."""

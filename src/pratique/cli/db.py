@@ -1,0 +1,275 @@
+"""`pratique db`: feeds in, an up-to-date advisory database out, and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pratique._kit.folders import default_cache_dir
+from pratique.cli.options import duration, setting
+from pratique.cli.progress import Progress
+from pratique.model.errors import DatabaseError, UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pratique.advisory.index import Entry
+    from pratique.advisory.lookup import Database
+    from pratique.advisory.update import Outcome
+    from pratique.model.advisory import Advisory
+    from pratique.model.hits import Hit, HitRange
+
+_HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+_cache_dir = setting(
+    "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Where layers and advisories are kept."
+)
+_quiet = setting("-q", "--quiet", is_flag=True, help="Print nothing but results and errors.")
+_debug = setting("--debug", is_flag=True, help="Show where an error came from.")
+_format = setting(
+    "-f",
+    "--format",
+    type=click.Choice(["table", "json"], case_sensitive=False),
+    default="table",
+    help="table (the default) or json.",
+)
+
+
+@click.group(short_help="The advisory database: update, status, verify.", context_settings=_HELP)
+def command() -> None:
+    """Fetch advisories, and say what is known."""
+
+
+@command.command(context_settings=_HELP)
+@setting("--only", multiple=True, metavar="LIST", help="Only these: ecosystems (Debian, PyPI), feeds (osv/PyPI) or kev, epss.")
+@setting("--mirror", metavar="URL", help="Take every feed from this base address (http(s):// or file://).")
+@setting("--offline", is_flag=True, help="Make no connection; only a file:// mirror can be read.")
+@_cache_dir
+@_quiet
+@_debug
+def update(**given: Any) -> int:
+    """Fetch what is new of every feed, or of those chosen.
+
+    Prints one line a feed. A feed that fails keeps its last good data. Exit codes: 0 done, 2 bad usage, 3 a required feed (or one
+    that was chosen) is not there, old or new, or nothing could be had at all.
+    """
+    from pratique.advisory.update import Options, required_missing  # noqa: PLC0415 - start-up stays lazy
+    from pratique.advisory.update import update as bring  # noqa: PLC0415
+
+    mirror = given["mirror"] or ""
+    if given["offline"] and not mirror.startswith("file:"):
+        raise UsageError(
+            "db update makes connections", hint="with --offline only a file:// mirror can be read: --mirror file://DIR"
+        )
+    names = _chosen(given["only"])
+    progress = Progress(quiet=given["quiet"])
+    try:
+        outcomes = bring(
+            _folder(given["cache_dir"]), names, Options(mirror=mirror, offline=given["offline"]), _listener(progress)
+        )
+    finally:
+        progress.clear()
+    for outcome in outcomes:
+        if not given["quiet"] or outcome.status == "failed":
+            click.echo(_line(outcome), err=bool(given["quiet"]))
+    missing = required_missing(outcomes, chosen=bool(given["only"]))
+    if missing or all(outcome.status == "failed" for outcome in outcomes):
+        raise DatabaseError(f"not there: {', '.join(missing)}" if missing else "no feed could be had")
+    return 0
+
+
+def _chosen(words: Sequence[str]) -> list[str]:
+    from pratique.advisory.feeds import select, sources  # noqa: PLC0415
+
+    if not words:
+        return sorted(sources())
+    try:
+        return select(words)
+    except KeyError as error:
+        known = sorted({e.partition(":")[0] for source in sources().values() for e in source.feed.ecosystems})
+        raise UsageError(f"--only {error.args[0]!r} is no feed", hint=f"one of {', '.join(known)}, kev, epss") from None
+
+
+def _listener(progress: Progress) -> Any:
+    from pratique.advisory.update import Listener  # noqa: PLC0415
+
+    class Watcher(Listener):
+        def progress(self, feed: str, done: int, total: int) -> None:
+            progress(f"fetching {feed}", done, total or -1)
+
+        def building(self, feed: str) -> None:
+            progress(f"reading {feed}", 0)
+
+        def waiting(self) -> None:
+            click.echo("pratique: waiting for another process that updates the database", err=True)
+
+    return Watcher()
+
+
+def _line(outcome: Outcome) -> str:
+    left_out = f", {outcome.skipped} left out" if outcome.skipped else ""
+    if outcome.status == "failed":
+        kept = f" (the last good data is kept: {outcome.records} records)" if outcome.kept else ""
+        return _printable(f"{outcome.name:<26} failed     {outcome.why}{kept}")
+    return f"{outcome.name:<26} {outcome.status:<10} {outcome.records} records{left_out}"
+
+
+@command.command(context_settings=_HELP)
+@setting("--max-age", metavar="AGE", default="7d", help="Call a source stale after this time (default 7d).")
+@_format
+@_cache_dir
+@_debug
+def status(**given: Any) -> int:
+    """Say of each feed: records, newest, when it was last fetched, licence, address."""
+    from datetime import timedelta  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
+    from pratique.advisory.index import database_folder, read  # noqa: PLC0415
+    from pratique.advisory.lookup import open_database  # noqa: PLC0415
+    from pratique.advisory.update import utc_now  # noqa: PLC0415
+
+    folder = _folder(given["cache_dir"])
+    age, now = timedelta(seconds=duration(given["max_age"])), utc_now()
+    entries = [entry for _, entry in sorted(read(database_folder(folder)).feeds.items())]
+    with open_database(folder) as database:
+        info = database.info()
+    if given["format"].lower() == "json":
+        sources = [{**msgspec.to_builtins(entry), "state": _state(entry, now, age)} for entry in entries]
+        document = {
+            "kind": info.kind,
+            "built_at": info.built_at,
+            "digest": info.digest,
+            "folder": str(folder),
+            "sources": sources,
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        return 0
+    click.echo(f"{info.kind} database, built {info.built_at}, {info.digest}")
+    if info.kind == "starter":
+        click.echo(f"Only the starter set of {info.sources[0].records} vulnerabilities is there; run: pratique db update")
+    rows: list[tuple[str, ...]] = [("SOURCE", "RECORDS", "NEWEST", "FETCHED", "STATE", "LICENCE", "ADDRESS")]
+    rows += [_row(entry, now, age) for entry in entries]
+    _table(rows if entries else [])
+    return 0
+
+
+def _row(entry: Entry, now: datetime, age: Any) -> tuple[str, ...]:
+    return (
+        entry.name,
+        str(entry.records),
+        entry.newest[:10] or "-",
+        entry.fetched_at[:16] or "never",
+        _state(entry, now, age),
+        entry.licence,
+        entry.url or "-",
+    )
+
+
+def _state(entry: Entry, now: datetime, age: Any) -> str:
+    from datetime import datetime as moment  # noqa: PLC0415
+
+    if not entry.file:
+        return "missing"
+    if now - moment.fromisoformat(entry.fetched_at) > age:
+        return "stale"
+    return "failed" if entry.failure else "ok"
+
+
+@command.command(context_settings=_HELP)
+@_cache_dir
+@_quiet
+@_debug
+def verify(**given: Any) -> int:
+    """Check that every file of the database is what was built. Exit codes: 0 all are, 1 one is not, 3 there is none."""
+    from pratique.advisory.lookup import verify as check  # noqa: PLC0415
+
+    problems = check(_folder(given["cache_dir"]))
+    if not problems:
+        raise DatabaseError("there is no database to verify", hint="run: pratique db update")
+    for name, problem in problems.items():
+        if problem or not given["quiet"]:
+            click.echo(_printable(f"{name:<26} {problem or 'ok'}"))
+    return 1 if any(problems.values()) else 0
+
+
+@command.command(context_settings=_HELP)
+@click.argument("identifier", metavar="ID")
+@_format
+@_cache_dir
+@_debug
+def show(identifier: str, **given: Any) -> int:
+    """Print what the database knows of a vulnerability: CVE-..., GHSA-..., DSA-... Exit codes: 0 known, 1 not known."""
+    import msgspec  # noqa: PLC0415
+
+    from pratique.advisory.lookup import open_database  # noqa: PLC0415
+
+    with open_database(_folder(given["cache_dir"])) as database:
+        found = database.find(identifier)
+        affected = [(feed, *_affected(place, package, hit)) for feed, place, package, hit in database.affected(identifier)]
+        names = {identifier, *(name for _, advisory in found for name in (advisory.id, *advisory.aliases))}
+        if given["format"].lower() == "json":
+            document = {
+                "id": identifier,
+                "advisories": [{"feed": feed, **msgspec.to_builtins(advisory)} for feed, advisory in found],
+                "affected": [dict(zip(("feed", "id", "ecosystem", "package", "versions"), row, strict=True)) for row in affected],
+                "kev": msgspec.to_builtins(list(database.kev(names).values())),
+                "epss": msgspec.to_builtins(list(database.epss(names).values())),
+            }
+            click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        else:
+            _describe(database, names, found)
+            _table([("FEED", "ID", "ECOSYSTEM", "PACKAGE", "AFFECTED"), *affected] if affected else [])
+    if not found and not affected:
+        click.echo(f"pratique: {_printable(identifier)} is not known here", err=True)
+        return 1
+    return 0
+
+
+def _affected(ecosystem: str, package: str, hit: Hit) -> tuple[str, str, str, str]:
+    parts = [_interval(one) for one in hit.ranges] + list(hit.versions)
+    return hit.id, ecosystem, package, " ".join(part for part in (hit.state, ", ".join(parts)) if part)
+
+
+def _interval(one: HitRange) -> str:
+    end = {1: f"< {one.upper}", 2: f"<= {one.upper}", 3: f"< {one.upper}"}.get(one.bound, "")
+    start = f">= {one.introduced}" if one.introduced else ""
+    return " ".join(part for part in (start, end) if part) or "every version"
+
+
+def _describe(database: Database, names: Iterable[str], found: Sequence[tuple[str, Advisory]]) -> None:
+    for feed, advisory in found:
+        click.echo(_printable(f"{advisory.id}  ({feed})"))
+        lines = (
+            ("", advisory.summary),
+            ("aliases", " ".join(advisory.aliases)),
+            ("related", " ".join(advisory.related)),
+            ("severity", " ".join(part for part in (advisory.severity, *advisory.cvss) if part)),
+            ("published", advisory.published),
+            ("see", " ".join(advisory.references)),
+        )
+        for label, text in lines:
+            if text:
+                click.echo(_printable(f"  {label + ': ' if label else ''}{text}"))
+    for entry in database.kev(names).values():
+        click.echo(f"{entry.cve} is known to be exploited since {entry.added}")
+    for score in database.epss(names).values():
+        click.echo(f"{score.cve} EPSS {score.score:.5f}, percentile {score.percentile:.3f} ({score.date})")
+
+
+def _folder(given: Path | None) -> Path:
+    return given or default_cache_dir()
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo(_printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
+
+
+def _printable(text: str) -> str:
+    """Feeds are not trusted with the terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)
