@@ -144,7 +144,7 @@ class _Builder:
         evidence = draft.evidence
         is_os = evidence.type in OS_TYPES
         return Package(
-            name=evidence.name,
+            name=_full_name(evidence),
             version=evidence.version,
             purl=key,
             type=evidence.type,
@@ -168,6 +168,12 @@ class _Builder:
                 return ""
             owner = owner or self._os_purls.get(found) or self._os_purls.get((found[0], ""), "")
         return owner
+
+
+def _full_name(evidence: PackageEvidence) -> str:
+    """Return the name as its ecosystem writes it: @scope/name, group:artifact, a whole module path."""
+    separator = ":" if evidence.type == "maven" else "/"
+    return f"{evidence.namespace}{separator}{evidence.name}" if evidence.namespace else evidence.name
 
 
 def _other_name(path: str) -> str:

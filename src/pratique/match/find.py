@@ -78,10 +78,8 @@ def _os_subject(package: Package, release: str) -> Subject:
 
 
 def _language_subject(package: Package) -> Subject:
-    separator = ":" if package.type == "maven" else "/"
-    name = f"{package.namespace}{separator}{package.name}" if package.namespace else package.name
     ecosystem = canonical(package.ecosystem)
-    return Subject(package, ecosystem, normalize(ecosystem, name), package.version)
+    return Subject(package, ecosystem, normalize(ecosystem, package.name), package.version)
 
 
 def _unaskable(package: Package) -> Gap | None:

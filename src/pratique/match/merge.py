@@ -100,7 +100,7 @@ def principal(names: Iterable[str]) -> str:
 
 def fingerprint(kind: str, identifier: str, package: Package | None = None, detail: str = "") -> str:
     """Return what stays the same across scans: kind, id, and the package without version, path or layer."""
-    what = f"{package.type}/{package.namespace}/{package.name}" if package is not None else detail
+    what = f"{package.type}/{package.name}" if package is not None else detail
     return hashlib.sha256(f"{kind}\0{identifier}\0{what}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 

@@ -112,6 +112,7 @@ class Distro(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Package(msgspec.Struct, frozen=True, kw_only=True):
     """A package in the squashed image. One a purl, with all its locations.
 
+    `name` is as the ecosystem writes it (`@scope/name`, `group:artifact`, a whole Go module path), `namespace` its purl's part.
     `ecosystem` is the OSV name (`PyPI`, `Debian`, ...), without a release. `owner` is the purl of the OS package that installed
     it: such a package is shown, but its vulnerabilities are the owner's.
     """
