@@ -257,7 +257,7 @@ def is_image(descriptor: Descriptor) -> bool:
         return False
     if descriptor.platform is not None and descriptor.platform.os == descriptor.platform.architecture == "unknown":
         return False
-    return not descriptor.artifact_type and (not descriptor.media_type or descriptor.media_type in MANIFEST_TYPES | INDEX_TYPES)
+    return not descriptor.artifact_type and descriptor.media_type in MANIFEST_TYPES | INDEX_TYPES
 
 
 def stated(descriptor: Descriptor) -> Platform | None:

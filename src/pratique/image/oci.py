@@ -92,8 +92,13 @@ def candidates(top: Index, read: Read, what: str) -> list[Candidate]:
     return found
 
 
-def named(found: Sequence[Candidate], ref: str, what: str) -> list[Candidate]:
-    """Keep what `ref` names: a tag, a full name, or @digest. Without one, all must be one image. Raises TargetError."""
+def named(found: Sequence[Candidate], ref: str | None, what: str) -> list[Candidate]:
+    """Keep what `ref` names: a tag, a full name, or @digest. With "", all must be one image; with None they are.
+
+    Raises TargetError.
+    """
+    if ref is None:
+        return list(found)
     known = sorted({name for candidate in found for name in candidate.names})
     if ref:
         kept = [candidate for candidate in found if _is_called(candidate, ref)]
@@ -166,7 +171,7 @@ def take(manifest: Manifest, digest: str, platform: Platform | None, read: Read,
     return Chosen(digest, config, layers_of(manifest, config, what), own)
 
 
-def pick(top: Index, ref: str, platform: Platform | None, read: Read, what: str) -> Chosen:
+def pick(top: Index, ref: str | None, platform: Platform | None, read: Read, what: str) -> Chosen:
     """From an index to the one image that is meant. Raises TargetError, IntegrityError."""
     found = named(candidates(top, read, what), ref, what)
     chosen = choose(found, platform, read, what)
@@ -175,7 +180,7 @@ def pick(top: Index, ref: str, platform: Platform | None, read: Read, what: str)
     return taken._replace(platform=taken.platform or chosen.platform)
 
 
-def platforms(top: Index, ref: str, read: Read, what: str) -> list[Platform]:
+def platforms(top: Index, ref: str | None, read: Read, what: str) -> list[Platform]:
     """List the platforms that an index offers, sorted, each once."""
     found = named(candidates(top, read, what), ref, what)
     places = {candidate.platform or _look_inside(candidate, read, what) for candidate in found}

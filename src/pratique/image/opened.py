@@ -15,6 +15,7 @@ class OpenedImage:
     """An image whose manifest and configuration were read and checked: an `OpenImage`. Valid until its source closes it."""
 
     folder: Path | None = None
+    raw_config: bytes = b""
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ class Outer:
 
 
 def stamp_of(path: Path, status: os.stat_result) -> str:
-    """Return what changes whenever a local file does: path, size, inode, times of content and of status (which nobody can set)."""
+    """Return what changes whenever a local file does: path, size, inode, times of content and status (nobody can set that)."""
     return f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_dev}.{status.st_ino}"
 
 

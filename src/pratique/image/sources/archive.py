@@ -208,6 +208,7 @@ def _open_docker(outer: Outer, ref: ImageRef, name: str, platform: Platform | No
         config=config,
         layers=tuple(layer for layer, _ in places),
     )
+    image.raw_config = data
     extents = {layer.diff_id: extent for layer, extent in places}
     return image.served_by(lambda layer: extents[layer.diff_id])
 
