@@ -96,8 +96,10 @@ class Contender:
         job = self._job()
         sample = run(self.tool.command(job), environment(self.folder), self.log)
         self._check(sample, job)
-        if self.tool.read(job.result) != self.reference:
-            raise SystemExit(f"{self.row.name}: a timed run of {self.tool.name} gave another result than the untimed one")
+        result = self.tool.read(job.result)
+        if result != self.reference:
+            parts = [part for part in result if result[part] != self.reference.get(part)] if isinstance(result, dict) else []
+            raise SystemExit(f"{self.row.name}: a timed run of {self.tool.name} gave another result than the untimed one {parts}")
         return sample
 
     @property
