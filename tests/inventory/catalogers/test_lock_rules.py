@@ -159,6 +159,7 @@ def test_lock_files_inside_installed_packages_are_not_read() -> None:
     """A lock file that was published with a package says nothing about the project."""
     assert said("lock_node", "node_modules/a/package-lock.json", "broken") == []
     assert said("lock_python", "lib/python3/site-packages/a/requirements.txt", "a==1") == []
+    assert said("lock_python", "mypkg/mod/requirements.txt", "a==1") == ["a 1"]
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ _BUILDSCRIPT = "buildscript-gradle.lockfile"
 _GRADLE = ("gradle.lockfile", _BUILDSCRIPT, "settings-gradle.lockfile")
 _OLD = ("Classpath.lockfile",)  # one a configuration, until Gradle 6
 # A jar's own project file, unpacked: it says what the library once asked for, not what this project has.
-_IN_ARCHIVE = "META-INF/maven/"
+_IN_ARCHIVE = "/META-INF/maven/"
 
 
 def _read(file: File, entries: Entries) -> None:
     if base_name(file.path) == _POM:
-        if _IN_ARCHIVE not in file.path:
+        if _IN_ARCHIVE not in f"/{file.path}":
             from pratique.inventory.lockfiles.pom import read  # noqa: PLC0415 - only where there is such a file
 
             read(file.read(), entries)

@@ -16,7 +16,7 @@ MAX_LICENSES = 16
 SHOWN = 80  # characters of a strange text that a message repeats
 
 # Where tools keep what they installed: a lock file in there was published by mistake, and no tool reads it.
-_INSTALLED = ("node_modules/", "site-packages/", "dist-packages/", "pkg/mod/", ".cargo/registry/")
+_INSTALLED = ("/node_modules/", "/site-packages/", "/dist-packages/", "/pkg/mod/", "/.cargo/registry/")
 
 # A package that is wanted for the application itself is no mere tool of its developers, whoever else wants it.
 _WEIGHT = {"main": 2, "": 1, "dev": 0}
@@ -121,7 +121,7 @@ class LockInspector:
 
     def inspect(self, file: File) -> Iterator[PackageEvidence | Gap]:
         """Yield the packages of the file, also those before a place that cannot be read. Raises ParseError, ValueError."""
-        if any(folder in file.path for folder in _INSTALLED):
+        if any(folder in f"/{file.path}" for folder in _INSTALLED):
             return
         if not file.size:
             if self._may_be_empty is None or not self._may_be_empty(base_name(file.path)):
