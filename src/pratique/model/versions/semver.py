@@ -20,7 +20,7 @@ _RELEASE = "\x22"
 _PLAIN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)").fullmatch
 _PARTS = re.compile(
     r"[v=]*+([0-9]++)(?:\.([0-9]++)(?:\.([0-9]++))?)?"
-    r"(?:(-?)([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
+    r"(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)|([A-Za-z][0-9A-Za-z-]*(?:\.[0-9A-Za-z-]+)*))?"
     r"(?:\+([0-9A-Za-z.-]*))?",
 ).fullmatch
 
@@ -35,11 +35,11 @@ def split(version: str, scheme: str) -> tuple[str, str, str]:
     match = _PARTS(version.strip()) if len(version) <= _keys.MAX_LENGTH else None
     if match is None:
         _keys.unorderable(version, scheme)
-    major, minor, patch, hyphen, pre, build = match.groups()
-    if pre and not hyphen and patch is None:
+    major, minor, patch, pre, glued, build = match.groups()
+    if glued and patch is None:
         _keys.unorderable(version, scheme)
     number = _keys.number
-    return number(major) + number(minor or "") + number(patch or ""), pre or "", build or ""
+    return number(major) + number(minor or "") + number(patch or ""), pre or glued or "", build or ""
 
 
 def precedence(numbers: str, pre: str) -> str:
