@@ -60,11 +60,13 @@ def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | Non
 
 
 class _Draft:
-    __slots__ = ("evidence", "licenses", "locations", "paths")
+    __slots__ = ("declared", "evidence", "licenses", "locations", "paths", "roles")
 
     def __init__(self, evidence: PackageEvidence) -> None:
         self.evidence = evidence
         self.licenses = evidence.licenses
+        self.declared = evidence.declared
+        self.roles: set[str] = set()
         self.locations: set[Location] = set()
         self.paths: set[str] = set()
 
@@ -92,8 +94,9 @@ class _Builder:
         draft = self._drafts.get(key)
         if draft is None:
             draft = self._drafts[key] = _Draft(evidence)
-        elif not draft.licenses:
-            draft.licenses = evidence.licenses
+        draft.licenses = draft.licenses or evidence.licenses
+        draft.declared = draft.declared and evidence.declared
+        draft.roles.add(evidence.role)
         inner = f"{path}!/{evidence.inner}" if evidence.inner else path
         layer = self._diff_ids[item.origins.get(identity(evidence), item.layer)] if self._diff_ids else ""
         draft.locations.add(Location(inner, layer))
@@ -155,8 +158,8 @@ class _Builder:
             licenses=draft.licenses or (self._licenses.get((evidence.type, evidence.name), ()) if is_os else ()),
             locations=tuple(sorted(draft.locations)),
             owner="" if is_os else self._owner(draft.paths),
-            role=evidence.role,
-            declared=evidence.declared,
+            role=_role(draft.roles),
+            declared=draft.declared,
         )
 
     def _owner(self, paths: Iterable[str]) -> str:
@@ -168,6 +171,11 @@ class _Builder:
                 return ""
             owner = owner or self._os_purls.get(found) or self._os_purls.get((found[0], ""), "")
         return owner
+
+
+def _role(roles: set[str]) -> str:
+    """Return one role of several: what ships outranks what only developers need, and what is known outranks a guess."""
+    return next(role for role in ("main", "", "dev", *sorted(roles)) if role in roles)
 
 
 def _full_name(evidence: PackageEvidence) -> str:

@@ -60,7 +60,7 @@ def subjects(packages: Iterable[Package], release: str) -> tuple[list[Subject], 
         if package.type in OS_TYPES:
             if release:
                 asked.append(_os_subject(package, release))
-        elif not package.owner:
+        elif not package.owner and not (package.declared and package.role == "main"):  # no registry has sources one just wrote
             gap = _unaskable(package)
             if gap is not None:
                 gaps.append(gap)
