@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -142,9 +144,18 @@ class Registry:
         return Answer(206 if start else 200, headers, data[start:], cut)
 
 
+class _UnixServer(ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        """Bind without asking for a host name, which a socket file has not."""
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "unix", 0
+
+
 @contextmanager
-def serve(answer: Callable[[Asked], Answer], asked: list[Asked]) -> Iterator[str]:
-    """Serve on a free port; yield the address http://127.0.0.1:PORT."""
+def serve(answer: Callable[[Asked], Answer], asked: list[Asked], path: Path | None = None) -> Iterator[str]:
+    """Serve on a free port, or on a unix socket at `path`; yield the address http://127.0.0.1:PORT or unix://PATH."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -169,12 +180,12 @@ def serve(answer: Callable[[Asked], Answer], asked: list[Asked]) -> Iterator[str
         def log_message(self, *_: object) -> None:
             """Say nothing: a test that fails shows what was asked."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _UnixServer(str(path), Handler) if path else ThreadingHTTPServer(("127.0.0.1", 0), Handler)  # type: ignore[arg-type]
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"unix://{path}" if path else f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()

@@ -269,7 +269,7 @@ class Endpoint:
         if status == 404 and path.startswith("blobs/") and not self.place.mirror:
             return IntegrityError(f"{self.name}: the registry has lost {path.removeprefix('blobs/')}, which the manifest names")
         if status == 404:
-            return TargetNotFoundError(f"{self.name}: the registry has no {path.removeprefix('manifests/')}{said}")
+            return TargetNotFoundError(f"{self.name}: the registry has no image {path.removeprefix('manifests/')}{said}")
         if status == 429:
             wait = response.headers.get("retry-after", "")
             after = f"try again in {wait} seconds" if wait.isdigit() else "try again later"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,7 +315,7 @@ def test_retries(registry: sim.Registry, options: SourceOptions) -> None:
     [
         (sim.Answer(429, {"Retry-After": "3600"}), RegistryError, r"429.*3600 seconds"),
         (sim.Answer(403), RegistryError, "access denied"),
-        (sim.Answer(404), TargetNotFoundError, "no v1"),
+        (sim.Answer(404), TargetNotFoundError, "no image v1"),
         (sim.Answer(418), RegistryError, "status 418"),
         (sim.Answer(401), RegistryError, "login is needed"),
     ],
@@ -435,11 +436,16 @@ def test_hostile_manifests(registry: sim.Registry, options: SourceOptions, manif
         opened(f"{sim.host(registry)}/app:v1", options)
 
 
-def test_nobody_there_and_no_such_name(options: SourceOptions) -> None:
+def test_nobody_there_and_no_such_name(options: SourceOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection and an unknown host are told as such, and at once."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
     with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1: no connection"):
         opened("127.0.0.1:1/app", options)
-    with pytest.raises(RegistryError, match=r"registry\.invalid: "):
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(RegistryError, match=r"registry\.invalid: the name is not known"):
         opened("registry.invalid/app", options)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 8 << 20  # an inspection holds the configuration and a little more
 MAX_CONTEXT = 1 << 20
+CONNECT_SECONDS = 3  # a local socket answers at once or is stuck
 DIGEST_LENGTH = len("sha256:") + 64
 PLATFORM_API = (1, 48)  # the first that exports one platform of several (Docker 28)
 
@@ -117,6 +118,8 @@ class Engine:
         self._host = there[0]
         if self._host.address and options.offline:
             raise TargetError(f"{self._host.address} may not be asked: --offline")
+        if self._host.socket:
+            _try(scheme, self._host.socket)
         self.client = http.make_client(verify=_verify(self._host), direct=True, socket=self._host.socket)
 
     @property
@@ -130,8 +133,7 @@ class Engine:
         try:
             return self._http.exchange(self.client, self.client.build_request("GET", url), attempts=1)
         except self._http.Unreachable as error:
-            hint = "you may lack the right to use the socket" if "denied" in error.message else _start_hint(self.scheme)
-            raise TargetError(f"{self.scheme} at {self.where}: {error.message}", hint=hint) from error
+            raise TargetError(f"{self.scheme} at {self.where}: {error.message}", hint=_start_hint(self.scheme)) from error
 
     def inspect(self, name: str) -> tuple[dict[str, Any], tuple[int, ...]]:
         """Return what the engine knows about an image, and its API version."""
@@ -175,6 +177,19 @@ class Engine:
         finally:
             response.close()
         return True
+
+
+def _try(scheme: str, path: str) -> None:
+    """Connect once: a dead socket or a missing right is told better here than by the HTTP client."""
+    import socket  # noqa: PLC0415 - engines only
+
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(CONNECT_SECONDS)
+            probe.connect(path)
+    except OSError as error:
+        hint = "you may lack the right to use it" if isinstance(error, PermissionError) else _start_hint(scheme)
+        raise TargetError(f"{scheme} at {path}: no connection: {error.strerror or error}", hint=hint) from None
 
 
 def _start_hint(scheme: str) -> str:
