@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def take_inventory(image: OpenImage, cache: LayerCache, how: Inspection) -> Inve
     versions = {inspector.name: inspector.version for inspector in inspectors}
     if image.folder is not None:
         job = Job(0, str(image.folder), 0, -1, "", image.scheme, tuple(range(len(inspectors))))
-        records = _examine([[job]], inspectors, [str(image.folder)], how)
+        records = _examine([job], inspectors, how)
         return _settle([records[0]], [""], versions)
     return _settle(_layer_records(image, cache, inspectors, how), [layer.diff_id for layer in image.layers], versions)
 
@@ -85,7 +85,7 @@ def _layer_records(image: OpenImage, cache: LayerCache, inspectors: Sequence[Ins
         if stale:
             missing.setdefault(layer.diff_id, (index, layer, tuple(sorted(places[name] for name in stale))))
     if missing:
-        fresh = _examine(_jobs(image, list(missing.values()), proven), inspectors, proven.paths(), how)
+        fresh = _examine(_jobs(image, list(missing.values()), proven), inspectors, how)
         for index, record in fresh.items():
             diff_id = image.layers[index].diff_id
             if diff_id in records:
@@ -97,15 +97,14 @@ def _layer_records(image: OpenImage, cache: LayerCache, inspectors: Sequence[Ins
     return [records[layer.diff_id] for layer in image.layers]
 
 
-def _jobs(image: OpenImage, missing: Sequence[tuple[int, Layer, tuple[int, ...]]], proven: _Proof) -> Iterator[list[Job]]:
-    """Yield jobs as soon as their layers lie here: all at once where nothing is downloaded, one by one where it is."""
-    if image.scheme == "registry":
-        image.prefetch([layer for _, layer, _ in missing])
+def _jobs(image: OpenImage, missing: Sequence[tuple[int, Layer, tuple[int, ...]]], proven: _Proof) -> list[Job]:
+    """Bring the layers here, where they are not, and say what is to be done with each."""
+    image.prefetch([layer for _, layer, _ in missing])
     jobs = []
     for index, layer, inspectors in missing:
         extent = proven.extent(layer)
         jobs.append(Job(index, extent.path, extent.offset, extent.size, layer.diff_id, layer.digest, inspectors))
-    yield jobs
+    return jobs
 
 
 class _Proof:
@@ -136,10 +135,6 @@ class _Proof:
             return self._archive
         return bool(layer.digest) and self._cache.blob_is(layer.digest, layer.diff_id)
 
-    def paths(self) -> list[str]:
-        """Return what the confined process may read: where the layers' bytes lie or will lie."""
-        return sorted({self.extent(layer).path for layer in self._image.layers[:1]} | {e.path for e in self._extents.values()})
-
     def remember(self) -> None:
         """Note that every layer has been verified now."""
         if self._image.scheme == "docker-archive":
@@ -152,21 +147,18 @@ class _Proof:
                 self._cache.remember_blob(layer.digest, layer.diff_id)
 
 
-def _examine(
-    batches: Iterable[list[Job]], inspectors: Sequence[Inspector], paths: Sequence[str], how: Inspection
-) -> dict[int, LayerRecord]:
+def _examine(jobs: Sequence[Job], inspectors: Sequence[Inspector], how: Inspection) -> dict[int, LayerRecord]:
     """Let a confined process examine layers; return the records by index."""
     from pratique._kit.confined import confined  # noqa: PLC0415 - only where something is examined
     from pratique._kit.sandbox import Limits  # noqa: PLC0415 - as above
 
-    jobs = [job for batch in batches for job in batch]
     with ExitStack() as stack:
         spools = _spools(stack, thread_count(len(jobs)))
 
         def worker(channel: Channel) -> None:
             serve(channel, inspectors, how.seconds, spools)
 
-        readable = sorted({job.path for job in jobs}.union(paths, _own_code()))
+        readable = sorted({job.path for job in jobs}.union(_own_code()))
         bounds = Limits(file_size=MAX_SPOOLED)
         keep = [spool for spool in spools if spool >= 0]
         child = stack.enter_context(confined(worker, read_paths=readable, limits=bounds, keep=keep))
