@@ -248,7 +248,10 @@ def _missing_database(evidence: Sequence[object], distro: str) -> list[Gap]:
 
 
 class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it."""
+    """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it.
+
+    `tell` is called with progress, `say` with a line worth keeping.
+    """
 
     sources: SourceOptions
     platform: Platform | None = None
@@ -259,6 +262,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     fail_on: tuple[str, ...] = ()
     now: str
     tell: Progress | None = None
+    say: Callable[[str], None] | None = None
 
 
 def scan(ref: ImageRef, how: ScanOptions) -> Report:
@@ -328,7 +332,7 @@ def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
     """Fetch what these ecosystems need and is not there, or is a day old; what cannot be had becomes a gap of the report."""
     if how.sources.offline and not how.mirror.startswith("file:"):
         return
-    from pratique.advisory.update import Listener, Options, ensure  # noqa: PLC0415 - only where a connection is allowed
+    from pratique.advisory.update import Listener, Options, Outcome, ensure  # noqa: PLC0415 - only where it is allowed
 
     class Teller(Listener):
         def progress(self, feed: str, done: int, total: int) -> None:
@@ -338,6 +342,11 @@ def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
         def building(self, feed: str) -> None:
             if how.tell is not None:
                 how.tell(f"reading advisories: {feed}", 0, -1)
+
+        def finished(self, outcome: Outcome) -> None:
+            if how.say is not None and outcome.status != "unchanged":
+                result = f"{outcome.records} records" if outcome.status == "updated" else f"failed: {outcome.why}"
+                how.say(f"fetched advisories {outcome.name}: {result}")
 
     ensure(how.sources.cache_dir, ecosystems, Options(mirror=how.mirror, offline=how.sources.offline), Teller())
 

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+from pratique.report.text import safe
+
 DELAY = 1.0  # seconds before anything is shown: quick work needs no comment
 PAUSE = 0.1  # seconds between two drawings
 
@@ -32,6 +34,12 @@ class Progress:
             amount = f"{_size(done)} of {_size(total)} ({100 * done // total} %)" if total > 0 else _size(done) if done else ""
             sys.stderr.write(f"\r\x1b[K{what} {amount}".rstrip())
             sys.stderr.flush()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the one that moves."""
+        self.clear()
+        sys.stderr.write(f"pratique: {safe(text)}\n")
+        sys.stderr.flush()
 
     def clear(self) -> None:
         """Remove the line."""

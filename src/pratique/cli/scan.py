@@ -129,6 +129,7 @@ def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
         fail_on=parse_fail_on(options.fail_on),
         now=moment(options.now),
         tell=progress,
+        say=None if options.quiet else progress.say,
     )
     _severities(options.severity)
     ref = parse_target(target)
