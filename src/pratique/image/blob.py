@@ -89,8 +89,8 @@ def digest(region: Region, deadline: Deadline | None = None) -> str:
 class TarStream:
     """The uncompressed bytes of a region, with both digests computed as they pass.
 
-    Iterate to get the pieces; after the last one `blob_digest` and `diff_id` hold. `trailing` says that more came after the
-    end of the compressed data.
+    Iterate to get the pieces; after the last one `finished` is true, and `blob_digest` and `diff_id` hold. `trailing` says that
+    more came after the end of the compressed data.
     """
 
     def __init__(self, region: Region, compression: str, deadline: Deadline) -> None:
@@ -102,6 +102,7 @@ class TarStream:
         self._consumed = 0
         self.produced = 0
         self.trailing = False
+        self.finished = False
 
     @property
     def blob_digest(self) -> str:
@@ -119,6 +120,7 @@ class TarStream:
             self.produced += len(piece)
             self._check()
             yield piece
+        self.finished = True
 
     def _check(self) -> None:
         if self.produced > MAX_LAYER_BYTES:

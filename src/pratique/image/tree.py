@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pratique.image.blob import Deadline, Region
-from pratique.image.walk import HEAD, MAX_ENTRIES, AnyFile, RegionFile, Select, Wanted
+from pratique.image.files import AnyFile, RegionFile
+from pratique.image.walk import HEAD, MAX_ENTRIES, Select, Wanted
 from pratique.model.errors import BudgetExceededError
 from pratique.model.inventory import Gap
 from pratique.model.layer import LayerTree, Selection, shown

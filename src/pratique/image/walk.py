@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pratique.image.blob import Deadline, Region, TarStream, compression_of, digest
+from pratique.image.files import AnyFile, MemoryFile, RegionFile
+from pratique.image.pull import Pull
 from pratique.image.tar import BLOCK, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Header, HeaderReader, clean, dotted, expand
 from pratique.model.errors import BudgetExceededError, IntegrityError, ParseError
 from pratique.model.inventory import Gap
@@ -15,6 +17,12 @@ from pratique.model.layer import NOBODY, LayerTree, Selection, shown
 HEAD = 16  # bytes of content that decide by magic; no magic that an inspector names is longer
 MAX_ENTRIES = 2_000_000  # per layer; the largest real images have about a million in all, and each costs 100 bytes here
 IN_MEMORY = 4 << 20  # wanted files above this are spooled while a compressed layer passes, so that memory stays flat
+MAX_PATH_BYTES = (
+    192 << 20
+)  # all paths and links of a layer: a million paths of real images have 80 MiB, and all must fit one message
+MAX_REPLACED = 1_000  # folders that one layer writes and then replaces: real layers have none, and each costs a look at all files
+CHECKED = 1024  # entries between two looks at the limits
+MAX_LEVELS = 200  # folders above a wanted file whose replacement is watched for; no file tree that a program made is deeper
 MAX_SPARSE = 64 << 20  # wanted sparse files are laid out in memory; evidence files are far smaller
 
 WHITEOUT = b".wh."
@@ -22,51 +30,6 @@ OPAQUE = b".wh..wh..opq"
 
 
 Select = Callable[[bytes, bytes], Selection | None]
-
-
-class MemoryFile:
-    """A file whose content was read as the layer passed."""
-
-    __slots__ = ("_data", "mode", "path", "size")
-
-    def __init__(self, path: str, mode: int, data: bytes) -> None:
-        self.path = path
-        self.mode = mode
-        self.size = len(data)
-        self._data = data
-
-    def read(self) -> bytes:
-        """Return everything."""
-        return self._data
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return a slice."""
-        return self._data[offset : offset + length]
-
-
-class RegionFile:
-    """A file that lies uncompressed in a region of an open file: nothing is read before it is asked for."""
-
-    __slots__ = ("_descriptor", "_offset", "mode", "path", "size")
-
-    def __init__(self, path: str, mode: int, region: Region) -> None:
-        self.path = path
-        self.mode = mode
-        self.size = region.size
-        self._descriptor = region.descriptor
-        self._offset = region.offset
-
-    def read(self) -> bytes:
-        """Return everything."""
-        return self.read_at(0, self.size)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes from `offset`."""
-        length = min(length, self.size - offset)
-        return os.pread(self._descriptor, length, self._offset + offset) if length > 0 else b""
-
-
-AnyFile = MemoryFile | RegionFile
 
 
 class Wanted(NamedTuple):
@@ -83,6 +46,8 @@ class LayerWalk:
 
     `spool` is the descriptor of an unnamed temporary file for large wanted files of compressed layers (-1: keep them in memory).
     A layer that breaks off inside is walked as far as it goes and has a Gap; its digests are computed to the last byte anyway.
+    Where a limit ended the decompression, nothing is verified: the Gap "image.layer-limit" says so.
+    Later entries replace earlier ones as in a runtime: what was yielded and no longer counts is yielded again, for NOBODY.
     """
 
     def __init__(self, region: Region, select: Select, deadline: Deadline, spool: int = -1) -> None:
@@ -93,27 +58,41 @@ class LayerWalk:
         self._files: list[bytes] = []
         self._directories: list[bytes] = []
         self._wanted: set[bytes] = set()
-        self._rewritten = b""
+        self._watched: set[bytes] = set()
+        self._replaced: dict[bytes, int] = {}
+        self._void: list[bytes] = []
+        self._damage = ""
+        self._link_bytes = 0
         self._reader = HeaderReader()
         self.compression = compression_of(os.pread(region.descriptor, min(6, region.size), region.offset))
         self.tree = LayerTree()
         self.gaps: list[Gap] = []
+        self.link_places: dict[bytes, int] = {}
         self.diff_id = ""
         self.blob_digest = ""
 
     def __iter__(self) -> Iterator[Wanted]:
         yield from self._plain() if self.compression == "plain" else self._compressed()
+        if self._replaced:
+            self._directories = [path for place, path in enumerate(self._directories) if not self._was_replaced(path, place)]
         self.tree.files = b"\0".join(self._files)
         self.tree.directories = b"\0".join(self._directories)
         self.tree.entries = len(self._files) + len(self._directories)
 
     def check(self, diff_id: str, blob_digest: str = "") -> None:
         """Compare with what the image states. Raises IntegrityError."""
+        if self._damage and (diff_id or blob_digest):
+            raise IntegrityError(f"layer {blob_digest or diff_id} was tampered with or damaged: {self._damage}")
         if self.compression == "plain" and not self.diff_id:
             self.diff_id = self.blob_digest = digest(self._region)
         for kind, stated, seen in (("digest", blob_digest, self.blob_digest), ("diff_id", diff_id, self.diff_id)):
             if stated and seen and stated != seen:
                 raise IntegrityError(f"layer {stated} was tampered with or damaged: its {kind} is {seen}")
+
+    @property
+    def place(self) -> int:
+        """How many files were met so far: tells what of two entries came first (see `link_places`)."""
+        return len(self._files)
 
     def _gap(self, code: str, message: str, path: bytes = b"") -> None:
         self.gaps.append(Gap(code=code, message=message, path=shown(path)))
@@ -133,8 +112,8 @@ class LayerWalk:
                 self._gap("image.path-outside", "a path that leads out of the image; it is taken as the runtimes do", path)
         if not path:
             return None
-        if path in self._wanted:
-            self._rewritten = path
+        if path in self._watched:
+            self._replace(path, folder=header.kind == DIRECTORY)
         if header.kind == DIRECTORY:
             self._directories.append(path)
             return None
@@ -147,7 +126,49 @@ class LayerWalk:
             self.tree.symlinks[path] = header.link
         elif header.kind == HARDLINK:
             self.tree.hardlinks[path] = clean(header.link)[0]
+            self.link_places[path] = len(self._files)
+        else:
+            return None
+        self._link_bytes += len(header.link)
+        self._watch(path)
         return None
+
+    def _watch(self, path: bytes) -> None:
+        """Notice when `path` or a folder above it is written again."""
+        for _ in range(MAX_LEVELS):
+            if not path or path in self._watched:
+                return
+            self._watched.add(path)
+            path = path.rpartition(b"/")[0]
+
+    def _replace(self, path: bytes, *, folder: bool) -> None:
+        """Forget what was at `path`, and below it unless a folder takes a folder's place (the runtimes merge the two)."""
+        tree, gone = self.tree, [path]
+        if path not in self._wanted and path not in tree.symlinks and path not in tree.hardlinks:
+            if folder:
+                return
+            self._replaced[path] = len(self._directories)
+            if len(self._replaced) > MAX_REPLACED:
+                raise BudgetExceededError(f"more than {MAX_REPLACED} folders that the same layer replaces")
+            below = path + b"/"
+            gone += [one for one in (*self._wanted, *tree.symlinks, *tree.hardlinks) if one.startswith(below)]
+            self._watched.difference_update(gone)
+        for one in gone:
+            tree.symlinks.pop(one, None)
+            tree.hardlinks.pop(one, None)
+            if one in self._wanted:
+                self._wanted.remove(one)
+                self._void.append(one)
+
+    def _was_replaced(self, path: bytes, place: int) -> bool:
+        end = -1
+        for _ in range(MAX_LEVELS):
+            end = path.find(b"/", end + 1)
+            if place < self._replaced.get(path[:end] if end >= 0 else path, 0):
+                return True
+            if end < 0:
+                break
+        return False
 
     def _whiteout(self, path: bytes) -> bool:
         folder, _, base = path.rpartition(b"/")
@@ -163,22 +184,27 @@ class LayerWalk:
                 self.tree.whiteouts.append(folder + b"/" + hidden if folder else hidden)
         return True
 
-    def _again(self) -> Wanted:
-        """Say that a wanted file was written again in the same layer, so that what was seen in it no longer counts."""
-        path, self._rewritten = self._rewritten, b""
-        return Wanted(path, NOBODY, None, 0)
+    def _again(self) -> Iterator[Wanted]:
+        """Say what no longer counts."""
+        void, self._void = self._void, []
+        for path in void:
+            yield Wanted(path, NOBODY, None, 0)
 
-    def _limit(self) -> None:
+    def _limit(self, entries: int) -> None:
         self._deadline.check()
-        if len(self._files) + len(self._directories) > MAX_ENTRIES:
+        if entries > MAX_ENTRIES:
             raise BudgetExceededError(f"a layer of more than {MAX_ENTRIES} entries")
+        recent = sum(map(len, self._files[-CHECKED:])) + sum(map(len, self._directories[-CHECKED:]))
+        self._link_bytes += recent
+        if self._link_bytes > MAX_PATH_BYTES:
+            raise BudgetExceededError(f"a layer whose paths have more than {MAX_PATH_BYTES >> 20} MiB")
 
     # -- plain layers: hop from header to header -------------------------------------------------------------------------------
 
     def _plain(self) -> Iterator[Wanted]:
         region, select, descriptor = self._region, self._select, self._region.descriptor
         position, end = region.offset, region.offset + region.size
-        following = 0
+        following = entries = 0
 
         def read(count: int) -> bytes:
             nonlocal following
@@ -200,26 +226,29 @@ class LayerWalk:
                 payload, size = following, header.size
                 position = payload + size + -size % BLOCK
                 path = self._note(header)
-                if self._rewritten:
-                    yield self._again()
+                if self._void:
+                    yield from self._again()
+                if position > end and payload + size > end:
+                    raise ParseError("a file that is longer than its archive")  # noqa: TRY301 - as above
                 if path is not None:
-                    if position > end and payload + size > end:
-                        raise ParseError("a file that is longer than its archive")  # noqa: TRY301 - as above
                     head = start[BLOCK:] if payload == base else os.pread(descriptor, HEAD, payload)
                     selection = select(path, head[:size] if size < HEAD else head)
                     if selection is not None:
                         self._wanted.add(path)
+                        self._watch(path)
                         yield self._from_region(path, header, selection, Region(descriptor, payload, size))
-                if len(self._files) & 0x3FF == 0:
-                    self._limit()
+                entries += 1
+                if entries % CHECKED == 0:
+                    self._limit(entries)
         except (ParseError, BudgetExceededError) as error:
             self._broken(error)
         self.tree.size = region.size
 
     def _from_region(self, path: bytes, header: Header, selection: Selection, region: Region) -> Wanted:
         name = shown(path)
-        if header.real_size > selection.max_bytes:
-            return Wanted(path, selection, None, header.real_size)
+        size = max(header.real_size, header.size)
+        if size > selection.max_bytes:
+            return Wanted(path, selection, None, size)
         if header.segments is not None:
             return self._sparse(path, header, selection, RegionFile(name, 0, region).read())
         return Wanted(path, selection, RegionFile(name, header.mode, region), region.size)
@@ -239,145 +268,78 @@ class LayerWalk:
     def _compressed(self) -> Iterator[Wanted]:
         stream = TarStream(self._region, self.compression, self._deadline)
         pieces = iter(stream)
-        complete = True
+        failure: ParseError | BudgetExceededError | None = None
         try:
-            yield from self._entries(_Pull(pieces))
-        except ParseError as error:
+            yield from self._entries(Pull(pieces))
+        except (ParseError, BudgetExceededError) as error:
             self._broken(error)
-        except BudgetExceededError as error:
-            self._broken(error)
-            complete = False
+            failure = error
         try:
             for _ in pieces:  # padding after the archive's end belongs to the diff_id
                 pass
         except (ParseError, BudgetExceededError) as error:
-            complete = complete and isinstance(error, ParseError)
             self._broken(error)
+            failure = error
         if stream.trailing:
             self._gap("image.layer-damaged", "data after the end of the compressed layer; it was not examined")
         self.tree.size = stream.produced
-        if complete:
+        if stream.finished:
             self.blob_digest, self.diff_id = stream.blob_digest, stream.diff_id
-        else:
-            self.diff_id = self.blob_digest = ""
+        elif isinstance(failure, ParseError):
+            self._damage = failure.message
 
-    def _entries(self, pull: _Pull) -> Iterator[Wanted]:
+    def _entries(self, pull: Pull) -> Iterator[Wanted]:
         select, reader, note = self._select, self._reader, self._note
+        entries = 0
         while block := pull.block():
             header = reader.next(block, pull.read)
             if header is None:
                 return
             size = header.size
             path = note(header)
-            if self._rewritten:
-                yield self._again()
-            if path is None:
-                pull.skip(size + -size % BLOCK)
-                continue
-            selection = select(path, pull.peek(min(size, HEAD)) if size else b"")
-            if selection is None:
-                pull.skip(size + -size % BLOCK)
+            if self._void:
+                yield from self._again()
+            selection = select(path, pull.peek(min(size, HEAD)) if size else b"") if path is not None else None
+            if path is None or selection is None:
+                if size:
+                    pull.skip(size, -size % BLOCK)
             else:
                 self._wanted.add(path)
-                yield self._from_stream(path, header, selection, pull)
-            if len(self._files) & 0x3FF == 0:
-                self._limit()
+                self._watch(path)
+                wanted = self._from_stream(path, header, selection, pull)
+                if wanted is not None:
+                    yield wanted
+            entries += 1
+            if entries % CHECKED == 0:
+                self._limit(entries)
 
-    def _from_stream(self, path: bytes, header: Header, selection: Selection, pull: _Pull) -> Wanted:
+    def _from_stream(self, path: bytes, header: Header, selection: Selection, pull: Pull) -> Wanted | None:
         size, padding = header.size, -header.size % BLOCK
         name = shown(path)
         if max(header.real_size, size) > selection.max_bytes:
-            pull.skip(size + padding)
-            return Wanted(path, selection, None, header.real_size)
-        if header.segments is not None:
-            data = pull.read(size + padding)[:size]
-            return self._sparse(path, header, selection, data)
-        if size <= IN_MEMORY or self._spool < 0:
+            pull.skip(size, padding)
+            return Wanted(path, selection, None, max(header.real_size, size))
+        if header.segments is not None or size <= IN_MEMORY or self._spool < 0:
             data = pull.read(size)
-            pull.skip(padding)
+            pull.skip(0, padding)
+            if header.segments is not None:
+                return self._sparse(path, header, selection, data)
             return Wanted(path, selection, MemoryFile(name, header.mode, data), size)
-        os.ftruncate(self._spool, 0)
-        position = 0
-        for piece in pull.pieces(size):
-            position += os.pwrite(self._spool, piece, position)
-        pull.skip(padding)
-        if position != size:
-            raise BudgetExceededError("no room to look at a large file of a compressed layer")
+        written = self._spooled(pull.pieces(size))
+        pull.skip(0, padding)
+        if written != size:
+            self._gap("image.unreadable", "no room to look at a large file of a compressed layer; it was not examined", path)
+            return None
         return Wanted(path, selection, RegionFile(name, header.mode, Region(self._spool, 0, size)), size)
 
-
-class _Pull:
-    """Exact reads over pieces of any size."""
-
-    __slots__ = ("_at", "_pieces", "_view")
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._view = b""
-        self._at = 0
-
-    def block(self) -> bytes:
-        """Return the next 512 bytes, or b"" at a clean end."""
-        at = self._at
-        block = self._view[at : at + BLOCK]
-        if len(block) == BLOCK:
-            self._at = at + BLOCK
-            return block
-        if at == len(self._view) and not self._fill(1):
-            return b""
-        return self.read(BLOCK)
-
-    def _fill(self, count: int) -> bool:
-        """Have at least `count` bytes in view, as far as there are any; say whether there are."""
-        parts = [self._view[self._at :]]
-        have = len(parts[0])
-        while have < count:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            parts.append(piece)
-            have += len(piece)
-        self._view, self._at = b"".join(parts), 0
-        return have >= count
-
-    def peek(self, count: int) -> bytes:
-        """Return the next bytes without taking them; fewer at the end."""
-        if self._at + count > len(self._view):
-            self._fill(count)
-        return self._view[self._at : self._at + count]
-
-    def read(self, count: int) -> bytes:
-        """Return exactly `count` bytes. Raises ParseError at the end of the data."""
-        at = self._at
-        data = self._view[at : at + count]
-        if len(data) == count:
-            self._at = at + count
-            return data
-        parts = [data]
-        parts += self.pieces(count - len(data), drop=True)
-        return b"".join(parts)
-
-    def pieces(self, count: int, *, drop: bool = False) -> Iterator[bytes]:
-        """Yield exactly `count` bytes in pieces; `drop` forgets what is in view first."""
-        if drop:
-            self._at = len(self._view)
-        while count:
-            if self._at == len(self._view):
-                self._view, self._at = next(self._pieces, b""), 0
-                if not self._view:
-                    raise ParseError("a tar archive that ends too early")
-            data = self._view[self._at : self._at + count]
-            self._at += len(data)
-            count -= len(data)
-            yield data
-
-    def skip(self, count: int) -> None:
-        """Pass over exactly `count` bytes."""
-        have = len(self._view) - self._at
-        while count > have:
-            count -= have
-            self._view, self._at = next(self._pieces, b""), 0
-            have = len(self._view)
-            if not have:
-                raise ParseError("a tar archive that ends too early")
-        self._at += count
+    def _spooled(self, pieces: Iterator[bytes]) -> int:
+        """Write a file to the spool; return how many bytes found room there. Takes all pieces in any case."""
+        os.ftruncate(self._spool, 0)
+        position, full = 0, False
+        for piece in pieces:
+            if not full:
+                try:
+                    position += os.pwrite(self._spool, piece, position)
+                except OSError:
+                    full = True
+        return -1 if full else position
