@@ -33,7 +33,8 @@ class InterestIndex:
             for magic in interest.magic:
                 magics[magic[:2]].append((magic, index))
         self._names, self._paths, self._suffixes = dict(names), dict(paths), dict(suffixes)
-        self._folders, self._magics = dict(folders), dict(magics)
+        self._folders = {folder: tuple(who) for folder, who in folders.items()}
+        self._magics = dict(magics)
         self._under: dict[bytes, tuple[int, ...]] = {}
         self._made: dict[tuple[int, ...], Selection] = {}
 
@@ -74,14 +75,13 @@ class InterestIndex:
         return made
 
     def _enter(self, folder: bytes) -> tuple[int, ...]:
-        """Find the wanted folders that `folder` is or lies in, and remember the answer."""
-        found: list[int] = []
-        if self._folders:
-            parent = folder
-            while parent:
-                found += self._folders.get(parent, ())
-                parent = parent.rpartition(b"/")[0]
+        """Find the wanted folders that `folder` is or lies in, and remember the answer; that of its parent is mostly known."""
+        found: tuple[int, ...] = ()
+        if folder and self._folders:
+            parent = folder.rpartition(b"/")[0]
+            above = self._under.get(parent)
+            found = (self._enter(parent) if above is None else above) + self._folders.get(folder, ())
         if len(self._under) >= MAX_FOLDERS_REMEMBERED:
             self._under.clear()
-        self._under[folder] = tuple(found)
-        return self._under[folder]
+        self._under[folder] = found
+        return found
