@@ -77,10 +77,13 @@ class InterestIndex:
     def _enter(self, folder: bytes) -> tuple[int, ...]:
         """Find the wanted folders that `folder` is or lies in, and remember the answer; that of its parent is mostly known."""
         found: tuple[int, ...] = ()
-        if folder and self._folders:
-            parent = folder.rpartition(b"/")[0]
-            above = self._under.get(parent)
-            found = (self._enter(parent) if above is None else above) + self._folders.get(folder, ())
+        parent = folder
+        while parent and self._folders:
+            found += self._folders.get(parent, ())
+            parent = parent.rpartition(b"/")[0]
+            if (above := self._under.get(parent)) is not None:
+                found += above
+                break
         if len(self._under) >= MAX_FOLDERS_REMEMBERED:
             self._under.clear()
         self._under[folder] = found
