@@ -105,9 +105,14 @@ class _State:
 
         def hidden(folder: bytes) -> bool:
             """Say whether a folder of the lower layers is covered, itself or by one of its parents."""
-            known = hidden_folder.get(folder)
-            if known is None:
-                known = hidden_folder[folder] = folder in covers or folder in opaque or hidden(folder.rpartition(b"/")[0])
+            passed: list[bytes] = []
+            while (known := hidden_folder.get(folder)) is None:
+                passed.append(folder)
+                if folder in covers or folder in opaque:
+                    known = True
+                    break
+                folder = folder.rpartition(b"/")[0]
+            hidden_folder.update(dict.fromkeys(passed, known))
             return known
 
         for path in [p for p in self.alive if p in covers or p in directories or hidden(p.rpartition(b"/")[0])]:
@@ -151,29 +156,37 @@ class _Placement:
         """Find out whether anything moves at all: only folders that the layer does not bring itself can, and most bring all."""
         folders = {path.rpartition(b"/")[0] for path in files}
         folders.update(path.rpartition(b"/")[0] for path in self._directories)
-        self.moves = any(self._folder(folder, 0) != folder for folder in folders - self._directories)
+        self.moves = any(self._folder(folder) != folder for folder in folders - self._directories)
 
     def __call__(self, path: bytes) -> bytes:
         """Return the path with its folders resolved."""
         folder, slash, base = path.rpartition(b"/")
         if not (slash and self.moves):
             return path
-        landed = self._folder(folder, 0)
+        landed = self._folder(folder)
         return landed + b"/" + base if landed else base
 
-    def _folder(self, folder: bytes, followed: int) -> bytes:
+    def _folder(self, folder: bytes) -> bytes:
+        """Resolve a folder from the top, following links; a link that leads back to itself ends after MAX_LINKS."""
         known = self._known.get(folder)
         if known is not None:
             return known
-        parent, slash, base = folder.rpartition(b"/")
-        landed = self._folder(parent, followed) if slash else b""
-        here = landed + b"/" + base if landed else base
-        target = self._links.get(here)
-        if target is not None and folder not in self._directories and here not in self._directories and followed < MAX_LINKS:
-            joined = target if target.startswith(b"/") else (landed + b"/" + target if landed else target)
-            here = self._folder(_lexical(joined), followed + 1)
-        self._known[folder] = here
-        return here
+        landed = b""
+        pending = folder.split(b"/")[::-1]
+        followed = 0
+        while pending:
+            base = pending.pop()
+            here = landed + b"/" + base if landed else base
+            target = self._links.get(here)
+            if target is None or here in self._directories or followed >= MAX_LINKS:
+                landed = here
+                continue
+            followed += 1
+            joined = _lexical(target if target.startswith(b"/") else landed + b"/" + target)
+            pending += joined.split(b"/")[::-1] if joined else []
+            landed = b""
+        self._known[folder] = landed
+        return landed
 
 
 def _lexical(path: bytes) -> bytes:
