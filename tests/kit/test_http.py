@@ -102,3 +102,17 @@ def test_an_archive_imports_no_http(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_server_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small bodies and downloads are bounded in time as a whole, however often they break and go on."""
+    monkeypatch.setattr(http, "BODY_SECONDS", -1.0)
+    monkeypatch.setattr(http, "GRACE_SECONDS", -1000.0)
+    data = b"x" * 5000
+    with sim.serve(lambda _: sim.Answer(200, {}, data), []) as address, http.make_client(direct=True) as client:
+        request = client.build_request("GET", address)
+        with pytest.raises(http.Unreachable, match="took more than"):
+            http.read_body(http.exchange(client, request), 5000, "it")
+        wanted = http.Wanted(ib.digest(data).removeprefix("sha256:"), len(data), "it")
+        with pytest.raises(http.Unreachable, match="slower than"):
+            http.download(lambda _: http.exchange(client, request), tmp_path / "file", wanted, lambda _: None)

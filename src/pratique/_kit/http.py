@@ -1,6 +1,6 @@
 """Requests in, bounded and checked bytes out: retries with back-off, redirects that leak nothing, downloads that resume.
 
-Unreachable     no answer at all; `kind` says why: name, refused, tls, timeout, protocol, proxy
+Unreachable     no answer, or none in time; `kind` says why: name, refused, tls, timeout, protocol, proxy, slow
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ MAX_PAUSE = 30.0  # a server that asks for more (Docker Hub: hours) is not waite
 MAX_REDIRECTS = 5  # registry -> storage is one; some clouds make it two
 MAX_FRUITLESS = 4  # breaks of a download in a row that brought nothing new
 CHUNK = 1 << 20
+BODY_SECONDS = 120.0  # for a small body in all: a server that drips byte by byte would else hold us for ever
+GRACE_SECONDS = 600.0  # for a download of any size, and on top of it what the slowest rate asks for
+SLOWEST = 10 << 10  # bytes a second; below that a layer takes days and somebody is being held up
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -40,7 +43,7 @@ Sleep = Callable[[float], None]
 
 
 class Unreachable(CouldNotError):  # noqa: N818 - a state of the other side, as one says it
-    """No answer came. `kind` is one of name, refused, tls, timeout, protocol, proxy."""
+    """No answer came. `kind` is one of name, refused, tls, timeout, protocol, proxy, slow."""
 
     def __init__(self, message: str, kind: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -170,12 +173,15 @@ def read_body(response: httpx2.Response, limit: int, what: str) -> bytes:
 
     parts: list[bytes] = []
     have = 0
+    end = time.monotonic() + BODY_SECONDS
     try:
         for piece in response.iter_raw(CHUNK):
             have += len(piece)
             if have > limit:
                 raise TargetError(f"{what} is larger than the limit of {limit} bytes")
             parts.append(piece)
+            if time.monotonic() > end:
+                raise Unreachable(f"its answer took more than {BODY_SECONDS:g} seconds", "slow")
     except httpx2.TransportError as error:
         raise explain(error) from error
     finally:
@@ -243,11 +249,14 @@ def _fill(open_at: OpenAt, descriptor: int, wanted: Wanted, note: Callable[[int]
     """Bring the file to its size, in as many requests as it takes; say whether the digest is right."""
     state, have = _rehash(descriptor, wanted.size)
     fruitless, best = 0, have
+    note = _in_time(note, wanted)
     while have < wanted.size:
         try:
             have, state = _append(open_at, descriptor, (have, state), wanted, note)
             trouble = None
         except Unreachable as error:
+            if error.kind == "slow":
+                raise
             have, state = _again(descriptor)
             trouble = error
         if have < wanted.size:
@@ -257,6 +266,18 @@ def _fill(open_at: OpenAt, descriptor: int, wanted: Wanted, note: Callable[[int]
                 raise trouble or IntegrityError(f"{wanted.what} ends after {best} of {wanted.size} bytes")
             sleep(_back_off(fruitless))
     return state.hexdigest() == wanted.sha256
+
+
+def _in_time(note: Callable[[int], None], wanted: Wanted) -> Callable[[int], None]:
+    """Bound the whole download in time, however often it breaks and goes on."""
+    end = time.monotonic() + GRACE_SECONDS + wanted.size / SLOWEST
+
+    def noted(have: int) -> None:
+        if time.monotonic() > end:
+            raise Unreachable(f"slower than {SLOWEST >> 10} KiB a second", "slow")
+        note(have)
+
+    return noted
 
 
 def _rehash(descriptor: int, limit: int) -> tuple[hashlib._Hash, int]:

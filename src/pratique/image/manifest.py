@@ -7,7 +7,7 @@ version 2, schema 2.
 from __future__ import annotations
 
 import hashlib
-import platform as machine
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -146,10 +146,11 @@ def decode_config(data: bytes, what: str) -> dict[str, Any]:
 
 def platform_of(config: dict[str, Any]) -> Platform | None:
     """Return the platform that a configuration states, if it does."""
-    os, architecture, variant = (config.get(key) for key in ("os", "architecture", "variant"))
+    system, architecture, variant = (config.get(key) for key in ("os", "architecture", "variant"))
     if not isinstance(architecture, str) or not architecture:
         return None
-    return Platform(os if isinstance(os, str) and os else "linux", architecture, variant if isinstance(variant, str) else "")
+    known = system if isinstance(system, str) and system else "linux"
+    return Platform(known, architecture, variant if isinstance(variant, str) else "")
 
 
 def diff_ids_of(config: dict[str, Any], count: int, what: str) -> list[str]:
@@ -217,7 +218,7 @@ _ARCHITECTURES = {
 
 def this_machine() -> Platform:
     """Return linux/<architecture of this machine>: what a container engine here would pull."""
-    name = machine.machine().lower()
+    name = os.uname().machine.lower()
     return Platform("linux", _ARCHITECTURES.get(name, name))
 
 

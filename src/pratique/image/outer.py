@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from pratique.image.blob import Deadline, Region, TarStream, compression_of, digest
 from pratique.image.options import SourceOptions
-from pratique.image.spool import Spool
 from pratique.image.tar import BLOCK, HARDLINK, REGULAR, SYMLINK, HeaderReader, clean
 from pratique.model.errors import BudgetExceededError, IntegrityError, ParseError, TargetError
 from pratique.model.image import Extent
@@ -142,6 +141,8 @@ def open_outer(path: Path, options: SourceOptions) -> Iterator[Outer]:
         if compression == "plain":
             yield Outer(path, descriptor, stamp_of(path.absolute(), status))
             return
+        from pratique.image.spool import Spool  # noqa: PLC0415 - plain archives do without
+
         with Spool(options, f"unpacking {path.name}") as spool:
             spool.fill(TarStream(Region(descriptor, 0, status.st_size), compression, Deadline(UNPACK_SECONDS)))
             yield Outer(spool.path, spool.descriptor, spool.digest)

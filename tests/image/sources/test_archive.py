@@ -11,6 +11,7 @@ import lzma
 import os
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,29 @@ def test_any_damage_ends_in_an_error_or_the_stated_layers(tmp_path_factory: pyte
     except PratiqueError:
         return
     assert len(found) == 2
+
+
+def _add(new: dict[str, bytes], entries: dict[str, Any]) -> None:
+    entries.update(new)
+
+
+def test_platforms_that_were_not_saved_do_not_matter(tmp_path: Path, options: SourceOptions) -> None:
+    """Docker saves one platform of an index and keeps the index; without the index's own blob the image has one name less."""
+    made, other = ib.image(LAYERS), ib.image(LAYERS, platform=("linux", "s390x", ""))
+    index = ib.index([other.descriptor(), made.descriptor()])
+    top = ib.index([{"mediaType": ib.OCI_INDEX, "digest": ib.digest(index), "size": len(index)}])
+    path = tmp_path / "image.tar"
+    blob = f"blobs/sha256/{ib.digest(index).split(':')[1]}"
+    for entries, digest in (({blob: index, "index.json": top}, made.digest), ({"index.json": top}, ib.digest(made.config))):
+        path.write_bytes(repack(ib.docker_archive_of([(made, ["a:1"])], style="oci"), partial(_add, entries)))
+        assert opened(str(path), options)[0].digest == digest
+
+
+def test_manifest_json_and_the_index_must_agree(tmp_path: Path, options: SourceOptions) -> None:
+    """An archive that shows Docker other layers than it shows everybody else is refused."""
+    made = ib.image(LAYERS, compression="none")
+    path = tmp_path / "image.tar"
+    names = [f"blobs/sha256/{ib.digest(data).split(':')[1]}" for data in reversed(LAYERS)]
+    path.write_bytes(repack(ib.docker_archive_of([(made, ["a:1"])], style="oci"), _manifest(Layers=names)))
+    with pytest.raises(IntegrityError, match="different layers"):
+        opened(f"docker-archive:{path}", options)

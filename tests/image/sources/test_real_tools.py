@@ -46,11 +46,8 @@ def run(*command: str | Path, **environment: str) -> str:
 @contextmanager
 def serving(command: Sequence[str | Path], address: tuple[str, int] | str, **environment: str) -> Iterator[None]:
     """Run a server until the test is over; skip where it cannot run here (no rights, no kernel support)."""
-    log = tempfile.TemporaryFile()
-    with (
-        log,
-        subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, env={**os.environ, **environment}) as process,
-    ):
+    words, variables = [str(part) for part in command], {**os.environ, **environment}
+    with tempfile.TemporaryFile() as log, subprocess.Popen(words, stdout=log, stderr=log, env=variables) as process:
         try:
             deadline = time.monotonic() + START_SECONDS
             while not _answers(address):

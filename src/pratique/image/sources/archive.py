@@ -268,7 +268,17 @@ def _manifest_digest(outer: Outer, config_digest: str, layers: list[str]) -> str
     if "index.json" not in outer or not all(layers):
         return ""
     blobs, what = _Blobs(outer), f"{outer.path}, index.json"
-    for candidate in oci.candidates(_top(outer), blobs.read, what):
+
+    def read(descriptor: Descriptor, name: str) -> bytes:
+        if f"blobs/sha256/{check_digest(descriptor.digest, name)}" not in outer:
+            raise TargetNotFoundError(f"{name} was not saved")
+        return blobs.read(descriptor, name)
+
+    try:
+        found = oci.candidates(_top(outer), read, what)
+    except TargetNotFoundError:
+        return ""  # Docker needs manifest.json alone: an index that was not saved takes only a name from the image
+    for candidate in found:
         stated = candidate.descriptor
         if f"blobs/sha256/{check_digest(stated.digest, what)}" not in outer:
             continue  # an index of several platforms, of which this one was not saved

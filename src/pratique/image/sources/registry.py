@@ -7,6 +7,7 @@ request for a tag and none for a digest.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -52,6 +53,7 @@ class Remote:
         self._options = options
         self._store = BlobStore(options.cache_dir)
         self._endpoints = [Endpoint(place, clients, options) for place in places(name, options)]
+        self._stop = threading.Event()
 
     def _first(self, ask: Callable[[Endpoint], _T]) -> _T:
         """Ask mirrors, then the registry, until one answers. A wrong digest is no reason to go on: somebody tampers."""
@@ -146,11 +148,14 @@ class Remote:
             headers = {"Range": f"bytes={offset}-"} if offset else {}
             return endpoint.get(f"blobs/{layer.digest}", headers, accept=(200, 206, 416) if offset else (200,))
 
+        def note(done: int) -> None:
+            if self._stop.is_set():
+                raise RegistryError(f"{what}: given up, because another download failed")
+            self._options.note(title, done, layer.size)
+
         wanted = http.Wanted(check_digest(layer.digest, what), layer.size, what)
         try:
-            http.download(
-                open_at, self._store.path(layer.digest), wanted, lambda done: self._options.note(title, done, layer.size)
-            )
+            http.download(open_at, self._store.path(layer.digest), wanted, note)
         except http.Unreachable as error:
             hint = error.hint or "what has arrived is kept; the next scan goes on from there"
             raise RegistryError(f"{what}: {error.message}", hint=hint) from error
@@ -172,6 +177,7 @@ class Remote:
                 for task in tasks:
                     task.result()
             except BaseException:
+                self._stop.set()  # an interrupted person must not wait for what is under way; it is resumed next time
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
