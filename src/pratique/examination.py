@@ -10,7 +10,7 @@ import heapq
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,11 +23,12 @@ from pratique.inventory.examine import Examiner
 from pratique.inventory.interest import InterestIndex
 from pratique.model.errors import IntegrityError, PratiqueError
 from pratique.model.inventory import Gap
-from pratique.model.layer import Inspected, LayerRecord, Located, Selection, shown
+from pratique.model.layer import NOBODY, Inspected, LayerRecord, Located, Selection, shown
 from pratique.model.ports import Inspector
 
 MAX_THREADS = 4  # beyond four, the interpreter lock and the disk are the bound
 _TELL_EVERY = 0.2  # seconds between two words on progress
+MAX_CHAIN = 40  # hard links to hard links: archivers point all of them at the first
 _INFLATE_COST = 4  # a compressed byte takes about as long as four plain ones: it grows, and is hashed twice
 
 
@@ -206,6 +207,10 @@ class _Layer:
             self._outcome.failure = error.message
         except OSError as error:
             self._outcome.failure = f"cannot read {self._job.path}: {error.strerror}"
+        except MemoryError:
+            self._outcome.failure = f"layer {self._job.diff_id} needs more memory than is allowed to examine it"
+        except Exception as error:  # noqa: BLE001 - a thread that dies in silence would leave the parent without an answer
+            self._outcome.failure = f"internal error in layer {self._job.diff_id}: {type(error).__name__}: {error}"
         with self._lock:
             self._open -= 1
             done = self._open == 0
@@ -244,7 +249,7 @@ class _Layer:
         for path, target in links:
             selection = index.select(path, b"")
             if selection is not None and index.select(target, b"") != selection:
-                wanted.setdefault(target, []).append((path, selection))
+                wanted.setdefault(_end_of_chain(target, tree.hardlinks), []).append((path, selection))
         if not wanted:
             return
         found: set[bytes] = set()
@@ -257,14 +262,28 @@ class _Layer:
             spool,
         )
         for item in again:
-            found.add(item.path)
+            gone = item.selection is NOBODY
+            if not gone:
+                found.add(item.path)
             for path, selection in wanted.get(item.path, ()):
+                if path in tree.hardlinks and again.place > walk.link_places.get(path, 0):
+                    continue  # written again after the link was made: the link keeps what was there before
                 if item.file is not None:
                     item.file.path = shown(path)
-                examiner.look(path, selection, item.file, item.size)
+                examiner.look(path, NOBODY if gone else selection, item.file, item.size)
         for target in wanted.keys() - found:
             for path, _ in wanted[target]:
                 tree.elsewhere[path] = target
+
+
+def _end_of_chain(path: bytes, links: Mapping[bytes, bytes]) -> bytes:
+    """Return the file that a hard link to a hard link, and so on, is."""
+    for _ in range(MAX_CHAIN):
+        following = links.get(path)
+        if following is None:
+            break
+        path = following
+    return path
 
 
 def _resolve(path: bytes, target: bytes) -> bytes:

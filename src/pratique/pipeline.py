@@ -76,24 +76,29 @@ def _layer_records(image: OpenImage, cache: LayerCache, inspectors: Sequence[Ins
     places = {inspector.name: place for place, inspector in enumerate(inspectors)}
     proven = _Proof(image, cache)
     records: dict[str, LayerRecord] = {}
-    missing: dict[str, tuple[int, Layer, tuple[int, ...]]] = {}
+    missing: dict[tuple[str, str], tuple[int, Layer, tuple[int, ...]]] = {}
     for index, layer in enumerate(image.layers):
-        record = records.get(layer.diff_id) or (cache.get(layer.diff_id) if proven.of(layer) else None)
+        record = cache.get(layer.diff_id) if proven.of(layer) else None
         stale = set(versions) if record is None else stale_inspectors(record, versions)
         if record is not None:
             records[layer.diff_id] = record
         if stale:
-            missing.setdefault(layer.diff_id, (index, layer, tuple(sorted(places[name] for name in stale))))
+            key = layer.digest, layer.diff_id  # two blobs under one diff_id: each must prove that it is that layer
+            missing.setdefault(key, (index, layer, tuple(sorted(places[name] for name in stale))))
     if missing:
+        doubtful: set[str] = set()
         fresh = _examine(_jobs(image, list(missing.values()), proven), inspectors, how)
         for index, record in fresh.items():
             diff_id = image.layers[index].diff_id
             if diff_id in records:
                 record.inspected = {**records[diff_id].inspected, **record.inspected}
+                record.tree.elsewhere = {**records[diff_id].tree.elsewhere, **record.tree.elsewhere}
             records[diff_id] = record
-            if not NOT_KEPT.intersection(gap.code for gap in record.gaps):
-                cache.put(record)
-        proven.remember()
+            if NOT_KEPT.intersection(gap.code for gap in record.gaps):
+                doubtful.add(diff_id)
+        for diff_id in {image.layers[index].diff_id for index in fresh} - doubtful:
+            cache.put(records[diff_id])
+        proven.remember(doubtful)
     return [records[layer.diff_id] for layer in image.layers]
 
 
@@ -135,15 +140,15 @@ class _Proof:
             return self._archive
         return bool(layer.digest) and self._cache.blob_is(layer.digest, layer.diff_id)
 
-    def remember(self) -> None:
-        """Note that every layer has been verified now."""
+    def remember(self, doubtful: Container[str]) -> None:
+        """Note that every layer has been verified now, but for the doubtful: what a limit cut short did not show its digest."""
         if self._image.scheme == "docker-archive":
             stamp = next((extent.stamp for extent in self._extents.values()), "")
-            if stamp:
+            if stamp and not any(diff_id in doubtful for diff_id in self._diff_ids):
                 self._cache.remember_archive(stamp, self._diff_ids)
             return
         for layer in self._image.layers:
-            if layer.digest:
+            if layer.digest and layer.diff_id not in doubtful:
                 self._cache.remember_blob(layer.digest, layer.diff_id)
 
 
@@ -185,7 +190,10 @@ def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[
     records: dict[int, LayerRecord] = {}
     total = sum(max(job.size, 0) for job in jobs)
     while (message := child.receive()) is not None:
-        outcome = decoder.decode(message)
+        try:
+            outcome = decoder.decode(message)
+        except msgspec.MsgspecError as error:
+            raise TargetError(f"the examination gave an answer that is none: {error}") from None
         if isinstance(outcome, Advance):
             if how.progress is not None:
                 how.progress(f"examining {len(jobs)} layers, {len(records)} done:", min(outcome.done, total), total)
@@ -332,7 +340,7 @@ def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
     """Fetch what these ecosystems need and is not there, or is a day old; what cannot be had becomes a gap of the report."""
     if how.sources.offline and not how.mirror.startswith("file:"):
         return
-    from pratique.advisory.update import Listener, Options, Outcome, ensure  # noqa: PLC0415 - only where it is allowed
+    from pratique.advisory.update import Listener, Options, ensure  # noqa: PLC0415 - only where it is allowed
 
     class Teller(Listener):
         def progress(self, feed: str, done: int, total: int) -> None:

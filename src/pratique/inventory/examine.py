@@ -12,7 +12,7 @@ from pratique.model.inventory import Evidence, Gap
 from pratique.model.layer import Inspected, Located, Selection, shown
 from pratique.model.ports import File, Inspector
 
-# What a parser may raise on bytes that are not what their name promises; anything else is a defect of ours, and shows.
+# What a parser may raise on bytes that are not what their name promises; anything else is a defect of ours, and is called one.
 UNREADABLE = (
     ParseError,
     BudgetExceededError,
@@ -34,9 +34,9 @@ class Examiner:
 
     def __init__(self, inspectors: Sequence[Inspector]) -> None:
         self._inspectors = inspectors
-        self._located: list[dict[str, Located]] = [{} for _ in inspectors]
+        self._located: list[dict[bytes, Located]] = [{} for _ in inspectors]
         self._gaps: list[list[Gap]] = [[] for _ in inspectors]
-        self._seen: set[str] = set()
+        self._seen: set[bytes] = set()
         self._counts = [0] * len(inspectors)
 
     def look(self, raw: bytes, selection: Selection, file: File | None, size: int) -> None:
@@ -45,10 +45,9 @@ class Examiner:
         What was seen at the same path before is forgotten: a later entry of a layer replaces an earlier one.
         """
         path = shown(raw)
-        if path in self._seen:
-            for located in self._located:
-                located.pop(path, None)
-        self._seen.add(path)
+        if raw in self._seen:
+            self._forget(raw, path)
+        self._seen.add(raw)
         for index in selection.who:
             inspector = self._inspectors[index]
             if file is None or size > inspector.interest.max_bytes:
@@ -56,6 +55,13 @@ class Examiner:
                 self._gap(index, Gap(code="inventory.too-large", message=message, path=path))
                 continue
             self._look(index, inspector, raw, file, content=selection.content)
+
+    def _forget(self, raw: bytes, path: str) -> None:
+        for index, located in enumerate(self._located):
+            located.pop(raw, None)
+            gaps = self._gaps[index]
+            if any(gap.path == path for gap in gaps):
+                gaps[:] = [gap for gap in gaps if gap.path != path]
 
     def inspected(self) -> dict[str, Inspected]:
         """Return what each inspector saw, by its name."""
@@ -75,8 +81,12 @@ class Examiner:
         except UNREADABLE as error:
             reason = error.message if isinstance(error, ParseError) else f"{type(error).__name__}: {error}"[:200]
             self._gap(index, Gap(code="inventory.unreadable", message=f"{inspector.name}: {reason}", path=path))
+        except Exception as error:  # noqa: BLE001 - a defect in one parser must neither hide what the others see nor be silent
+            reason = f"{type(error).__name__}: {error}"[:200]
+            message = f"the {inspector.name} cataloger failed, please report it: {reason}"
+            self._gap(index, Gap(code="inventory.defect", message=message, path=path))
         if evidence or findings:
-            self._located[index][path] = Located(
+            self._located[index][raw] = Located(
                 path, tuple(evidence), tuple(findings), content, b"" if path.encode() == raw else raw
             )
 
