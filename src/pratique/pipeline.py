@@ -341,6 +341,7 @@ def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
     if how.sources.offline and not how.mirror.startswith("file:"):
         return
     from pratique.advisory.update import Listener, Options, ensure  # noqa: PLC0415 - only where it is allowed
+    from pratique.advisory.update import Outcome as Fetched  # noqa: PLC0415 - as above
 
     class Teller(Listener):
         def progress(self, feed: str, done: int, total: int) -> None:
@@ -351,7 +352,7 @@ def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
             if how.tell is not None:
                 how.tell(f"reading advisories: {feed}", 0, -1)
 
-        def finished(self, outcome: Outcome) -> None:
+        def finished(self, outcome: Fetched) -> None:
             if how.say is not None and outcome.status != "unchanged":
                 result = f"{outcome.records} records" if outcome.status == "updated" else f"failed: {outcome.why}"
                 how.say(f"fetched advisories {outcome.name}: {result}")
