@@ -67,10 +67,14 @@ class Hit(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 # Ids of notices: a distributor's paper on the fixes of several vulnerabilities, each of which is a finding of its own.
 _NOTICES = ("ALSA-", "RLSA-", "DSA-", "DLA-", "USN-", "LSN-", "RHSA-", "ELSA-", "ALAS", "SUSE-", "openSUSE-", "PHSA-", "MGASA-")
+_CVES = ("CVE-", "UBUNTU-CVE-", "DEBIAN-CVE-")
 
 
 def covers(advisory: Advisory) -> tuple[str, ...]:
-    """Return the vulnerabilities that a notice fixes (ALSA-2024:1 -> its CVEs); () where the advisory is one vulnerability."""
+    """Return the vulnerabilities that a notice fixes (ALSA-2024:1 -> its CVEs); () where the advisory is one vulnerability.
+
+    A distributor's own record of a CVE (UBUNTU-CVE-2024-1) means that CVE.
+    """
     if not advisory.id.startswith(_NOTICES):
         return ()
-    return tuple(name for name in advisory.related if name.startswith("CVE-"))
+    return tuple(dict.fromkeys(name[name.index("CVE-") :] for name in advisory.related if name.startswith(_CVES)))
