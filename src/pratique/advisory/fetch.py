@@ -199,7 +199,7 @@ class Fetcher:
 
     def _pour(self, feed: Feed, response: httpx2.Response, stream: BinaryIO, done: int, deadline: float) -> None:
         total = done + int(response.headers.get("Content-Length", "0") or 0)
-        for chunk in response.iter_raw(_CHUNK):
+        for chunk in response.iter_raw():
             done += len(chunk)
             _bounded(feed, done)
             stream.write(chunk)

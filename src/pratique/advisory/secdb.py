@@ -49,7 +49,7 @@ def parse(feed: Feed, body: BinaryIO, source: str) -> Iterator[Parsed]:
         try:
             package = item.decode(raw).pkg
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            yield unreadable(feed.name, bytes(raw[:60]).decode(errors="replace"), str(error))
+            yield unreadable(feed.name, bytes(raw)[:60].decode(errors="replace"), str(error))
             continue
         yield from _advisories(package, ecosystem, source, keys)
 

@@ -104,7 +104,7 @@ class FeedFile:
                         yield ExploitScore(cve=cve, score=score, percentile=percentile, date=date)
 
     def affected(self, ids: Collection[str]) -> Iterator[tuple[str, str, Hit]]:
-        """Yield (ecosystem, package, hit) of every hit of the advisories `ids`. Reads every row: for people who ask, not for scans."""
+        """Yield (ecosystem, package, hit) of every hit of `ids`. Reads every row: for people who ask, not for scans."""
         marks = [name.encode() for name in ids]
         for ecosystem, package, data in self._ask("SELECT ecosystem, name, hits FROM packages ORDER BY ecosystem, name", ()):
             row = self._row(data)

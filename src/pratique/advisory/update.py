@@ -154,6 +154,8 @@ def _update(folder: Path, names: Sequence[str], options: Options, listener: List
     incoming.mkdir(exist_ok=True)
     current = _Current(folder, now)
     sweep(folder, current.index)
+    for left in incoming.glob("*.whole"):
+        left.unlink(missing_ok=True)  # by a process that was killed while it built
     outcomes: dict[str, Outcome] = {}
     chosen = {name: sources()[name] for name in names}
     with _fetching(incoming, options, listener.progress) as (pool, fetcher):

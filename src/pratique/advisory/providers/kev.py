@@ -56,7 +56,7 @@ class Kev:
             try:
                 entry = decoder.decode(raw)
             except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-                yield unreadable(feed.name, bytes(raw[:60]).decode(errors="replace"), str(error))
+                yield unreadable(feed.name, bytes(raw)[:60].decode(errors="replace"), str(error))
                 continue
             yield Exploited(
                 cve=entry.cve,

@@ -1,0 +1,91 @@
+"""The `db` commands as people run them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from feedsim import archive, small_mirror
+from pratique.cli.main import run
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    for name, content in small_mirror().items():
+        path = tmp_path / "mirror" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "mirror"
+
+
+def _db(tmp_path: Path, *arguments: str) -> int:
+    return run(["db", *arguments, "--cache-dir", str(tmp_path / "cache")])
+
+
+def test_update_says_what_each_source_did(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a source, twice; the second time nothing changed."""
+    arguments = ("update", "--mirror", mirror.as_uri(), "--only", "Debian,PyPI", "--only", "kev")
+    assert _db(tmp_path, *arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["cisa/kev", "updated", "1", "records"],
+        ["debian/tracker", "updated", "1", "records"],
+        ["osv/PyPI", "updated", "2", "records"],
+    ]
+    assert _db(tmp_path, *arguments) == 0
+    assert all("unchanged" in line for line in capsys.readouterr().out.splitlines())
+
+
+def test_update_of_all_fails_only_for_what_is_required(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mirror need not have every ecosystem, but it needs those that every image is made of."""
+    assert _db(tmp_path, "update", "--mirror", mirror.as_uri()) == 0
+    assert "osv/CRAN" in capsys.readouterr().out
+    (mirror / "osv/npm/all.zip").unlink()
+    assert _db(tmp_path, "update", "--mirror", mirror.as_uri()) == 0
+    assert "last good data is kept" in capsys.readouterr().out
+    assert _db(tmp_path / "other", "update", "--mirror", mirror.as_uri()) == 3
+    assert capsys.readouterr().err == "pratique: not there: osv/npm\n"
+
+
+def test_update_without_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing could be had: exit 3; usage errors: exit 2."""
+    assert _db(tmp_path, "update", "--mirror", (tmp_path / "none").as_uri(), "--only", "kev") == 3
+    assert _db(tmp_path, "update", "--only", "nonsense") == 2
+    assert _db(tmp_path, "update", "--offline") == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_status_and_verify(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before: the starter set, nothing to verify. After: every source with its figures. Damaged: exit 1."""
+    assert _db(tmp_path, "status") == 0
+    assert "starter" in capsys.readouterr().out
+    assert _db(tmp_path, "verify") == 3
+    _db(tmp_path, "update", "--mirror", mirror.as_uri(), "--only", "PyPI")
+    capsys.readouterr()
+    assert _db(tmp_path, "status", "--format", "json") == 0
+    (source,) = json.loads(capsys.readouterr().out)["sources"]
+    assert (source["name"], source["records"], source["state"], source["licence"]) == ("osv/PyPI", 2, "ok", "CC-BY-4.0")
+    assert _db(tmp_path, "status", "--max-age", "0s") == 0
+    assert "osv/PyPI" in capsys.readouterr().out
+    assert _db(tmp_path, "verify") == 0
+    (file,) = (tmp_path / "cache/db").glob("*.sqlite")
+    file.write_bytes(file.read_bytes() + b"x")
+    assert _db(tmp_path, "verify", "--quiet") == 1
+    assert "digest differs" in capsys.readouterr().out
+
+
+def test_show_a_vulnerability(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By any of its names; text of a feed never reaches the terminal raw."""
+    odd = {"id": "GHSA-e", "summary": "\x1b[31mred", "aliases": ["CVE-2020-1"], "affected": []}
+    (mirror / "osv/npm/all.zip").write_bytes(archive([odd]))
+    _db(tmp_path, "update", "--mirror", mirror.as_uri())
+    capsys.readouterr()
+    assert _db(tmp_path, "show", "CVE-2020-1") == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert all(part in shown for part in ("PYSEC-1", "known to be exploited", "EPSS 0.51234", "Debian:12", "< 2.0"))
+    assert _db(tmp_path, "show", "CVE-2020-1", "--format", "json") == 0
+    assert {row["package"] for row in json.loads(capsys.readouterr().out)["affected"]} == {"openssl", "flask", "zlib"}
+    assert _db(tmp_path, "show", "CVE-1900-1") == 1
