@@ -15,7 +15,7 @@ from pratique._version import __version__
 from pratique.examination import Advance, Channel, Job, Outcome, serve, thread_count
 from pratique.image.options import SourceOptions
 from pratique.inventory.assemble import assemble
-from pratique.inventory.cache import LayerCache, record_gaps, stale_inspectors
+from pratique.inventory.cache import LayerCache, stale_inspectors
 from pratique.inventory.distro import advisory_ecosystem, settle_distro
 from pratique.inventory.squash import squash
 from pratique.model.ecosystems import base
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "urn:pratique:schema:scan-1"
 NOT_KEPT = frozenset(("image.layer-limit",))  # what a limit cut short is examined anew next time: the limit may be another then
-DAEMONS = frozenset(("docker", "podman"))  # an engine verified its layers when it stored them
+LOCAL_ARCHIVES = frozenset(("docker-archive", "oci-archive"))  # a file that anybody may write again: judged by its stamp
 
 Progress = Callable[[str, int, int], None]
 
@@ -41,11 +41,15 @@ MAX_SPOOLED = 2 << 30  # bytes written to an unnamed temporary file: more than a
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """How to examine: time limit in seconds (None: no limit), whether lock files count, and whom to tell of progress."""
+    """How to examine: time limit in seconds (None: no limit), whether lock files count, and whom to tell of progress.
+
+    `disown` is called when a layer is not what it says, so that a download that was damaged on this disk is not used again.
+    """
 
     seconds: float | None = None
     declared: bool = False
     progress: Progress | None = None
+    disown: Callable[[], None] | None = None
 
 
 def inspectors_for(*, declared: bool) -> list[Inspector]:
@@ -131,9 +135,7 @@ class _Proof:
 
     def of(self, layer: Layer) -> bool:
         """Say whether the layer was verified in an earlier scan."""
-        if self._image.scheme in DAEMONS:
-            return True
-        if self._image.scheme == "docker-archive":
+        if self._image.scheme in LOCAL_ARCHIVES:
             if self._archive is None:
                 stamp = self.extent(layer).stamp
                 self._archive = bool(stamp) and self._cache.archive_is(stamp, self._diff_ids)
@@ -142,7 +144,7 @@ class _Proof:
 
     def remember(self, doubtful: Container[str]) -> None:
         """Note that every layer has been verified now, but for the doubtful: what a limit cut short did not show its digest."""
-        if self._image.scheme == "docker-archive":
+        if self._image.scheme in LOCAL_ARCHIVES:
             stamp = next((extent.stamp for extent in self._extents.values()), "")
             if stamp and not any(diff_id in doubtful for diff_id in self._diff_ids):
                 self._cache.remember_archive(stamp, self._diff_ids)
@@ -199,6 +201,8 @@ def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[
                 how.progress(f"examining {len(jobs)} layers, {len(records)} done:", min(outcome.done, total), total)
             continue
         if outcome.integrity:
+            if how.disown is not None:
+                how.disown()
             raise IntegrityError(outcome.integrity)
         if outcome.failure or outcome.record is None:
             raise TargetError(outcome.failure or "a layer could not be examined")
@@ -222,13 +226,15 @@ def _spools(stack: ExitStack, count: int) -> list[int]:
 
 
 def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: dict[str, int]) -> Inventory:
+    for record in records:  # a cached record may have parts of inspectors that are no longer, or not now, asked
+        record.inspected = {name: part for name, part in record.inspected.items() if name in versions}
     squashed = squash(records)
     evidence = [item for seen in squashed.alive for item in seen.located.evidence]
     distro = settle_distro([item for item in evidence if isinstance(item, DistroEvidence)])
     release = (advisory_ecosystem(distro) or "") if distro is not None else ""
     assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "")
-    gaps = [gap for record in records for gap in record_gaps(record, versions) if not _answered(gap, assembled.owned)]
-    gaps += squashed.gaps + assembled.gaps + _missing_database(evidence, distro.id if distro is not None else "")
+    gaps = [gap for gap in squashed.gaps if not _answered(gap, assembled.owned)] + assembled.gaps
+    gaps += _missing_database(evidence, distro.id if distro is not None else "")
     return Inventory(distro=distro, release=release, packages=tuple(assembled.packages), gaps=tuple(gaps))
 
 
@@ -279,11 +285,21 @@ def scan(ref: ImageRef, how: ScanOptions) -> Report:
 
     cache = LayerCache(how.sources.cache_dir if how.keep else None)
     with open_target(ref, how.platform, how.sources) as image:
-        inspection = Inspection(seconds=how.seconds, declared=image.scheme == "dir", progress=how.tell)
+        declared, disown = image.scheme == "dir", (lambda: _disown(image, how)) if image.scheme == "registry" else None
+        inspection = Inspection(seconds=how.seconds, declared=declared, progress=how.tell, disown=disown)
         inventory = take_inventory(image, cache, inspection)
         target = _target(image, inventory)
     cache.close()
     return judge_inventory(inventory, target, how)
+
+
+def _disown(image: OpenImage, how: ScanOptions) -> None:
+    """Forget the downloads of an image one of whose layers is not what it says."""
+    from pratique.image.blobstore import BlobStore  # noqa: PLC0415 - beside its one use
+
+    store = BlobStore(how.sources.cache_dir)
+    for layer in image.layers:
+        store.forget(layer.digest)
 
 
 def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> Report:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Literal, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -109,12 +109,17 @@ class VersionScheme(Protocol):
 
 
 class Source(Protocol):
-    """Opens targets of the schemes it names. SOURCE in its module."""
+    """Opens targets of the schemes it names. SOURCE in its module.
+
+    What a person configured (cache folder, mirrors, progress, ...) comes as `options`, the image room's own type.
+    """
 
     @property
     def schemes(self) -> tuple[str, ...]: ...
 
-    def open(self, ref: ImageRef, platform: Platform | None) -> AbstractContextManager[OpenImage]: ...
+    def open(self, ref: ImageRef, platform: Platform | None, options: Any) -> AbstractContextManager[OpenImage]: ...
+
+    def platforms(self, ref: ImageRef, options: Any) -> list[Platform]: ...
 
 
 class Reporter(Protocol):
