@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from pratique.model.inventory import Gap
 from pratique.model.layer import LayerRecord
 
 FORMAT = 1  # raise it when LayerRecord changes its shape
@@ -183,12 +182,6 @@ def stale_inspectors(record: LayerRecord, versions: Mapping[str, int]) -> set[st
     return {
         name for name, version in versions.items() if name not in record.inspected or record.inspected[name].version != version
     }
-
-
-def record_gaps(record: LayerRecord, names: Mapping[str, int]) -> Iterator[Gap]:
-    """Yield the gaps of the walk and of the named inspectors, with their layer."""
-    for gap in [*record.gaps, *(gap for name in names if name in record.inspected for gap in record.inspected[name].gaps)]:
-        yield msgspec.structs.replace(gap, layer=record.diff_id)
 
 
 def _decoder() -> msgspec.msgpack.Decoder[_Stored]:

@@ -1,7 +1,8 @@
 """Layer records in, what a container would see out: whiteouts, opaque folders, replaced files and links, as runtimes apply them.
 
 https://github.com/opencontainers/image-spec/blob/main/layer.md; package evidence that an upper layer hides is gone, findings of
-detectors stay (what a lower layer leaks, anybody who pulls the image can read).
+detectors stay (what a lower layer leaks, anybody who pulls the image can read). Whiteouts hide what lower layers brought,
+wherever in their layer they stand.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from pratique.inventory.placement import Placement, placement
 from pratique.model.inventory import Gap, PackageEvidence
 from pratique.model.layer import LayerRecord, LayerTree, Located, shown
 
 MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
-
 
 Identity = tuple[str, str, str, str]
 
@@ -29,17 +30,18 @@ class Seen(NamedTuple):
     """One inspector's view of one file, with the index of the layer that brought it.
 
     `origins` tells, for files that several layers wrote (package databases), in which layer each package came first and has been
-    ever since; packages that it does not name came with `layer`.
+    ever since; packages that it does not name came with `layer`. `gaps` are what the inspector could not read in the file.
     """
 
     layer: int
     inspector: str
     located: Located
     origins: Mapping[Identity, int] = {}
+    gaps: tuple[Gap, ...] = ()
 
 
 class Squashed(NamedTuple):
-    """What survives. `leaked` are findings in files that an upper layer hides."""
+    """What survives. `leaked` are findings in files that an upper layer hides; `gaps` those of files that are still there."""
 
     alive: list[Seen]
     leaked: list[Seen]
@@ -52,7 +54,8 @@ def squash(records: Sequence[LayerRecord]) -> Squashed:
     for index, record in enumerate(records):
         state.apply(index, record)
     alive = [seen for path in sorted(state.alive) for seen in state.alive[path]]
-    return Squashed(alive, state.leaked, state.gaps)
+    gaps = state.gaps + [gap for seen in alive for gap in seen.gaps]
+    return Squashed([seen for seen in alive if seen.located.evidence or seen.located.findings], state.leaked, gaps)
 
 
 class _State:
@@ -65,22 +68,39 @@ class _State:
 
     def apply(self, index: int, record: LayerRecord) -> None:
         tree = record.tree
+        own = self._own(index, record)
+        files = tree.files.split(b"\0") if tree.files else []
         directories = set(tree.directories.split(b"\0")) if tree.directories else set()
-        placed = _Placement({**self._links, **tree.symlinks}, directories)
+        placed = placement(tree, files, directories, self._links)
+        self._alias(index, tree, own, placed)
         if self.alive or self._links:
-            self._hide(tree, directories, placed)
-        for path, target in tree.symlinks.items():
-            self._links[placed(path)] = target
+            self._whiteout(tree, directories)
+        if placed is None:
+            self._cover(set(files), directories, set())
+            self._links.update(tree.symlinks)
+            for path, seen in own.items():
+                self.alive[path] = self._dated(path, seen)
+        else:
+            self._in_order(files, tree, own, placed)
+        self._resolve_elsewhere(index, tree, placed)
+        for path in self._origins.keys() - self.alive.keys():
+            del self._origins[path]
+
+    def _own(self, index: int, record: LayerRecord) -> dict[bytes, list[Seen]]:
+        """Gather what the inspectors saw in this layer, by path."""
         own: dict[bytes, list[Seen]] = {}
+        self.gaps += [msgspec.structs.replace(gap, layer=record.diff_id) for gap in record.gaps]
         for name, inspected in record.inspected.items():
             for located in inspected.located:
                 own.setdefault(located.raw or located.path.encode(), []).append(Seen(index, name, located))
-        self._alias(index, tree, own)
-        for path, seen in own.items():
-            landed = placed(path)
-            self.alive[landed] = self._dated(landed, seen)
-        for path in self._origins.keys() - self.alive.keys():
-            del self._origins[path]
+            for gap in inspected.gaps:
+                dated = msgspec.structs.replace(gap, layer=record.diff_id)
+                path = gap.path.partition("!/")[0]
+                if path:
+                    own.setdefault(path.encode(), []).append(Seen(index, name, Located(path), gaps=(dated,)))
+                else:
+                    self.gaps.append(dated)
+        return own
 
     def _dated(self, path: bytes, seen: list[Seen]) -> list[Seen]:
         """Carry the layer in which each package came first from the former version of the same file to this one."""
@@ -94,106 +114,129 @@ class _State:
         self._origins[path] = origins
         return [item._replace(origins=origins) for item in seen] if before else seen
 
-    def _hide(self, tree: LayerTree, directories: set[bytes], placed: _Placement) -> None:
-        files = set(tree.files.split(b"\0")) if tree.files else set()
-        placed.learn(files)
-        if placed.moves:
-            files = {placed(path) for path in files}
-        covers = files.union(placed(path) for path in tree.whiteouts)
-        opaque = {placed(path) for path in tree.opaques}
+    def _whiteout(self, tree: LayerTree, directories: set[bytes]) -> None:
+        """Hide what whiteouts name. They follow the lower layers' links, but not where this layer brings a folder itself."""
+        if tree.whiteouts or tree.opaques:
+            links = {path: target for path, target in self._links.items() if path not in directories}
+            placed = Placement(links)
+            self._cover({placed(path) for path in tree.whiteouts}, set(), {placed.folder(path) for path in tree.opaques})
+
+    def _cover(self, covers: set[bytes], directories: set[bytes], opaque: set[bytes]) -> None:
+        """Remove what is at or below `covers` and below `opaque`, and what is no folder at `directories`."""
         hidden_folder: dict[bytes, bool] = {b"": b"" in opaque}
 
-        def hidden(folder: bytes) -> bool:
-            """Say whether a folder of the lower layers is covered, itself or by one of its parents."""
-            passed: list[bytes] = []
+        def hidden(path: bytes) -> bool:
+            """Say whether a path of the lower layers is covered by one of the folders above it."""
+            folder = path.rpartition(b"/")[0]
+            unknown = []
             while (known := hidden_folder.get(folder)) is None:
-                passed.append(folder)
                 if folder in covers or folder in opaque:
-                    known = True
+                    known = hidden_folder[folder] = True
                     break
+                unknown.append(folder)
                 folder = folder.rpartition(b"/")[0]
-            hidden_folder.update(dict.fromkeys(passed, known))
+            hidden_folder.update(dict.fromkeys(unknown, known))
             return known
 
-        for path in [p for p in self.alive if p in covers or p in directories or hidden(p.rpartition(b"/")[0])]:
-            self.leaked += [seen for seen in self.alive.pop(path) if seen.located.findings]
-        for path in [p for p in self._links if p in covers or p in directories or hidden(p.rpartition(b"/")[0])]:
+        for path in [p for p in self.alive if p in covers or p in directories or hidden(p)]:
+            self._lose(path)
+        for path in [p for p in self._links if p in covers or p in directories or hidden(p)]:
             del self._links[path]
 
-    def _alias(self, index: int, tree: LayerTree, own: dict[bytes, list[Seen]]) -> None:
-        """Give hard links what their target has: of this layer what content chose, of lower layers everything."""
+    def _lose(self, path: bytes) -> None:
+        self.leaked += [seen for seen in self.alive.pop(path) if seen.located.findings]
+
+    def _in_order(self, files: Sequence[bytes], tree: LayerTree, own: dict[bytes, list[Seen]], placed: Placement) -> None:
+        """Apply a layer that writes through links, one entry after the other; folders first, as archivers write them."""
+        folders = _Folders([*self.alive, *self._links])
+        placed.links = self._links
+        placed.forget()
+        for path in tree.directories.split(b"\0") if tree.directories else ():
+            landed = placed(path)
+            if landed in self.alive:
+                self._lose(landed)
+            if self._links.pop(landed, None) is not None:
+                placed.forget()
+        last = {path: number for number, path in enumerate(files) if path in tree.symlinks}
+        for number, path in enumerate(files):
+            landed = placed(path)
+            for gone in folders.below(landed):
+                if gone in self.alive:
+                    self._lose(gone)
+                if self._links.pop(gone, None) is not None:
+                    placed.forget()
+            if last.get(path) == number:
+                self._links[landed] = tree.symlinks[path]
+                placed.forget()
+                folders.add(landed)
+            elif path in own:
+                self.alive[landed] = self._dated(landed, own[path])
+                folders.add(landed)
+        for path in own.keys() - set(files):  # gaps of files whose names are not text
+            self.alive.setdefault(path, []).extend(own[path])
+
+    def _alias(self, index: int, tree: LayerTree, own: dict[bytes, list[Seen]], placed: Placement | None) -> None:
+        """Give hard links what their target has: what content chose, and of lower layers everything that the name wants."""
         for path, target in tree.hardlinks.items():
-            if path not in own and target in own:
-                copies = [_at(seen, path, index) for seen in own[target] if seen.located.content]
-                if copies:
-                    own[path] = copies
+            if path in tree.elsewhere:
+                target = tree.elsewhere[path]  # noqa: PLW2901 - the end of a chain of links
+            found = own.get(target) or self.alive.get(placed(target) if placed is not None else target, [])
+            kept = found if path in tree.elsewhere else [seen for seen in found if seen.located.content]
+            if kept and path not in own:
+                own[path] = [_at(seen, path, index) for seen in kept]
+            elif path in tree.elsewhere and path not in own:
+                self._unresolved(path, target)
+
+    def _resolve_elsewhere(self, index: int, tree: LayerTree, placed: Placement | None) -> None:
+        """Give symbolic links to package databases what their target has in this or a lower layer."""
         for path, target in tree.elsewhere.items():
-            if target in self.alive:
-                own[path] = [_at(seen, path, index) for seen in self.alive[target]]
-            else:
-                message = f"a link to {shown(target)}, which this layer does not hold; what it says was not read"
-                self.gaps.append(Gap(code="image.link-unresolved", message=message, path=shown(path)))
+            if path in tree.symlinks:
+                found = self.alive.get(placed(target) if placed is not None else target)
+                if found:
+                    self.alive[placed(path) if placed is not None else path] = [_at(seen, path, index) for seen in found]
+                else:
+                    self._unresolved(path, target)
+
+    def _unresolved(self, path: bytes, target: bytes) -> None:
+        message = f"a link to {shown(target)}, which this layer does not hold; what it says was not read"
+        self.gaps.append(Gap(code="image.link-unresolved", message=message, path=shown(path)))
 
 
 def _at(seen: Seen, path: bytes, layer: int) -> Seen:
-    old = seen.located
-    located = msgspec.structs.replace(old, path=shown(path), raw=path)
+    located = msgspec.structs.replace(seen.located, path=shown(path), raw=path)
     return Seen(layer, seen.inspector, located)
 
 
-class _Placement:
-    """Where a path of a layer really lands: a runtime follows symbolic links in the folders above it, unless the layer itself
-    brings such a folder as a directory.
-    """
+class _Folders:
+    """Paths by folder, to find what lies below one without a look at all."""
 
-    def __init__(self, links: dict[bytes, bytes], directories: set[bytes]) -> None:
-        self._links = links
-        self._directories = directories
-        self._known: dict[bytes, bytes] = {b"": b""}
-        self.moves = True
+    def __init__(self, paths: Sequence[bytes]) -> None:
+        self._inside: dict[bytes, set[bytes]] = {}
+        self._paths: set[bytes] = set()
+        for path in paths:
+            self.add(path)
 
-    def learn(self, files: set[bytes]) -> None:
-        """Find out whether anything moves at all: only folders that the layer does not bring itself can, and most bring all."""
-        folders = {path.rpartition(b"/")[0] for path in files}
-        folders.update(path.rpartition(b"/")[0] for path in self._directories)
-        self.moves = any(self._folder(folder) != folder for folder in folders - self._directories)
+    def add(self, path: bytes) -> None:
+        """Enter a path, and the folders above it as far as they are not there."""
+        self._paths.add(path)
+        while path:
+            folder = path.rpartition(b"/")[0]
+            inside = self._inside.setdefault(folder, set())
+            if path in inside:
+                return
+            inside.add(path)
+            path = folder
 
-    def __call__(self, path: bytes) -> bytes:
-        """Return the path with its folders resolved."""
-        folder, slash, base = path.rpartition(b"/")
-        if not (slash and self.moves):
-            return path
-        landed = self._folder(folder)
-        return landed + b"/" + base if landed else base
-
-    def _folder(self, folder: bytes) -> bytes:
-        """Resolve a folder from the top, following links; a link that leads back to itself ends after MAX_LINKS."""
-        known = self._known.get(folder)
-        if known is not None:
-            return known
-        landed = b""
-        pending = folder.split(b"/")[::-1]
-        followed = 0
+    def below(self, path: bytes) -> list[bytes]:
+        """Take out and return all paths at and below one, itself first."""
+        if path not in self._paths and path not in self._inside:
+            return []
+        found, pending = [], [path]
         while pending:
-            base = pending.pop()
-            here = landed + b"/" + base if landed else base
-            target = self._links.get(here)
-            if target is None or here in self._directories or followed >= MAX_LINKS:
-                landed = here
-                continue
-            followed += 1
-            joined = _lexical(target if target.startswith(b"/") else landed + b"/" + target)
-            pending += joined.split(b"/")[::-1] if joined else []
-            landed = b""
-        self._known[folder] = landed
-        return landed
-
-
-def _lexical(path: bytes) -> bytes:
-    parts: list[bytes] = []
-    for part in path.split(b"/"):
-        if part == b"..":
-            del parts[-1:]
-        elif part not in (b"", b"."):
-            parts.append(part)
-    return b"/".join(parts)
+            one = pending.pop()
+            if one in self._paths:
+                self._paths.remove(one)
+                found.append(one)
+            pending += self._inside.pop(one, ())
+        self._inside.get(path.rpartition(b"/")[0], set()).discard(path)
+        return found
