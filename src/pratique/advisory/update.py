@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
@@ -217,6 +218,8 @@ class _Current:
         except (FeedError, ParseError) as error:
             return self.failed(source, error.message)
         except OSError as error:
+            return self.failed(source, f"cannot be stored: {error.strerror or error}")
+        except sqlite3.Error as error:  # the disk is full, or fails
             return self.failed(source, f"cannot be stored: {error}")
 
     def failed(self, source: Source, why: str) -> Outcome:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique._kit.folders import default_cache_dir
-from pratique.cli.options import duration, setting
+from pratique.cli.options import duration, mirror_address, setting
 from pratique.cli.progress import Progress
 from pratique.model.errors import DatabaseError, UsageError
 
@@ -59,7 +59,7 @@ def update(**given: Any) -> int:
     from pratique.advisory.update import Options, required_missing  # noqa: PLC0415 - start-up stays lazy
     from pratique.advisory.update import update as bring  # noqa: PLC0415
 
-    mirror = given["mirror"] or ""
+    mirror = mirror_address(given["mirror"])
     if given["offline"] and not mirror.startswith("file:"):
         raise UsageError(
             "db update makes connections", hint="with --offline only a file:// mirror can be read: --mirror file://DIR"

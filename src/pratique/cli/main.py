@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from pratique._version import __version__
 from pratique.model.errors import PratiqueError
+
+_NAME = "pratique"
+_COMPLETE = "_PRATIQUE_COMPLETE"  # set by the shell completion script
+USAGE = 2
+COULD_NOT = 3
+INTERRUPTED = 130  # as shells count: 128 and the signal
+BROKEN_PIPE = 141
 
 # name -> one line of help; the module is pratique.cli.<name>, its click command is called `command`
 COMMANDS = {
@@ -47,29 +55,75 @@ def cli() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; return its exit code. Never raises, never prints a traceback unless --debug is given."""
+    """Run one command line; return its exit code. Never raises, and prints one line for an error unless --debug is given."""
     try:
-        result: Any = cli.main(args=arguments, prog_name="pratique", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return 2
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("pratique: interrupted", err=True)
-        return 130
+        code = _invoke(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where an output that is gone or full can still be told from success
+    except BrokenPipeError:
+        _abandon(sys.stdout)
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
     except PratiqueError as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"pratique: {error}", err=True)
+        return _say(str(error), error.exit_code)
+    except OSError as error:
+        if "--debug" in arguments:
+            raise
+        _abandon(sys.stdout)
+        return _say(": ".join(str(part) for part in (error.filename, error.strerror or error) if part), COULD_NOT)
+    except Exception as error:  # a defect of ours must not end in the code that means "refused"
+        if "--debug" in arguments:
+            raise
+        return _say(f"a defect of pratique: {type(error).__name__}: {error} (--debug shows where)", COULD_NOT)
+    return code
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Do what click's own `main` does, which would end with 1 when nobody reads the output: here that means "refused"."""
+    if _COMPLETE in os.environ:
+        cli.main(args=arguments, prog_name=_NAME)
+    try:
+        with cli.make_context(_NAME, list(arguments)) as context:
+            result: Any = cli.invoke(context)
+    except click.exceptions.Exit as error:
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
+    except click.ClickException as error:
+        at: click.Context | None = getattr(error, "ctx", None)
+        path = at.command_path if at is not None else _NAME
+        return _say(f"{error.format_message().rstrip('.')} (try {path} --help)", USAGE)
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
     return result if isinstance(result, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    click.echo("pratique: " + " ".join(message.split("\n")), err=True)
+    return code
+
+
+def _abandon(stream: TextIO | None) -> None:
+    """Let what is still buffered go nowhere, so that the interpreter does not stumble over it at its end."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor has nothing that could fail later
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _fill_standard_streams() -> None:
+    """Open what the caller closed: else a database would get its number, and what is printed would end up in that file."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def main() -> None:
     """Entry point of the `pratique` program."""
+    _fill_standard_streams()
     sys.exit(run(sys.argv[1:]))

@@ -107,3 +107,10 @@ def duration(text: str) -> int:
     if unit not in _UNITS or not number.isdigit() or len(number) > 9:
         raise UsageError(f"{text!r} is no duration", hint="write a number and s, m, h, d or w, such as 7d")
     return int(number) * _UNITS[unit]
+
+
+def mirror_address(text: str | None) -> str:
+    """Read --mirror; "" where none is given. Raises UsageError."""
+    if text and not text.lower().startswith(("http://", "https://", "file://")):
+        raise UsageError(f"--mirror {text!r} is no address", hint="http://, https:// and file:// are understood")
+    return text or ""

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from pratique._kit.folders import default_cache_dir
-from pratique.cli.options import duration, setting
+from pratique.cli.options import duration, mirror_address, setting
 from pratique.cli.progress import Progress
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
@@ -123,7 +123,7 @@ def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
         sources=sources,
         platform=parse_platform(options.platform) if options.platform else None,
         keep=not options.no_cache,
-        mirror=options.mirror or "",
+        mirror=mirror_address(options.mirror),
         max_age=duration(options.max_age),
         seconds=duration(options.timeout),
         fail_on=parse_fail_on(options.fail_on),
@@ -222,15 +222,16 @@ def _reporter(name: str, *, terminal: bool) -> Reporter:
 
 
 class _Output:
-    """A file that appears whole or not at all: written beside, synced, renamed."""
+    """A file that appears whole or not at all: written beside, synced, renamed. Devices, pipes and the like are written to."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+        special = path.is_relative_to("/dev") or (path.exists() and not path.is_file() and not path.is_dir())
+        self._path = path.resolve() if path.is_symlink() and not special else path  # the link stays, what it names is replaced
+        self._beside = None if special else self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         try:
-            if path.is_dir():
+            if self._path.is_dir():
                 raise UsageError(f"{path}: is a directory")
-            self._out = self._beside.open("wb")
+            self._out = (self._beside or self._path).open("wb")
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -238,11 +239,16 @@ class _Output:
         return self._out
 
     def __exit__(self, kind: object, *_: object) -> None:
-        with self._out:
-            if kind is None:
-                self._out.flush()
-                os.fsync(self._out.fileno())
-        if kind is None:
-            self._beside.replace(self._path)
-        else:
-            self._beside.unlink(missing_ok=True)
+        try:
+            with self._out:
+                if kind is None and self._beside is not None:
+                    self._out.flush()
+                    os.fsync(self._out.fileno())
+            if kind is None and self._beside is not None:
+                self._beside.replace(self._path)
+        except OSError as error:
+            error.filename = error.filename or str(self._path)
+            raise
+        finally:
+            if self._beside is not None:
+                self._beside.unlink(missing_ok=True)

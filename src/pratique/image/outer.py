@@ -14,6 +14,7 @@ from pratique.image.options import SourceOptions
 from pratique.image.tar import BLOCK, HARDLINK, REGULAR, SYMLINK, HeaderReader, clean
 from pratique.model.errors import BudgetExceededError, IntegrityError, ParseError, TargetError
 from pratique.model.image import Extent
+from pratique.model.layer import shown
 
 MAX_ENTRIES = 65_536  # four a layer in the old layout: room for a hundred images of the most layers Linux mounts
 MAX_NAMES = 16 << 20  # bytes of names in all; honest ones have 80 each
@@ -61,7 +62,7 @@ class Outer:
                     return
                 position = following + header.size + -header.size % BLOCK
                 if following + header.size > end:
-                    raise ParseError(f"its entry {header.path[:200]!r} goes on beyond its end")  # noqa: TRY301
+                    raise ParseError(f"it ends within {shown(header.path[:200])} (was it copied whole?)")  # noqa: TRY301
                 name, outside = clean(header.path)
                 entries, names = entries + 1, names + len(name)
                 if entries > MAX_ENTRIES or names > MAX_NAMES:
@@ -70,7 +71,7 @@ class Outer:
                     size = header.size if header.segments is None else -1
                     self._members.setdefault(name, []).append(Member(header.kind, following, size, header.link))
         except (ParseError, BudgetExceededError) as error:
-            if not entries:
+            if not entries and not _is_tar(self.descriptor):
                 raise TargetError(f"{self.path} is no image archive", hint=_OTHER_FILES) from None
             raise TargetError(f"{self.path} is a damaged archive: {error.message}") from None
 
@@ -124,6 +125,11 @@ class Outer:
         """Return the first bytes of a file, by which compressions are known."""
         member = self.locate(name)
         return os.pread(self.descriptor, min(6, member.size), member.offset)
+
+
+def _is_tar(descriptor: int) -> bool:
+    """Say whether a file begins as tar archives do: what is wrong with it then is that it is damaged."""
+    return os.pread(descriptor, 5, 257) == b"ustar"
 
 
 def stamp_of(path: Path, status: os.stat_result) -> str:
