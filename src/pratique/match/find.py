@@ -11,14 +11,17 @@ from typing import NamedTuple
 from pratique.model.ecosystems import canonical, normalize
 from pratique.model.errors import UnorderableVersionError
 from pratique.model.finding import FindingStatus
-from pratique.model.hits import Hit, HitRange
+from pratique.model.hits import LAST_AFFECTED, OPEN, Hit, HitRange
 from pratique.model.inventory import Gap, Package
 from pratique.model.ports import VersionScheme
 from pratique.model.versions import scheme_for
 
 OS_TYPES = frozenset(("deb", "apk", "rpm"))
-# Signed kernels are built from a source package of their own, but advisories speak of the kernel.
-_SIGNED = "linux-signed-"
+# Signed kernels are built from a source package of their own ("linux-signed-amd64", "linux-signed-hwe-6.5"), with a version of
+# its own, but advisories speak of the kernel ("linux", "linux-hwe-6.5"), whose version the binary package has.
+_SIGNED = "linux-signed"
+_SIGNED_FOR = frozenset(("amd64", "arm64", "armhf", "i386"))
+_NAMED = 5  # advisories that a gap names; the findings name all
 
 
 class Subject(NamedTuple):
@@ -73,8 +76,11 @@ def _os_subject(package: Package, release: str) -> Subject:
     source = package.source
     if package.type == "rpm" or source is None:  # rpm advisories name binary packages
         return Subject(package, release, normalize(release, package.name), package.version)
-    name = "linux" if source.name.startswith(_SIGNED) else source.name
-    return Subject(package, release, normalize(release, name), source.version or package.version)
+    if source.name.startswith(_SIGNED):
+        parts = source.name.removeprefix(_SIGNED).split("-")
+        name = "-".join(["linux", *(part for part in parts if part and part not in _SIGNED_FOR)])
+        return Subject(package, release, normalize(release, name), package.version)
+    return Subject(package, release, normalize(release, source.name), source.version or package.version)
 
 
 def _language_subject(package: Package) -> Subject:
@@ -110,41 +116,50 @@ def find(asked: Sequence[Subject], hits: Mapping[str, Mapping[str, Sequence[Hit]
 
 
 def _one(subject: Subject, known: Sequence[Hit], scheme: VersionScheme | None, matches: Matches) -> None:
-    key = _key(subject, scheme)
-    unorderable = key is None
-    unsure = unorderable or _legacy(subject)
+    key = _key(subject.version, scheme)
+    vague = key is None or _legacy(subject)
     blamed: list[str] = []
     for hit in known:
         if hit.state == "not-affected":
             matches.denied.add((hit.id, subject.package.purl))
             continue
-        holds, within = _holds(hit, subject.version, key)
+        holds, within = _holds(hit, subject.version, key, scheme)
+        if vague and holds is False and hit.ranges:  # the place of such a version in the order is a convention, not knowledge
+            holds, within = None, hit.ranges[0]
         if holds is False:
             continue
-        if holds is None:
+        sure = holds is True and (not vague or within is None or _everything(within))
+        if not sure:
             blamed.append(hit.id)
-        status: FindingStatus = "affected"
-        if holds is None or unsure or hit.state == "undetermined":
-            status = "under_investigation"
+        status: FindingStatus = "affected" if sure and hit.state != "undetermined" else "under_investigation"
         matches.found.append(Match(subject, hit, within, status, _comparison(subject.version, within, holds=holds)))
     if blamed:
-        what = f"{subject.package.name} {subject.version}"
-        why = "its version cannot be ordered" if unorderable else "a bound of the advisory cannot be ordered"
-        matches.gaps.append(
-            Gap(
-                code="advisories.unorderable-version",
-                message=f"{what}: {why}; {', '.join(sorted(blamed)[:5])} may hold",
-                package=subject.package.purl,
-                path=subject.package.locations[0].path if subject.package.locations else "",
-            )
-        )
+        matches.gaps.append(_unorderable(subject, blamed, vague=vague))
 
 
-def _key(subject: Subject, scheme: VersionScheme | None) -> bytes | None:
+def _unorderable(subject: Subject, blamed: Iterable[str], *, vague: bool) -> Gap:
+    package = subject.package
+    names = sorted(set(blamed))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    why = "its version cannot be ordered" if vague else "a bound of the advisory cannot be ordered"
+    return Gap(
+        code="advisories.unorderable-version",
+        message=f"{package.name} {package.version}: {why}; {', '.join(names[:_NAMED])}{more} may hold",
+        package=package.purl,
+        path=package.locations[0].path if package.locations else "",
+    )
+
+
+def _everything(within: HitRange) -> bool:
+    """Say whether a range holds for every version there is, whatever its order."""
+    return not within.introduced and within.bound == OPEN
+
+
+def _key(version: str, scheme: VersionScheme | None) -> bytes | None:
     if scheme is None:
         return None
     try:
-        return scheme.key(subject.version)
+        return scheme.key(version)
     except UnorderableVersionError:
         return None
 
@@ -157,12 +172,14 @@ def _legacy(subject: Subject) -> bool:
     return is_legacy(subject.version)
 
 
-def _holds(hit: Hit, version: str, key: bytes | None) -> tuple[bool | None, HitRange | None]:
+def _holds(hit: Hit, version: str, key: bytes | None, scheme: VersionScheme | None) -> tuple[bool | None, HitRange | None]:
     """Say whether an advisory holds: True, False, or None where it cannot be known; and the range that says so."""
-    if version in hit.versions:
+    if version in hit.versions or (key is not None and any(_key(listed, scheme) == key for listed in hit.versions)):
         return True, None
     unknown: HitRange | None = None
     for item in hit.ranges:
+        if _everything(item):
+            return True, item
         within = item.contains(key) if key is not None else None
         if within:
             return True, item
@@ -179,7 +196,7 @@ def _comparison(version: str, within: HitRange | None, *, holds: bool | None) ->
     lower = f"{within.introduced} <= " if within.introduced else ""
     if not within.upper:
         return f"{lower}{version}" if lower else f"{version}, all versions"
-    return f"{lower}{version} {'<=' if within.bound == 2 else '<'} {within.upper}"
+    return f"{lower}{version} {'<=' if within.bound == LAST_AFFECTED else '<'} {within.upper}"
 
 
 def range_text(hit: Hit, within: HitRange | None) -> str:
@@ -188,5 +205,5 @@ def range_text(hit: Hit, within: HitRange | None) -> str:
         return "listed" if hit.versions else "all versions"
     parts = [f">= {within.introduced}"] if within.introduced else []
     if within.upper:
-        parts.append(f"{'<=' if within.bound == 2 else '<'} {within.upper}")
+        parts.append(f"{'<=' if within.bound == LAST_AFFECTED else '<'} {within.upper}")
     return ", ".join(parts) or "all versions"

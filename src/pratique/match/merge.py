@@ -17,16 +17,18 @@ from pratique.model.finding import (
     Cvss,
     Epss,
     Finding,
+    FindingKind,
     FindingLocation,
     FindingPackage,
-    FindingStatus,
     Severity,
 )
 from pratique.model.hits import covers
 from pratique.model.inventory import Package
 
 MAX_REFERENCES = 10  # enough to read on; some records list hundreds of mail archives
-_CVE = re.compile(r"CVE-(\d{4})-(\d{4,})")
+# What a publisher adds to a notice that is about care and not about danger: nobody mends the package any more, and the like.
+_NO_DANGER = frozenset(("informational: unmaintained", "informational: notice"))
+_CVE = re.compile(r"CVE-(\d{4})-(\d+)")
 
 
 class Knowledge(NamedTuple):
@@ -56,7 +58,10 @@ def names_of(match: Match, advisories: Mapping[tuple[str, str], Advisory]) -> li
 def merge(
     matches: Iterable[Match], denied: set[tuple[str, str]], known: Knowledge, instructions: Mapping[str, str]
 ) -> list[Finding]:
-    """Make findings, sorted by id and package. `instructions` maps a layer's diff_id to what created it."""
+    """Make findings, sorted by id and package; the order of the matches changes nothing.
+
+    `denied` are (vulnerability, purl) that a source says do not hold. `instructions` maps a layer's diff_id to what created it.
+    """
     by_package: dict[str, list[tuple[Match, set[str]]]] = {}
     for match in matches:
         for names in names_of(match, known.advisories):
@@ -64,26 +69,36 @@ def merge(
     findings = []
     for purl, pairs in by_package.items():
         for names, group in _clusters(pairs):
-            if not any((name, purl) in denied for name in names):
-                findings.append(_finding(names, group, known, instructions))
+            left = {name for name in names if (name, purl) not in denied}
+            if _stands(names, left):
+                findings.append(_finding(left, sorted(group, key=_order), known, instructions))
     findings.sort(key=lambda finding: (finding.id, finding.package.purl if finding.package else ""))
     return findings
 
 
+def _stands(names: set[str], left: set[str]) -> bool:
+    """Say whether something is left of a cluster after denials: where it has CVEs, one of those."""
+    if len(left) == len(names):
+        return True
+    return any(name.startswith("CVE-") for name in left)
+
+
+def _order(match: Match) -> tuple[object, ...]:
+    """Put what surely holds first, then a CVE's own record, then a GHSA; the rest by feed and id."""
+    hit = match.hit
+    return match.status != "affected", _kind(hit.id), hit.feed, hit.id, match.comparison, hit.state, hit.severity, hit.note
+
+
 def _clusters(pairs: Sequence[tuple[Match, set[str]]]) -> list[tuple[set[str], list[Match]]]:
-    """Put matches of one package that share a name together."""
-    clusters: list[tuple[set[str], list[Match]]] = []
+    """Put matches of one package that share a name, directly or by way of others, together."""
+    clusters: dict[str, tuple[set[str], list[Match]]] = {}
     for match, own in pairs:
         names, group = set(own), [match]
-        apart = []
-        for other in clusters:
-            if names.isdisjoint(other[0]):
-                apart.append(other)
-            else:
-                names |= other[0]
-                group = other[1] + group
-        clusters = [*apart, (names, group)]
-    return clusters
+        for cluster in {id(found): found for name in own if (found := clusters.get(name)) is not None}.values():
+            names |= cluster[0]
+            group += cluster[1]
+        clusters.update(dict.fromkeys(names, (names, group)))
+    return list({id(cluster): cluster for cluster in clusters.values()}.values())
 
 
 def principal(names: Iterable[str]) -> str:
@@ -91,11 +106,13 @@ def principal(names: Iterable[str]) -> str:
 
     def order(name: str) -> tuple[int, int, int, str]:
         cve = _CVE.fullmatch(name)
-        if cve:
-            return 0, int(cve[1]), int(cve[2]), name
-        return (1 if name.startswith("GHSA-") else 2), 0, 0, name
+        return (0, int(cve[1]), int(cve[2]), name) if cve else (_kind(name) + 1, 0, 0, name)
 
     return min(names, key=order)
+
+
+def _kind(name: str) -> int:
+    return 0 if name.startswith("CVE-") else 1 if name.startswith("GHSA-") else 2
 
 
 def fingerprint(kind: str, identifier: str, package: Package | None = None, detail: str = "") -> str:
@@ -111,17 +128,16 @@ def _finding(names: set[str], group: list[Match], known: Knowledge, instructions
     records = _records(group, known)
     own = [(vector, record.source) for record in records for vector in record.cvss]
     cvss = _cvss(own or [pair for cve in cves for pair in known.vectors.get(cve, ())])
-    words = [match.hit.severity for match in group] + [record.severity for record in records]
-    severity = weigh(words, cvss)
-    status: FindingStatus = "affected" if any(match.status == "affected" for match in group) else "under_investigation"
-    malicious = any(record.kind == "malware" for record in records)
+    fixed_in = _fixed_in(group)
+    kind: FindingKind = "malware" if any(record.kind == "malware" for record in records) else "vulnerability"
     return Finding(
-        kind="malware" if malicious else "vulnerability",
+        kind=kind,
         id=identifier,
-        title=_title(records, package),
-        severity=Severity.CRITICAL if malicious else severity,
-        fingerprint=fingerprint("vulnerability", identifier, package),
-        status=status,
+        title=_title(identifier, records, package),
+        severity=Severity.CRITICAL if kind == "malware" else _severity(group, records, cvss),
+        fingerprint=fingerprint(kind, identifier, package),
+        status="affected" if any(match.status == "affected" for match in group) else "under_investigation",
+        message=_message(group, fixed_in),
         references=_references(names, records),
         aliases=tuple(sorted(names - {identifier})),
         package=FindingPackage(
@@ -131,7 +147,7 @@ def _finding(names: set[str], group: list[Match], known: Knowledge, instructions
             ecosystem=package.ecosystem,
             source=package.source.name if package.source is not None else "",
         ),
-        fixed_in=tuple(dict.fromkeys(m.within.fixed for m in group if m.within is not None and m.within.fixed)),
+        fixed_in=fixed_in,
         cvss=cvss,
         epss=_epss(cves, known.scores),
         kev=any(cve in known.exploited for cve in cves),
@@ -146,9 +162,40 @@ def _records(group: Iterable[Match], known: Knowledge) -> list[Advisory]:
     return [known.advisories[key] for key in keys if key in known.advisories]
 
 
-def _title(records: Sequence[Advisory], package: Package) -> str:
-    texts = (" ".join(record.summary.split()) for record in records)
-    return next((text for text in texts if text), f"vulnerability in {package.source.name if package.source else package.name}")
+def _severity(group: Sequence[Match], records: Sequence[Advisory], cvss: Sequence[Cvss]) -> Severity:
+    """What is said of this package in this release goes before what is said of the vulnerability."""
+    found = weigh([match.hit.severity for match in group], [record.severity for record in records], vectors=cvss)
+    if found is Severity.UNKNOWN and all(match.hit.note in _NO_DANGER for match in group):
+        return Severity.NEGLIGIBLE
+    return found
+
+
+def _fixed_in(group: Sequence[Match]) -> tuple[str, ...]:
+    """List the versions that have a fix, oldest first; those that cannot be ordered last."""
+    found = {match.within.fixed: match.within.upper_key for match in group if match.within is not None and match.within.fixed}
+    return tuple(sorted(found, key=lambda version: (found[version] is None, found[version] or b"", version)))
+
+
+def _title(identifier: str, records: Sequence[Advisory], package: Package) -> str:
+    """Take the first summary; a notice's is about the update and not about the vulnerability."""
+    texts = (" ".join(record.summary.split()) for record in records if not covers(record))
+    return next((text for text in texts if text), f"{package.source.name if package.source else package.name}: {identifier}")
+
+
+def _message(group: Sequence[Match], fixed_in: Sequence[str]) -> str:
+    """Say in one sentence what is installed, why that counts and what would help."""
+    first = group[0]
+    package, state = first.subject.package, first.hit.state
+    verb = "is affected" if first.status == "affected" else "may be affected"
+    where = range_text(first.hit, first.within)
+    if fixed_in:
+        help_ = f"fixed in {', '.join(fixed_in)}"
+    else:
+        help_ = {"wont-fix": "it will not be fixed", "end-of-life": "this release gets no more fixes"}.get(
+            state, "no fix is known"
+        )
+    note = f" ({first.hit.note})" if first.hit.note else ""
+    return f"{package.name} {package.version} {verb} ({where}); {help_}{note}"
 
 
 def _cvss(vectors: Iterable[tuple[str, str]]) -> tuple[Cvss, ...]:

@@ -50,11 +50,12 @@ def from_score(version: str, value: float) -> Severity:
     return Severity.LOW if value > 0 else Severity.NEGLIGIBLE
 
 
-def weigh(words: Iterable[str], vectors: Sequence[Cvss]) -> Severity:
-    """Choose: the worst word of the matching sources, else the worst score of the newest CVSS version."""
-    severity = max((vendor_severity(word) for word in words), default=Severity.UNKNOWN)
-    if severity is not Severity.UNKNOWN:
-        return severity
+def weigh(*tiers: Iterable[str], vectors: Sequence[Cvss]) -> Severity:
+    """Choose: the worst word of the first tier in which one says something, else the worst score of the newest CVSS version."""
+    for words in tiers:
+        severity = max((vendor_severity(word) for word in words), default=Severity.UNKNOWN)
+        if severity is not Severity.UNKNOWN:
+            return severity
     newest = max((vector.version for vector in vectors), default="")
     scores = (from_score(vector.version, vector.score) for vector in vectors if vector.version == newest)
     return max(scores, default=Severity.UNKNOWN)

@@ -16,7 +16,6 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-
 cvss = importlib.import_module("cvss")  # so that type checks do not ask for it
 
 V2 = {"AV": "LAN", "AC": "HML", "Au": "MSN", "C": "NPC", "I": "NPC", "A": "NPC"}
