@@ -98,8 +98,12 @@ class HeaderReader:
                 _end(read)
                 return None
             stored = block[148:156]
-            # adler32's low half is 1 plus the sum of the bytes modulo 65521; 256 bytes sum to at most 65280, so halves are exact
-            total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) + 254 - sum(stored)
+            # adler32's low half is 1 plus the sum of the bytes modulo 65521: exact for a block of ASCII (at most 65024), else for
+            # each half (256 bytes sum to at most 65280)
+            if block.isascii():
+                total = (adler32(block) & 0xFFFF) + 255 - sum(stored)
+            else:
+                total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) + 254 - sum(stored)
             if stored != b"%06o\0 " % total:
                 _check(block, stored, total)
             flag = block[156:157]
