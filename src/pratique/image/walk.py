@@ -20,9 +20,7 @@ IN_MEMORY = 4 << 20  # wanted files above this are spooled while a compressed la
 MAX_PATH_BYTES = (
     192 << 20
 )  # all paths and links of a layer: a million paths of real images have 80 MiB, and all must fit one message
-MAX_REPLACED = 1_000  # folders that one layer writes and then replaces: real layers have none, and each costs a look at all files
 CHECKED = 1024  # entries between two looks at the limits
-MAX_LEVELS = 200  # folders above a wanted file whose replacement is watched for; no file tree that a program made is deeper
 MAX_SPARSE = 64 << 20  # wanted sparse files are laid out in memory; evidence files are far smaller
 
 WHITEOUT = b".wh."
@@ -47,7 +45,7 @@ class LayerWalk:
     `spool` is the descriptor of an unnamed temporary file for large wanted files of compressed layers (-1: keep them in memory).
     A layer that breaks off inside is walked as far as it goes and has a Gap; its digests are computed to the last byte anyway.
     Where a limit ended the decompression, nothing is verified: the Gap "image.layer-limit" says so.
-    Later entries replace earlier ones as in a runtime: what was yielded and no longer counts is yielded again, for NOBODY.
+    An entry replaces an earlier one of the same name: what was yielded and no longer counts is yielded again, for NOBODY.
     """
 
     def __init__(self, region: Region, select: Select, deadline: Deadline, spool: int = -1) -> None:
@@ -58,9 +56,8 @@ class LayerWalk:
         self._files: list[bytes] = []
         self._directories: list[bytes] = []
         self._wanted: set[bytes] = set()
-        self._watched: set[bytes] = set()
-        self._replaced: dict[bytes, int] = {}
-        self._void: list[bytes] = []
+        self._marked: set[bytes] = set()
+        self._void = b""
         self._damage = ""
         self._link_bytes = 0
         self._reader = HeaderReader()
@@ -73,8 +70,6 @@ class LayerWalk:
 
     def __iter__(self) -> Iterator[Wanted]:
         yield from self._plain() if self.compression == "plain" else self._compressed()
-        if self._replaced:
-            self._directories = [path for place, path in enumerate(self._directories) if not self._was_replaced(path, place)]
         self.tree.files = b"\0".join(self._files)
         self.tree.directories = b"\0".join(self._directories)
         self.tree.entries = len(self._files) + len(self._directories)
@@ -112,8 +107,8 @@ class LayerWalk:
                 self._gap("image.path-outside", "a path that leads out of the image; it is taken as the runtimes do", path)
         if not path:
             return None
-        if path in self._watched:
-            self._replace(path, folder=header.kind == DIRECTORY)
+        if path in self._marked:
+            self._replace(path)
         if header.kind == DIRECTORY:
             self._directories.append(path)
             return None
@@ -130,45 +125,17 @@ class LayerWalk:
         else:
             return None
         self._link_bytes += len(header.link)
-        self._watch(path)
+        self._marked.add(path)
         return None
 
-    def _watch(self, path: bytes) -> None:
-        """Notice when `path` or a folder above it is written again."""
-        for _ in range(MAX_LEVELS):
-            if not path or path in self._watched:
-                return
-            self._watched.add(path)
-            path = path.rpartition(b"/")[0]
-
-    def _replace(self, path: bytes, *, folder: bool) -> None:
-        """Forget what was at `path`, and below it unless a folder takes a folder's place (the runtimes merge the two)."""
-        tree, gone = self.tree, [path]
-        if path not in self._wanted and path not in tree.symlinks and path not in tree.hardlinks:
-            if folder:
-                return
-            self._replaced[path] = len(self._directories)
-            if len(self._replaced) > MAX_REPLACED:
-                raise BudgetExceededError(f"more than {MAX_REPLACED} folders that the same layer replaces")
-            below = path + b"/"
-            gone += [one for one in (*self._wanted, *tree.symlinks, *tree.hardlinks) if one.startswith(below)]
-            self._watched.difference_update(gone)
-        for one in gone:
-            tree.symlinks.pop(one, None)
-            tree.hardlinks.pop(one, None)
-            if one in self._wanted:
-                self._wanted.remove(one)
-                self._void.append(one)
-
-    def _was_replaced(self, path: bytes, place: int) -> bool:
-        end = -1
-        for _ in range(MAX_LEVELS):
-            end = path.find(b"/", end + 1)
-            if place < self._replaced.get(path[:end] if end >= 0 else path, 0):
-                return True
-            if end < 0:
-                break
-        return False
+    def _replace(self, path: bytes) -> None:
+        """Forget what was at `path`: an entry of the same name takes its place."""
+        self._marked.remove(path)
+        self.tree.symlinks.pop(path, None)
+        self.tree.hardlinks.pop(path, None)
+        if path in self._wanted:
+            self._wanted.remove(path)
+            self._void = path
 
     def _whiteout(self, path: bytes) -> bool:
         folder, _, base = path.rpartition(b"/")
@@ -184,11 +151,10 @@ class LayerWalk:
                 self.tree.whiteouts.append(folder + b"/" + hidden if folder else hidden)
         return True
 
-    def _again(self) -> Iterator[Wanted]:
+    def _again(self) -> Wanted:
         """Say what no longer counts."""
-        void, self._void = self._void, []
-        for path in void:
-            yield Wanted(path, NOBODY, None, 0)
+        path, self._void = self._void, b""
+        return Wanted(path, NOBODY, None, 0)
 
     def _limit(self, entries: int) -> None:
         self._deadline.check()
@@ -227,7 +193,7 @@ class LayerWalk:
                 position = payload + size + -size % BLOCK
                 path = self._note(header)
                 if self._void:
-                    yield from self._again()
+                    yield self._again()
                 if position > end and payload + size > end:
                     raise ParseError("a file that is longer than its archive")  # noqa: TRY301 - as above
                 if path is not None:
@@ -235,7 +201,7 @@ class LayerWalk:
                     selection = select(path, head[:size] if size < HEAD else head)
                     if selection is not None:
                         self._wanted.add(path)
-                        self._watch(path)
+                        self._marked.add(path)
                         yield self._from_region(path, header, selection, Region(descriptor, payload, size))
                 entries += 1
                 if entries % CHECKED == 0:
@@ -298,14 +264,14 @@ class LayerWalk:
             size = header.size
             path = note(header)
             if self._void:
-                yield from self._again()
+                yield self._again()
             selection = select(path, pull.peek(min(size, HEAD)) if size else b"") if path is not None else None
             if path is None or selection is None:
                 if size:
                     pull.skip(size, -size % BLOCK)
             else:
                 self._wanted.add(path)
-                self._watch(path)
+                self._marked.add(path)
                 wanted = self._from_stream(path, header, selection, pull)
                 if wanted is not None:
                     yield wanted

@@ -7,7 +7,7 @@ wherever in their layer they stand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -71,12 +71,15 @@ class _State:
         own = self._own(index, record)
         files = tree.files.split(b"\0") if tree.files else []
         directories = set(tree.directories.split(b"\0")) if tree.directories else set()
+        covers = set(files)
         placed = placement(tree, files, directories, self._links)
+        if placed is None and _below_files([*own, *tree.symlinks], covers):
+            placed = Placement({})
         self._alias(index, tree, own, placed)
         if self.alive or self._links:
             self._whiteout(tree, directories)
         if placed is None:
-            self._cover(set(files), directories, set())
+            self._cover(covers, directories, set())
             self._links.update(tree.symlinks)
             for path, seen in own.items():
                 self.alive[path] = self._dated(path, seen)
@@ -170,7 +173,8 @@ class _State:
                 placed.forget()
                 folders.add(landed)
             elif path in own:
-                self.alive[landed] = self._dated(landed, own[path])
+                here = own[path] if landed == path else [_moved(seen, landed) for seen in own[path]]
+                self.alive[landed] = self._dated(landed, here)
                 folders.add(landed)
         for path in own.keys() - set(files):  # gaps of files whose names are not text
             self.alive.setdefault(path, []).extend(own[path])
@@ -202,9 +206,25 @@ class _State:
         self.gaps.append(Gap(code="image.link-unresolved", message=message, path=shown(path)))
 
 
+def _moved(seen: Seen, path: bytes) -> Seen:
+    text = shown(path)
+    raw = b"" if text.encode() == path else path
+    return seen._replace(located=msgspec.structs.replace(seen.located, path=text, raw=raw))
+
+
 def _at(seen: Seen, path: bytes, layer: int) -> Seen:
-    located = msgspec.structs.replace(seen.located, path=shown(path), raw=path)
-    return Seen(layer, seen.inspector, located)
+    return _moved(seen, path)._replace(layer=layer, origins={}, gaps=())
+
+
+def _below_files(paths: Sequence[bytes], files: Container[bytes]) -> bool:
+    """Say whether one of the paths lies below what is no folder, by the names of the layer alone: an entry replaced the other."""
+    above: set[bytes] = set()
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in above:
+            above.add(folder)
+            folder = folder.rpartition(b"/")[0]
+    return any(folder in files for folder in above)
 
 
 class _Folders:
