@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,15 +13,12 @@ import msgspec
 from pratique._version import __version__
 from pratique.examination import Advance, Channel, Job, Outcome, serve, thread_count
 from pratique.image.options import SourceOptions
-from pratique.inventory.assemble import assemble
 from pratique.inventory.cache import LayerCache, stale_inspectors
-from pratique.inventory.distro import advisory_ecosystem, settle_distro
-from pratique.inventory.squash import squash
 from pratique.model.ecosystems import base
 from pratique.model.errors import IntegrityError, TargetError
 from pratique.model.finding import Finding, Severity
 from pratique.model.image import Extent, ImageRef, Layer, OpenImage, Platform
-from pratique.model.inventory import DistroEvidence, Gap, Inventory, PackageEvidence
+from pratique.model.inventory import Distro, DistroEvidence, Gap, Inventory, PackageEvidence
 from pratique.model.layer import LayerRecord
 from pratique.model.ports import Inspector
 from pratique.model.report import DatabaseInfo, Meta, Reason, Report, ReportDistro, ReportLayer, Target, Verdict
@@ -171,6 +167,7 @@ def _examine(jobs: Sequence[Job], inspectors: Sequence[Inspector], how: Inspecti
         child = stack.enter_context(confined(worker, read_paths=readable, limits=bounds, keep=keep))
         child.send(msgspec.msgpack.encode(jobs))
         child.finish()
+        _import_the_rest()
         return _collect(child, jobs, how)
 
 
@@ -217,7 +214,7 @@ def _spools(stack: ExitStack, count: int) -> list[int]:
     spools = []
     for _ in range(count):
         try:
-            spools.append(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            spools.append(os.open(os.environ.get("TMPDIR") or "/tmp", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))  # noqa: S108
         except OSError:
             spools.append(-1)
             continue
@@ -225,7 +222,24 @@ def _spools(stack: ExitStack, count: int) -> list[int]:
     return spools
 
 
+def _import_the_rest() -> None:
+    """Import what comes after the examination while the other process is busy with it."""
+    import pratique.advisory.lookup  # noqa: PLC0415 - the point of this function
+    import pratique.inventory.assemble  # noqa: PLC0415
+    import pratique.inventory.squash  # noqa: PLC0415
+    import pratique.match.find  # noqa: PLC0415
+    import pratique.match.merge  # noqa: PLC0415
+    import pratique.policy.judge  # noqa: F401, PLC0415
+    from pratique.inventory.distro import advisory_ecosystem  # noqa: PLC0415
+
+    advisory_ecosystem(Distro(id="debian"))  # reads the table of distributions
+
+
 def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: dict[str, int]) -> Inventory:
+    from pratique.inventory.assemble import assemble  # noqa: PLC0415 - see _import_the_rest
+    from pratique.inventory.distro import advisory_ecosystem, settle_distro  # noqa: PLC0415
+    from pratique.inventory.squash import squash  # noqa: PLC0415
+
     for record in records:  # a cached record may have parts of inspectors that are no longer, or not now, asked
         record.inspected = {name: part for name, part in record.inspected.items() if name in versions}
     squashed = squash(records)

@@ -8,8 +8,8 @@ together, for a local archive the path, size and time that it had when its layer
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ import msgspec
 from pratique.model.layer import LayerRecord
 
 FORMAT = 1  # raise it when LayerRecord changes its shape
+_SERIAL = itertools.count()
 MAX_RECORD = 512 << 20  # a record is a few megabytes; a larger file was not written by us
 DEFAULT_LIMIT = 4 << 30  # bytes kept in all, layers and downloads together; the least recently used goes first
 
@@ -106,7 +107,8 @@ class LayerCache:
     def _write(self, path: Path, data: bytes) -> None:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            name = str(path.with_name(f".new-{os.getpid()}-{next(_SERIAL)}-{path.name[:16]}"))
+            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 with os.fdopen(descriptor, "wb") as out:
                     out.write(data)
