@@ -1,0 +1,136 @@
+"""What documents have in common: JSON in bytes that never change, identifiers made from content, text that every reader can show."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from typing import Any
+
+import msgspec
+
+from pratique.model.finding import Finding, Severity
+from pratique.model.report import Report, Target
+
+VULNERABLE = ("vulnerability", "malware")  # the kinds that concern a package and have an advisory
+
+# Valid in JSON, but a terminal or an editor obeys them: C1 controls, and marks that hide or reorder text.
+_OBEYED = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})")
+_LINK = re.compile(r"https?://[A-Za-z0-9.\-_~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
+
+
+def encode(value: Any) -> bytes:
+    """Write JSON, indented, with a newline at its end. Characters that something would obey are written as escapes."""
+    text = msgspec.json.format(msgspec.json.encode(_whole(value)), indent=2)
+    if not text.isascii():
+        text = _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text.decode()).encode()
+    return text + b"\n"
+
+
+def _whole(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which no encoding carries; nearly always there are none and nothing is copied."""
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return _mended(value)
+    return value
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(item) for item in value]
+    return value
+
+
+def digest(*parts: str) -> str:
+    """Return 64 hexadecimal digits that stand for these texts."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def identifier(value: Any) -> uuid.UUID:
+    """Return a UUID that is a function of a document: the same content has the same name, whoever writes it and whenever."""
+    return uuid.UUID(bytes=hashlib.sha256(msgspec.json.encode(_whole(value))).digest()[:16], version=5)
+
+
+def moment(text: str) -> str:
+    """Return an RFC 3339 time, or "" where it is none."""
+    return text if _STAMP.fullmatch(text) else ""
+
+
+def is_link(text: str) -> bool:
+    """Say whether this is an http(s) address that documents may carry as one."""
+    return _LINK.fullmatch(text) is not None
+
+
+def name_of(target: Target) -> str:
+    """Return what was scanned, with its scheme."""
+    return f"{target.scheme}:{target.reference}"
+
+
+def image_purl(target: Target) -> str:
+    """Return the purl of an image that a registry knows, else "".
+
+    https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md: the name is the last part of the repository.
+    """
+    from urllib.parse import quote  # noqa: PLC0415 - only for images of a registry
+
+    if not target.digest.startswith("sha256:") or target.scheme not in ("registry", "docker", "podman", "containerd"):
+        return ""
+    name, _, _ = target.reference.partition("@")
+    head, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    if not last:
+        return ""
+    where = f"repository_url={quote(head + slash + last, safe='/.:-_~')}" if head else ""
+    pairs = "&".join(part for part in (where, f"tag={quote(tag, safe='.-_~')}" if tag else "") if part)
+    return f"pkg:oci/{quote(last.lower(), safe='.-_~')}@{target.digest}" + (f"?{pairs}" if pairs else "")
+
+
+def fix_of(finding: Finding) -> str:
+    """Say in a few words what mends a finding."""
+    package = finding.package
+    if finding.fixed_in:
+        return f"Upgrade {package.name if package else 'it'} to {' or '.join(finding.fixed_in)}."
+    state = finding.because.state if finding.because is not None else ""
+    if state == "wont-fix":
+        return "Its distributor will not mend it: remove or replace the package, or accept the risk with a waiver."
+    if state == "end-of-life":
+        return "It is past the end of its support: move to a supported release."
+    return "No fix is known yet."
+
+
+def score_of(finding: Finding) -> float | None:
+    """Return the base score of the newest CVSS version, or None."""
+    newest = max((item.version for item in finding.cvss), default="")
+    return max((item.score for item in finding.cvss if item.version == newest), default=None)
+
+
+def waiver_text(finding: Finding) -> str:
+    """Return one line about a finding's waiver, "" without one."""
+    waiver = finding.waiver
+    if not waiver:
+        return ""
+    told = [f"{key} {waiver[key]}" for key in ("id", "owner", "reason", "expires") if waiver.get(key)]
+    return "accepted: " + ", ".join(told) if told else "accepted"
+
+
+def worst_first(report: Report) -> list[Finding]:
+    """Return findings as people read them: the exploited, then by severity, then by the chance of exploitation."""
+
+    def order(finding: Finding) -> tuple[Any, ...]:
+        chance = finding.epss.score if finding.epss is not None else 0.0
+        return not finding.kev, -finding.severity.rank, -chance, finding.id, finding.package.purl if finding.package else ""
+
+    return sorted(report.findings, key=order)
+
+
+def counts(report: Report) -> dict[Severity, int]:
+    """Return how many vulnerabilities there are of each severity, the worst first, zeroes left out."""
+    found = [finding.severity for finding in report.findings if finding.kind in VULNERABLE]
+    return {severity: found.count(severity) for severity in reversed(Severity) if severity in found}
