@@ -20,12 +20,24 @@ class _Json:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the document."""
+    """Return the JSON Schema (2020-12) of the document. Members that are always written are required, those with null too."""
     found = msgspec.json.schema(Report)
+    for struct in _structs():
+        part = found["$defs"].get(struct.__name__)
+        if part is not None and not struct.__struct_config__.omit_defaults:
+            part["required"] = list(struct.__struct_encode_fields__)
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["$id"] = "urn:pratique:schema:scan-1"
     found["title"] = "pratique scan report"
+    found["$defs"]["Report"]["properties"]["schema"] = {"const": "urn:pratique:schema:scan-1"}
     return found
+
+
+def _structs() -> list[type[msgspec.Struct]]:
+    from pratique.model import finding, inventory, report  # noqa: PLC0415 - for the schema only
+
+    members = [value for module in (finding, inventory, report) for value in vars(module).values()]
+    return [value for value in members if isinstance(value, type) and issubclass(value, msgspec.Struct)]
 
 
 REPORTER = _Json()

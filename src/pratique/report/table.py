@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from pratique.model.finding import Finding, Severity
-from pratique.model.inventory import Gap, Package
 from pratique.model.report import Report
-from pratique.report.text import cut, safe
+from pratique.report._rows import KINDS, Row, gap_lines, sections
+from pratique.report.text import columns, cut, pad, plural, safe
 
 WIDTH = 100
-MAX_GAPS = 20  # lines; the JSON document has them all
+MAX_WIDTH = 400  # columns; no wider line is read by anyone
+_HEADER = ("SEVERITY", "VULNERABILITY", "KEV", "PACKAGE", "INSTALLED", "FIXED IN")
+# Where columns are too wide for the line, these give way, the first the most; each keeps its least width.
+_GIVE_WAY = ((3, 18), (5, 12), (4, 12), (1, 19))
+_LEAST_TITLE = 40  # columns; below that, a title says nothing
 _COLOURS = {
     Severity.CRITICAL: "1;37;41",
     Severity.HIGH: "1;31",
@@ -24,13 +29,6 @@ _COLOURS = {
 _DECISIONS = {"allow": "1;32", "warn": "1;33", "deny": "1;31", "unknown": "1;35"}
 
 
-class _Row(NamedTuple):
-    """One line: the same vulnerability in the binary packages of one source, or in one package."""
-
-    finding: Finding
-    packages: tuple[str, ...]
-
-
 class Table:
     """The `table` format. `colour` and `width` are the terminal's, if there is one."""
 
@@ -39,72 +37,91 @@ class Table:
 
     def __init__(self, *, colour: bool = False, width: int = WIDTH) -> None:
         self._colour = colour
-        self._width = max(width, WIDTH)
+        self._width = min(max(width, WIDTH), MAX_WIDTH)
 
     def write(self, report: Report, out: BinaryIO) -> None:
         """Write it line by line."""
-        for line in self._lines(report):
-            out.write(line.rstrip().encode("utf-8", "backslashreplace") + b"\n")
+        out.writelines(line.rstrip().encode("utf-8", "backslashreplace") + b"\n" for line in self._lines(report))
 
     def _paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
 
     def _lines(self, report: Report) -> Iterator[str]:
         yield from self._head(report)
         layers = {layer.diff_id: number for number, layer in enumerate(report.target.layers, 1)}
-        for title, rows in _sections(report):
+        parts = sections(report)
+        cells = [row.cells() for _, rows in parts for row in rows]
+        room = self._width - 2 - (7 if layers else 0)
+        widths, room_for_title = _widths([_HEADER, *([safe(cell) for cell in line] for line in cells)], room)
+        for title, rows in parts:
             yield ""
-            yield self._paint(f"{title}: {_plural(len(rows), 'vulnerability', 'vulnerabilities')}", "1")
-            yield from self._rows(rows, layers)
+            yield self._paint(f"{safe(title)}: {plural(len(rows), 'vulnerability', 'vulnerabilities')}", "1")
+            yield from self._rows(rows, layers, widths, room_for_title)
+        if any(row.finding.status == "under_investigation" for _, rows in parts for row in rows):
+            yield ""
+            yield "  ? under investigation: whether it holds is not known"
         yield from self._others(report.findings)
         yield from self._layers(report)
-        yield from self._gaps(report.problems)
+        yield from self._gaps(report)
         yield from self._foot(report)
 
     def _head(self, report: Report) -> Iterator[str]:
         target = report.target
-        yield self._paint(safe(f"{target.scheme}:{target.reference}"), "1")
+        yield self._paint(cut(safe(f"{target.scheme}:{target.reference}"), self._width), "1")
         facts = [safe(text) for text in (target.digest, target.platform) if text]
         if target.distro is not None:
-            until = f", supported until {target.distro.eol}" if target.distro.eol else ""
+            eol = target.distro.eol or ""
+            ended = bool(eol) and eol < report.meta.scanned_at[:10]
+            until = f", {'support ended' if ended else 'supported until'} {eol}" if eol else ""
             facts.append(safe(f"{target.distro.id} {target.distro.version}".strip() + until))
         if facts:
-            yield "  " + ", ".join(facts)
+            yield from self._wrapped(", ".join(facts))
         kinds = Counter(package.type for package in report.packages)
-        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        layers = f"{_plural(len(target.layers), 'layer')}, " if target.layers else ""
-        yield f"  {layers}{_plural(len(report.packages), 'package')}" + (f" ({listed})" if listed else "")
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+        layers = f"{plural(len(target.layers), 'layer')}, " if target.layers else ""
+        yield f"  {layers}{plural(len(report.packages), 'package')}" + (f" ({listed})" if listed else "")
 
-    def _rows(self, rows: Sequence[_Row], layers: dict[str, int]) -> Iterator[str]:
-        extra = self._width - WIDTH
-        widths = (10, 20, 4, 24 + extra, 17, 17)
-        header = ("SEVERITY", "VULNERABILITY", "KEV", "PACKAGE", "INSTALLED", "FIXED IN")
-        yield "  " + "".join(text.ljust(width) for text, width in zip(header, widths, strict=True)) + "LAYER"
+    def _wrapped(self, text: str, indent: str = "  ", hang: str = "  ") -> list[str]:
+        return textwrap.wrap(
+            text,
+            self._width,
+            initial_indent=indent,
+            subsequent_indent=hang,
+            break_on_hyphens=False,
+            max_lines=4,
+            placeholder=" …",
+        )
+
+    def _rows(self, rows: Sequence[Row], layers: dict[str, int], widths: Sequence[int], room: int) -> Iterator[str]:
+        header = "".join(text.ljust(width) for text, width in zip(_HEADER, widths, strict=True))
+        yield self._paint("  " + header + ("LAYER  " if layers else "") + ("TITLE" if room else ""), "2")
         for row in rows:
-            finding = row.finding
-            cells = (
-                finding.severity.value.upper() if finding.status == "affected" else "?" + finding.severity.value.upper(),
-                finding.id,
-                "KEV" if finding.kev else "",
-                ", ".join(row.packages),
-                finding.package.version if finding.package else "",
-                ", ".join(finding.fixed_in) or _unfixed(finding),
-            )
-            texts = [cut(safe(cell), width - 1).ljust(width) for cell, width in zip(cells, widths, strict=True)]
-            texts[0] = self._paint(texts[0].rstrip(), _COLOURS[finding.severity]) + " " * (widths[0] - len(texts[0].rstrip()))
-            if finding.kev:
-                texts[2] = self._paint("KEV", "1;31") + " "
-            place = layers.get(finding.location.layer) if finding.location else None
-            yield "  " + "".join(texts) + (f"{place:>3}" if place else "")
+            parts = [pad(safe(text), width - 2) + "  " for text, width in zip(row.cells(), widths, strict=True)]
+            parts[0] = self._painted(parts[0], _COLOURS[row.finding.severity])
+            parts[2] = self._painted(parts[2], "1;31")
+            if layers:
+                parts.append(_layer(row.finding, layers).rjust(5) + "  ")
+            if room:
+                parts.append(cut(safe(row.finding.title), room))
+            yield "  " + "".join(parts)
+
+    def _painted(self, cell: str, code: str) -> str:
+        text = cell.rstrip()
+        return self._paint(text, code) + " " * (len(cell) - len(text))
 
     def _others(self, findings: Iterable[Finding]) -> Iterator[str]:
-        rest = [finding for finding in findings if finding.kind not in ("vulnerability", "malware")]
+        rest = [finding for finding in findings if finding.kind not in KINDS]
         if rest:
             yield ""
             yield self._paint("Other findings", "1")
-        for finding in rest:
-            label = self._paint(finding.severity.value.upper(), _COLOURS[finding.severity])
-            yield f"  {label} {safe(finding.id)}: {safe(finding.message or finding.title)}"
+        for finding in sorted(rest, key=lambda finding: (-finding.severity.rank, finding.kind, finding.id, finding.fingerprint)):
+            word = finding.severity.value.upper()
+            place = finding.location
+            where = f" ({place.path}{f':{place.line}' if place.line else ''})" if place is not None and place.path else ""
+            text = safe(f"{finding.id}: {finding.message or finding.title}{where}")
+            first, *others = self._wrapped(text, " " * 13, " " * 13)
+            yield f"  {self._paint(word, _COLOURS[finding.severity])}{first[2 + len(word) :]}"
+            yield from others
 
     def _layers(self, report: Report) -> Iterator[str]:
         used = {finding.location.layer for finding in report.findings if finding.location is not None}
@@ -114,82 +131,73 @@ class Table:
             yield self._paint("Layers", "1")
         for number, layer in named:
             what = safe(" ".join(layer.created_by.split())) or "(the image does not say what made it)"
-            yield f"  {number:>3}  {layer.diff_id[:19]}  {cut(what, self._width - 28)}"
+            yield f"  {number:>3}  {safe(layer.diff_id)[:19]}  {cut(what, self._width - 28)}"
 
-    def _gaps(self, gaps: Sequence[Gap]) -> Iterator[str]:
-        if not gaps:
-            return
-        yield ""
-        yield self._paint(f"What could not be examined or known: {len(gaps)}", "1")
-        for gap in gaps[:MAX_GAPS]:
-            where = f" ({gap.path})" if gap.path else ""
-            yield f"  {gap.code}: {safe(gap.message)}{safe(where)}"
-        if len(gaps) > MAX_GAPS:
-            yield f"  and {len(gaps) - MAX_GAPS} more; --format json lists all"
+    def _gaps(self, report: Report) -> Iterator[str]:
+        if report.problems:
+            yield ""
+            yield self._paint(f"What could not be examined or known: {len(report.problems):,}", "1;33")
+        for line in gap_lines(report.problems):
+            yield from self._wrapped(safe(line), "  ", "      ")
 
     def _foot(self, report: Report) -> Iterator[str]:
-        shown = [finding for finding in report.findings if finding.kind in ("vulnerability", "malware")]
+        shown = [finding for finding in report.findings if finding.kind in KINDS]
         counts = Counter(finding.severity for finding in shown)
-        parts = [f"{counts[severity]} {severity.value}" for severity in reversed(Severity) if counts[severity]]
-        exploited = sum(finding.kev for finding in shown)
-        fixable = sum(bool(finding.fixed_in) for finding in shown)
+        parts = [self._paint(f"{counts[s]:,} {s.value}", _COLOURS[s]) for s in reversed(Severity) if counts[s]]
         yield ""
-        total = f"Total: {_plural(len(shown), 'vulnerability', 'vulnerabilities')}"
-        yield total + (f" ({', '.join(parts)}); {fixable} with a fix, {exploited} known to be exploited" if shown else "")
-        database = report.meta.database
-        kind = {"full": "database", "starter": "starter set only", "none": "none"}[database.kind]
-        yield f"Advisories: {kind}" + (f", of {database.built_at[:10]}" if database.built_at else "") + _plural_sources(report)
-        complete = "" if report.complete else ", incomplete"
-        yield f"Verdict: {self._paint(report.verdict.decision, _DECISIONS[report.verdict.decision])}{complete}"
+        if shown:
+            exploited = sum(finding.kev for finding in shown)
+            fixable = sum(bool(finding.fixed_in) for finding in shown)
+            total = plural(len(shown), "vulnerability", "vulnerabilities")
+            yield f"Total: {total} ({', '.join(parts)})"
+            yield f"       {fixable:,} with a fix, {exploited:,} known to be exploited"
+        else:
+            yield "Total: no vulnerabilities"
+        yield _database(report)
+        decision = report.verdict.decision
+        incomplete = "" if report.complete else ", from an incomplete inspection"
+        yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}"
         for reason in report.verdict.reasons:
-            yield f"  {reason.rule}: {safe(reason.message)}"
+            yield from self._wrapped(safe(f"{reason.rule}: {reason.message}"), "  ", "      ")
 
 
-def _plural_sources(report: Report) -> str:
-    count = len(report.meta.database.sources)
-    return f", {_plural(count, 'source')}" if count else ""
+def _widths(lines: Sequence[Sequence[str]], room: int) -> tuple[list[int], int]:
+    """Return the width of each column, two spaces included, and what is left for a title (0 where that is too little)."""
+    widths = [max(map(columns, column)) + 2 for column in zip(*lines, strict=True)]
+    for place, least in _GIVE_WAY:
+        excess = sum(widths) - room
+        if excess > 0:
+            widths[place] = max(min(widths[place], least + 2), widths[place] - excess)
+    left = room - sum(widths)
+    return widths, left if left >= _LEAST_TITLE else 0
 
 
-def _plural(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def _layer(finding: Finding, layers: dict[str, int]) -> str:
+    number = layers.get(finding.location.layer) if finding.location else None
+    return str(number) if number else ""
 
 
-def _unfixed(finding: Finding) -> str:
-    state = finding.because.state if finding.because is not None else ""
-    return {"wont-fix": "(won't fix)", "end-of-life": "(end of life)"}.get(state, "(none yet)")
+def _database(report: Report) -> str:
+    database = report.meta.database
+    if database.kind == "none":
+        return "Advisories: none"
+    what = "the shipped starter set only" if database.kind == "starter" else plural(len(database.sources), "source")
+    since = min((source.fetched_at for source in database.sources if source.fetched_at), default=database.built_at)
+    age = _age(since, report.meta.scanned_at)
+    return f"Advisories: {what}" + (f", {age}" if age else "")
 
 
-def _sections(report: Report) -> list[tuple[str, list[_Row]]]:
-    """Group by ecosystem, the distribution's first; in each the exploited first, then by severity."""
-    sections: dict[str, dict[tuple[str, ...], list[Finding]]] = {}
-    packages: dict[str, Package] = {package.purl: package for package in report.packages}
-    for finding in report.findings:
-        if finding.kind not in ("vulnerability", "malware") or finding.package is None:
-            continue
-        of = finding.package
-        source = of.source or of.name
-        key = (finding.id, source, of.version, ",".join(finding.fixed_in))
-        known = packages.get(of.purl)
-        same = known is not None and known.type in ("deb", "apk", "rpm")
-        sections.setdefault(of.ecosystem or "other", {}).setdefault(key if same else (*key, of.purl), []).append(finding)
-    distro = report.target.distro
-    named = []
-    for ecosystem, grouped in sections.items():
-        rows = [_Row(group[0], _names(group)) for group in grouped.values()]
-        rows.sort(key=lambda row: (not row.finding.kev, -row.finding.severity.rank, _score(row.finding), row.finding.id))
-        is_os = distro is not None and any(len(key) == 4 for key in grouped)
-        title = f"{distro.id} {distro.version}".strip() if is_os and distro is not None else ecosystem
-        named.append((not is_os, safe(title), rows))
-    named.sort(key=lambda item: item[:2])
-    return [(title, rows) for _, title, rows in named]
+def _age(since: str, now: str) -> str:
+    import datetime as dt  # noqa: PLC0415 - only where there is a database
 
-
-def _names(group: Sequence[Finding]) -> tuple[str, ...]:
-    return tuple(sorted({finding.package.name for finding in group if finding.package is not None}))
-
-
-def _score(finding: Finding) -> float:
-    return -(finding.epss.score if finding.epss is not None else 0.0)
+    try:
+        age = dt.datetime.fromisoformat(now) - dt.datetime.fromisoformat(since)
+    except (ValueError, TypeError):
+        return ""
+    hours = age.total_seconds() / 3600
+    if hours < 1:
+        return "less than an hour old"
+    return f"{plural(int(hours), 'hour')} old" if hours < 48 else f"{plural(age.days, 'day')} old"
 
 
 REPORTER = Table()
