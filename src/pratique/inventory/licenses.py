@@ -1,0 +1,75 @@
+"""Licence names as Debian writes them in, SPDX expressions out where both mean the same.
+
+https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/#license-short-name and https://spdx.org/licenses/
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_SAME = (  # noqa: SIM905 - a list of fifty would be a screen of quotes
+    "0BSD AFL-2.1 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-1.0 Artistic-2.0 BSD-2-Clause BSD-3-Clause BSD-4-Clause BSL-1.0 "
+    "bzip2-1.0.6 CC-BY-2.0 CC-BY-2.5 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-2.0 CC-BY-SA-2.5 CC-BY-SA-3.0 CC-BY-SA-4.0 CC0-1.0 CDDL-1.0 "
+    "CPL-1.0 curl EPL-1.0 EPL-2.0 FSFAP FSFUL FSFULLR FTL ImageMagick ISC LPPL-1.3c MIT MPL-1.0 MPL-1.1 MPL-2.0 MS-PL OFL-1.1 "
+    "PHP-3.01 PSF-2.0 Python-2.0 Sleepycat Unicode-DFS-2016 Unlicense WTFPL X11 Zlib ZPL-2.1"
+).split()
+_OTHER = {
+    "apache-2": "Apache-2.0",
+    "artistic": "Artistic-1.0",
+    "artistic-2": "Artistic-2.0",
+    "expat": "MIT",
+    "libpng": "Libpng",
+    "openldap-2.8": "OLDAP-2.8",
+    "openssl": "OpenSSL",
+    "psf-2": "PSF-2.0",
+    "zope-2.1": "ZPL-2.1",
+}
+_NAMES = {name.lower(): name for name in _SAME} | _OTHER
+_GNU = re.compile(r"(A?GPL|LGPL|GFDL)(-NIV)?-?v?([123](?:\.[0-9])?)(\+|-only|-or-later)?", re.IGNORECASE)
+_GNU_VERSIONS = {
+    "GPL": {"1.0", "2.0", "3.0"},
+    "LGPL": {"2.0", "2.1", "3.0"},
+    "AGPL": {"3.0"},
+    "GFDL": {"1.1", "1.2", "1.3"},
+}
+_OPERATOR = re.compile(r"\s+(or|and)\s+", re.IGNORECASE)
+_SYSCALLS = re.compile(r"\s+with\s+linux-syscall-note(?:\s+exception)?$", re.IGNORECASE)
+
+
+@lru_cache(maxsize=2048)
+def spdx_of_debian(text: str) -> str:
+    """Return the SPDX expression, or `text` itself where a part of it has no single meaning there.
+
+    A short name without "+" is that version alone, one with it that or any later one; both formats bind "and" before "or".
+    """
+    parts = _OPERATOR.split(text)
+    for place in range(0, len(parts), 2):
+        name = _name(parts[place])
+        if not name:
+            return text
+        parts[place] = name
+    return " ".join(part.upper() if place % 2 else part for place, part in enumerate(parts))
+
+
+def _name(text: str) -> str:
+    known = _NAMES.get(text.lower())
+    if known is not None:
+        return known
+    plain = _SYSCALLS.sub("", text)
+    if plain != text:
+        name = _gnu(plain)
+        return f"{name} WITH Linux-syscall-note" if name else ""
+    return _gnu(text)
+
+
+def _gnu(text: str) -> str:
+    found = _GNU.fullmatch(text)
+    if found is None:
+        return ""
+    kind, invariants, version, later = found.group(1).upper(), found.group(2), found.group(3), found.group(4)
+    version = version if "." in version else f"{version}.0"
+    if version not in _GNU_VERSIONS[kind] or (invariants and kind != "GFDL"):
+        return ""
+    scope = "or-later" if later in ("+", "-or-later") else "only"
+    return f"{kind}-{version}{'-no-invariants' if invariants else ''}-{scope}"
