@@ -295,6 +295,11 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def scan(ref: ImageRef, how: ScanOptions) -> Report:
     """Inspect, match, judge. Raises UsageError, TargetError, IntegrityError, RegistryError, DatabaseError."""
+    return judge_inventory(*inspect(ref, how), how)
+
+
+def inspect(ref: ImageRef, how: ScanOptions) -> tuple[Inventory, Target]:
+    """Say what is in a target. Raises UsageError, TargetError, IntegrityError, RegistryError."""
     from pratique.image.open import open_target  # noqa: PLC0415 - start-up stays lazy
 
     cache = LayerCache(how.sources.cache_dir if how.keep else None)
@@ -304,7 +309,7 @@ def scan(ref: ImageRef, how: ScanOptions) -> Report:
         inventory = take_inventory(image, cache, inspection)
         target = _target(image, inventory)
     cache.close()
-    return judge_inventory(inventory, target, how)
+    return inventory, target
 
 
 def _disown(image: OpenImage, how: ScanOptions) -> None:

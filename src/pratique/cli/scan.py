@@ -12,22 +12,18 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from pratique._kit.folders import default_cache_dir
-from pratique.cli.options import duration, mirror_address, setting
+from pratique.cli.options import setting
 from pratique.cli.progress import Progress
+from pratique.cli.target import HELP, TargetOptions, given_as, scan_options, target_settings
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
-from pratique.model.image import Platform
 from pratique.model.ports import Reporter
 from pratique.model.report import Report
 
 EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 
 
-@click.command(
-    short_help="Inspect an image, match it against advisories, judge it and report.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.command(short_help="Inspect an image, match it against advisories, judge it and report.", context_settings=HELP)
 @click.argument("target")
 @setting(
     "-o",
@@ -38,28 +34,11 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
     help="Write FORMAT, to FILE or standard output; repeatable.",
 )
 @setting("-f", "--format", metavar="FORMAT", help="Short for one -o FORMAT: table (the default) or json.")
-@setting(
-    "--platform", metavar="OS/ARCH[/VARIANT]", help="Pick this platform from an index (default: linux on this machine's kind)."
-)
 @setting("--all-platforms", is_flag=True, help="Scan each platform of an index; one report after the other.")
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
 @setting("--only-fixed", is_flag=True, help="Show only what has a fix. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, kev, gaps, eol; repeatable.")
-@setting("--offline", is_flag=True, help="Make no connection at all.")
-@setting("--mirror", metavar="URL", help="Take every advisory feed from this base address (http(s):// or file://).")
-@setting("--max-age", metavar="AGE", default="7d", help="Call a source stale after this time (default 7d).")
-@setting("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep layers and advisories here.")
-@setting("--no-cache", is_flag=True, help="Neither use nor keep examined layers.")
-@setting(
-    "--insecure-registry", multiple=True, metavar="HOST", help="This registry may speak plain HTTP, or show any certificate."
-)
-@setting("--registry-mirror", multiple=True, metavar="REGISTRY=MIRROR", help="Ask MIRROR before REGISTRY.")
-@setting(
-    "--timeout", metavar="TIME", default="30m", help="Stop examining after this time; what is left becomes a gap (default 30m)."
-)
-@setting("--now", metavar="TIME", help="Decide as of this moment (RFC 3339) instead of the present.")
-@setting("-q", "--quiet", is_flag=True, help="Print nothing but results and errors.")
-@setting("--debug", is_flag=True, help="Show where an error came from.")
+@target_settings
 def command(target: str, **given: object) -> int:
     """Inspect TARGET, match it against advisories, judge it and report.
 
@@ -69,7 +48,7 @@ def command(target: str, **given: object) -> int:
 
     Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell.
     """
-    options = msgspec.convert(given, _Options, strict=False)
+    options = given_as(_Options, given)
     progress = Progress(quiet=options.quiet)
     with ExitStack() as stack:
         writers = _writers(options, stack)
@@ -83,93 +62,27 @@ def command(target: str, **given: object) -> int:
     return max(EXIT_CODES[report.verdict.decision] for report in reports)
 
 
-class _Options(msgspec.Struct, kw_only=True):
+class _Options(TargetOptions, kw_only=True):
     output: tuple[str, ...]
     format: str | None
-    platform: str | None
     all_platforms: bool
     severity: tuple[str, ...]
     only_fixed: bool
     fail_on: tuple[str, ...]
-    offline: bool
-    mirror: str | None
-    max_age: str
-    cache_dir: Path | None
-    no_cache: bool
-    insecure_registry: tuple[str, ...]
-    registry_mirror: tuple[str, ...]
-    timeout: str
-    now: str | None
-    quiet: bool
-    debug: bool
 
 
 def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
     from pratique.image.open import list_platforms  # noqa: PLC0415 - start-up stays lazy
-    from pratique.image.options import SourceOptions  # noqa: PLC0415
     from pratique.image.reference import parse_target  # noqa: PLC0415
-    from pratique.pipeline import ScanOptions, scan  # noqa: PLC0415
-    from pratique.policy.judge import parse_fail_on  # noqa: PLC0415
+    from pratique.pipeline import scan  # noqa: PLC0415
 
-    cache_dir = options.cache_dir or default_cache_dir()
-    sources = SourceOptions(
-        cache_dir=cache_dir,
-        offline=options.offline,
-        insecure=options.insecure_registry,
-        mirrors=_mirrors(options.registry_mirror),
-        progress=progress,
-    )
-    how = ScanOptions(
-        sources=sources,
-        platform=parse_platform(options.platform) if options.platform else None,
-        keep=not options.no_cache,
-        mirror=mirror_address(options.mirror),
-        max_age=duration(options.max_age),
-        seconds=duration(options.timeout),
-        fail_on=parse_fail_on(options.fail_on),
-        now=moment(options.now),
-        tell=progress,
-        say=None if options.quiet else progress.say,
-    )
+    how = scan_options(options, progress, options.fail_on)
     _severities(options.severity)
     ref = parse_target(target)
     if not options.all_platforms:
         return [scan(ref, how)]
-    platforms = list_platforms(ref, sources)
+    platforms = list_platforms(ref, how.sources)
     return [scan(ref, msgspec.structs.replace(how, platform=platform)) for platform in platforms] or [scan(ref, how)]
-
-
-def parse_platform(text: str) -> Platform:
-    """Read os/arch[/variant]. Raises UsageError."""
-    parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(part.replace(".", "").replace("_", "").replace("-", "").isalnum() for part in parts):
-        raise UsageError(f"--platform {text!r} is no platform", hint="write os/arch or os/arch/variant, such as linux/arm64")
-    return Platform(*parts)
-
-
-def moment(text: str | None) -> str:
-    """Read --now: RFC 3339, a date alone is its first second in UTC. Returns UTC with a Z. Raises UsageError."""
-    import datetime as dt  # noqa: PLC0415 - start-up stays lazy
-
-    if text is None:
-        return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    try:
-        value = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no moment", hint="write RFC 3339, such as 2026-03-01T12:00:00Z") from None
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=dt.UTC)
-    return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _mirrors(values: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    mirrors: dict[str, tuple[str, ...]] = {}
-    for value in values:
-        registry, equals, mirror = value.partition("=")
-        if not (registry and equals and mirror):
-            raise UsageError(f"--registry-mirror {value!r} is not REGISTRY=MIRROR")
-        mirrors[registry] = (*mirrors.get(registry, ()), mirror)
-    return mirrors
 
 
 def _severities(values: Sequence[str]) -> frozenset[Severity]:

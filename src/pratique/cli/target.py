@@ -1,0 +1,137 @@
+"""Options about the target and the knowledge in, how to scan out. Shared by all commands that take a TARGET."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from pratique._kit.folders import default_cache_dir
+from pratique.cli.options import F, duration, mirror_address, setting
+from pratique.cli.progress import Progress
+from pratique.model.errors import UsageError
+from pratique.model.image import Platform
+
+if TYPE_CHECKING:
+    from pratique.pipeline import ScanOptions
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+T = TypeVar("T")
+
+_SETTINGS = (
+    setting(
+        "--platform",
+        metavar="OS/ARCH[/VARIANT]",
+        help="Pick this platform from an index (default: linux on this machine's kind).",
+    ),
+    setting("--offline", is_flag=True, help="Make no connection at all."),
+    setting("--mirror", metavar="URL", help="Take every advisory feed from this base address (http(s):// or file://)."),
+    setting("--max-age", metavar="AGE", default="7d", help="Call a source stale after this time (default 7d)."),
+    setting("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep layers and advisories here."),
+    setting("--no-cache", is_flag=True, help="Neither use nor keep examined layers."),
+    setting(
+        "--insecure-registry", multiple=True, metavar="HOST", help="This registry may speak plain HTTP, or show any certificate."
+    ),
+    setting("--registry-mirror", multiple=True, metavar="REGISTRY=MIRROR", help="Ask MIRROR before REGISTRY."),
+    setting(
+        "--timeout",
+        metavar="TIME",
+        default="30m",
+        help="Stop examining after this time; what is left becomes a gap (default 30m).",
+    ),
+    setting("--now", metavar="TIME", help="Decide as of this moment (RFC 3339) instead of the present."),
+    setting("-q", "--quiet", is_flag=True, help="Print nothing but results and errors."),
+    setting("--debug", is_flag=True, help="Show where an error came from."),
+)
+
+
+def target_settings(function: F) -> F:
+    """Give a command all options about the target and the knowledge."""
+    for add in reversed(_SETTINGS):
+        function = add(function)
+    return function
+
+
+class TargetOptions(msgspec.Struct, kw_only=True):
+    """What `target_settings` gives, as given."""
+
+    platform: str | None
+    offline: bool
+    mirror: str | None
+    max_age: str
+    cache_dir: Path | None
+    no_cache: bool
+    insecure_registry: tuple[str, ...]
+    registry_mirror: tuple[str, ...]
+    timeout: str
+    now: str | None
+    quiet: bool
+    debug: bool
+
+
+def given_as(kind: type[T], given: dict[str, Any]) -> T:
+    """Turn what click hands over into a struct."""
+    return msgspec.convert(given, kind, strict=False)
+
+
+def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[str] = ()) -> ScanOptions:
+    """Read the options. Raises UsageError for those that cannot be."""
+    from pratique.image.options import SourceOptions  # noqa: PLC0415 - start-up stays lazy
+    from pratique.pipeline import ScanOptions  # noqa: PLC0415
+    from pratique.policy.judge import parse_fail_on  # noqa: PLC0415
+
+    sources = SourceOptions(
+        cache_dir=options.cache_dir or default_cache_dir(),
+        offline=options.offline,
+        insecure=options.insecure_registry,
+        mirrors=_mirrors(options.registry_mirror),
+        progress=progress,
+    )
+    return ScanOptions(
+        sources=sources,
+        platform=parse_platform(options.platform) if options.platform else None,
+        keep=not options.no_cache,
+        mirror=mirror_address(options.mirror),
+        max_age=duration(options.max_age),
+        seconds=duration(options.timeout),
+        fail_on=parse_fail_on(fail_on),
+        now=moment(options.now),
+        tell=progress,
+        say=None if options.quiet else progress.say,
+    )
+
+
+def parse_platform(text: str) -> Platform:
+    """Read os/arch[/variant]. Raises UsageError."""
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(part.replace(".", "").replace("_", "").replace("-", "").isalnum() for part in parts):
+        raise UsageError(f"--platform {text!r} is no platform", hint="write os/arch or os/arch/variant, such as linux/arm64")
+    return Platform(*parts)
+
+
+def moment(text: str | None) -> str:
+    """Read --now: RFC 3339, a date alone is its first second in UTC. Returns UTC with a Z. Raises UsageError."""
+    import datetime as dt  # noqa: PLC0415 - start-up stays lazy
+
+    if text is None:
+        return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        value = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no moment", hint="write RFC 3339, such as 2026-03-01T12:00:00Z") from None
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=dt.UTC)
+    return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _mirrors(values: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    mirrors: dict[str, tuple[str, ...]] = {}
+    for value in values:
+        registry, equals, mirror = value.partition("=")
+        if not (registry and equals and mirror):
+            raise UsageError(f"--registry-mirror {value!r} is not REGISTRY=MIRROR")
+        mirrors[registry] = (*mirrors.get(registry, ()), mirror)
+    return mirrors
