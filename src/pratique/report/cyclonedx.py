@@ -1,5 +1,6 @@
-"""Report in, CycloneDX JSON out: 1.6, or 1.7 on request. https://cyclonedx.org/docs/1.6/json/
+"""Report in, CycloneDX JSON out: 1.6, or 1.7 on request.
 
+https://cyclonedx.org/docs/1.6/json/
 Our own facts are properties named `pratique:...`, so that scanning the document gives what scanning the image gave.
 """
 
@@ -174,7 +175,7 @@ def _licences(licences: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _dependencies(report: Report, refs: dict[str, str]) -> list[dict[str, Any]]:
-    """The target depends on what is in it; an OS package on what it installed. Who needs whom besides is not known, and said so."""
+    """The target depends on what is in it; an OS package on what it installed. The rest is not known, and said to be so."""
     below: dict[str, list[str]] = {}
     for package in report.packages:
         below.setdefault(refs.get(package.owner, _root(report)), []).append(refs[package.purl])

@@ -1,4 +1,4 @@
-"""What documents have in common: JSON in bytes that never change, identifiers made from content, text that every reader can show."""
+"""What documents have in common: JSON whose bytes never change, identifiers made from content, and small facts of findings."""
 
 from __future__ import annotations
 

@@ -45,19 +45,19 @@ def expression(text: str) -> str:
         return ""
     out: list[str] = []
     open_ones, operand_next, exception_next = 0, True, False
-    for token in _TOKEN.findall(text):
-        word = token.upper()
+    for part in _TOKEN.findall(text):
+        word = part.upper()
         if exception_next:
-            spelled = _known().exceptions.get(token.lower(), "")
+            spelled = _known().exceptions.get(part.lower(), "")
             exception_next = False
-        elif token == "(":
-            spelled = token if operand_next else ""
+        elif part == "(":
+            spelled = part if operand_next else ""
             open_ones += 1
-        elif token == ")":
-            spelled = token if not operand_next and open_ones else ""
+        elif part == ")":
+            spelled = part if not operand_next and open_ones else ""
             open_ones -= 1
         elif operand_next:
-            spelled, operand_next = _operand(token), False
+            spelled, operand_next = _operand(part), False
         elif word == "WITH":
             spelled = word if out[-1] != ")" else ""
             exception_next = True
@@ -71,14 +71,14 @@ def expression(text: str) -> str:
     return " ".join(out).replace("( ", "(").replace(" )", ")")
 
 
-def _operand(token: str) -> str:
-    known = licence_id(token)
+def _operand(text: str) -> str:
+    known = licence_id(text)
     if known:
         return known
-    if token.endswith("+"):
-        older = licence_id(token[:-1])
+    if text.endswith("+"):
+        older = licence_id(text[:-1])
         return f"{older}+" if older else ""
-    return token if _REFERENCE.fullmatch(token) else ""
+    return text if _REFERENCE.fullmatch(text) else ""
 
 
 def reference(text: str) -> str:
