@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from pratique.model.errors import ConfigurationError, UsageError
 
@@ -16,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_CONFIGURATION = 1 << 20  # bytes; a configuration is a page of text
 FILE_NAME = "pratique.toml"
+_CONFIGURED = "pratique.configured"  # where a command's context keeps what the files say
 
 # Every long option of every command that a configuration may set; a test compares this list with the commands themselves.
 KEYS = frozenset(
@@ -36,6 +38,29 @@ class Setting(click.Option):
         attributes.setdefault("show_default", False)
         self._commas = bool(attributes.pop("commas", attributes.get("multiple", False)))
         super().__init__(declarations, **attributes)
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        """Ask the configuration files, too; they are read when a command is to run, never for --version or --help."""
+        value, source = super().consume_value(ctx, opts)
+        if source is not ParameterSource.DEFAULT:
+            return value, source
+        values = ctx.meta.get(_CONFIGURED)
+        if values is None:
+            values = ctx.meta[_CONFIGURED] = configured()
+        key = str(self.name)
+        return (self._checked(values[key]), ParameterSource.DEFAULT_MAP) if key in values else (value, source)
+
+    def _checked(self, value: Any) -> Any:
+        """Return what a configuration says in the shape that click expects. Raises ConfigurationError for any other."""
+        name = str(self.name).replace("_", "-")
+        items = value if self.multiple and isinstance(value, list) else [value]
+        if self.is_flag and not isinstance(value, bool):
+            raise ConfigurationError(f"{name} in a configuration is true or false, not {value!r}")
+        if not self.is_flag and not all(isinstance(item, str) or type(item) is int for item in items):
+            raise ConfigurationError(f"{name} in a configuration cannot be {value!r}")
+        if self.is_flag:
+            return value
+        return [str(item) for item in items] if self.multiple else str(value)
 
     def value_from_envvar(self, ctx: click.Context) -> Any:
         value = self.resolve_envvar_value(ctx)
