@@ -139,3 +139,26 @@ def mirror_address(text: str | None) -> str:
     if text and not text.lower().startswith(("http://", "https://", "file://")):
         raise UsageError(f"--mirror {text!r} is no address", hint="http://, https:// and file:// are understood")
     return text or ""
+
+
+_SIZES = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+
+
+def size(text: str) -> int:
+    """Read a size, a number and B, kB, MB, GB, TB or KiB to TiB, as bytes. Raises UsageError."""
+    number = text.strip().rstrip("BbKkMmGgTtIi ")
+    unit = text.strip()[len(number) :].strip().upper()
+    if unit not in _SIZES or not number.replace(".", "", 1).isdigit() or len(number) > 12:
+        raise UsageError(f"{text!r} is no size", hint="write a number and kB, MB, GB or KiB, MiB, GiB, such as 2GB")
+    return int(float(number) * _SIZES[unit])

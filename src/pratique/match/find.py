@@ -116,7 +116,7 @@ def find(asked: Sequence[Subject], hits: Mapping[str, Mapping[str, Sequence[Hit]
 
 
 def _one(subject: Subject, known: Sequence[Hit], scheme: VersionScheme | None, matches: Matches) -> None:
-    key = _key(subject.version, scheme)
+    key = version_key(subject.version, scheme)
     vague = key is None or _legacy(subject)
     blamed: list[str] = []
     for hit in known:
@@ -155,7 +155,8 @@ def _everything(within: HitRange) -> bool:
     return not within.introduced and within.bound == OPEN
 
 
-def _key(version: str, scheme: VersionScheme | None) -> bytes | None:
+def version_key(version: str, scheme: VersionScheme | None) -> bytes | None:
+    """Return the key of a version; None where it has no place in an order."""
     if scheme is None:
         return None
     try:
@@ -174,7 +175,7 @@ def _legacy(subject: Subject) -> bool:
 
 def _holds(hit: Hit, version: str, key: bytes | None, scheme: VersionScheme | None) -> tuple[bool | None, HitRange | None]:
     """Say whether an advisory holds: True, False, or None where it cannot be known; and the range that says so."""
-    if version in hit.versions or (key is not None and any(_key(listed, scheme) == key for listed in hit.versions)):
+    if version in hit.versions or (key is not None and any(version_key(listed, scheme) == key for listed in hit.versions)):
         return True, None
     unknown: HitRange | None = None
     for item in hit.ranges:
