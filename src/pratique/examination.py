@@ -10,9 +10,9 @@ import heapq
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -241,19 +241,16 @@ class _Layer:
         )
 
     def _follow_links(self, walk: LayerWalk, examiner: Examiner, index: InterestIndex, spool: int) -> None:
-        """Read wanted files that are links to others: rare (pnpm's hard links, moved package databases), hence a second walk."""
-        tree = walk.tree
-        wanted: dict[bytes, list[tuple[bytes, Selection]]] = {}
-        links = [(path, target) for path, target in tree.hardlinks.items()]
-        links += [(path, _resolve(path, target)) for path, target in tree.symlinks.items() if index.exact(path)]
-        for path, target in links:
-            selection = index.select(path, b"")
-            if selection is not None and index.select(target, b"") != selection:
-                wanted.setdefault(_end_of_chain(target, tree.hardlinks), []).append((path, selection))
+        """See to wanted files that are links to others.
+
+        Where the name of the target has the same readers, what they saw is shared when layers are squashed; only files that are
+        wanted under the link's name alone (package managers' stores, moved databases) need a second walk.
+        """
+        wanted = self._linked(walk, index)
         if not wanted:
             return
         found: set[bytes] = set()
-        most = max(selection.max_bytes for pairs in wanted.values() for _, selection in pairs)
+        most = max(link.selection.max_bytes for links in wanted.values() for link in links)
         everything = Selection((0,), most, content=False)
         again = LayerWalk(
             self._region(),
@@ -265,25 +262,48 @@ class _Layer:
             gone = item.selection is NOBODY
             if not gone:
                 found.add(item.path)
-            for path, selection in wanted.get(item.path, ()):
-                if path in tree.hardlinks and again.place > walk.link_places.get(path, 0):
-                    continue  # written again after the link was made: the link keeps what was there before
+            for link in wanted.get(item.path, ()):
+                if again.place > link.place:
+                    continue  # written again after the link was made: a hard link keeps what was there before
                 if item.file is not None:
-                    item.file.path = shown(path)
-                examiner.look(path, NOBODY if gone else selection, item.file, item.size)
+                    item.file.path = shown(link.path)
+                examiner.look(link.path, NOBODY if gone else link.selection, item.file, item.size)
         for target in wanted.keys() - found:
-            for path, _ in wanted[target]:
+            for link in wanted[target]:
+                walk.tree.elsewhere[link.path] = target
+
+    @staticmethod
+    def _linked(walk: LayerWalk, index: InterestIndex) -> dict[bytes, list[_Link]]:
+        """Return the links to read, by the files that they lead to; those that share what was seen go into the tree."""
+        tree = walk.tree
+        wanted: dict[bytes, list[_Link]] = {}
+        for path in tree.hardlinks:
+            selection = index.select(path, b"")
+            if selection is None:
+                continue
+            target, place = path, walk.place
+            for _ in range(MAX_CHAIN):
+                if target not in tree.hardlinks:
+                    break
+                target, place = tree.hardlinks[target], min(place, walk.link_places[target])
+            if index.select(target, b"") != selection or target in walk.rewritten:
+                wanted.setdefault(target, []).append(_Link(path, selection, place))
+            else:
                 tree.elsewhere[path] = target
+        for path, text in tree.symlinks.items():
+            selection = index.select(path, b"") if index.exact(path) else None
+            target = _resolve(path, text)
+            if selection is not None and index.select(target, b"") != selection:
+                wanted.setdefault(target, []).append(_Link(path, selection, walk.place))
+        return wanted
 
 
-def _end_of_chain(path: bytes, links: Mapping[bytes, bytes]) -> bytes:
-    """Return the file that a hard link to a hard link, and so on, is."""
-    for _ in range(MAX_CHAIN):
-        following = links.get(path)
-        if following is None:
-            break
-        path = following
-    return path
+class _Link(NamedTuple):
+    """A wanted link; `place` is when it was made, as `LayerWalk.place` counts."""
+
+    path: bytes
+    selection: Selection
+    place: int
 
 
 def _resolve(path: bytes, target: bytes) -> bytes:

@@ -140,6 +140,7 @@ class Naive:
         inside = self.resolve(folders, make=True)
         if name.endswith("/"):
             if not isinstance(inside.get(base), dict):
+                assume(base not in inside or inside is self._plain(folders))  # records do not tell when it came
                 inside[base] = {}
         elif isinstance(content, Entry) and content.type == b"2":
             inside[base] = (content.link,)
@@ -151,6 +152,13 @@ class Naive:
             inside[base] = target
         else:
             inside[base] = str(content)
+
+    def _plain(self, folders: list[str]) -> Node | None:
+        """Walk folders without following links."""
+        node: Node | None = self.root
+        for part in folders:
+            node = node.get(part) if isinstance(node, dict) else None
+        return node
 
     def files(self, node: Node | None = None, path: str = "") -> dict[str, str]:
         """Return all files by path."""
@@ -183,7 +191,8 @@ LAYERS = st.tuples(st.lists(WHITEOUTS, max_size=2), st.lists(ENTRIES, max_size=6
 def ordinary(layer: Layer) -> bool:
     """Say whether a layer is one that an archiver could write.
 
-    A folder's entry comes before what is in it, and a name that was a link is not written again after it was written through.
+    A folder's entry comes before what is in it, and a name that was a link is not written again after it was written through. (In
+    the model: no folder's entry takes the place of a file by way of a link.)
     """
     names = [name for name, _ in layer if "/.wh." not in f"/{name}"]
     links = [name for name, content in layer if isinstance(content, Entry)]

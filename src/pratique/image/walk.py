@@ -65,6 +65,7 @@ class LayerWalk:
         self.tree = LayerTree()
         self.gaps: list[Gap] = []
         self.link_places: dict[bytes, int] = {}
+        self.rewritten: set[bytes] = set()
         self.diff_id = ""
         self.blob_digest = ""
 
@@ -136,6 +137,7 @@ class LayerWalk:
         if path in self._wanted:
             self._wanted.remove(path)
             self._void = path
+            self.rewritten.add(path)
 
     def _whiteout(self, path: bytes) -> bool:
         folder, _, base = path.rpartition(b"/")

@@ -75,7 +75,7 @@ class _State:
         placed = placement(tree, files, directories, self._links)
         if placed is None and _below_files([*own, *tree.symlinks], covers):
             placed = Placement({})
-        self._alias(index, tree, own, placed)
+        self._alias(index, tree, own, placed, covers)
         if self.alive or self._links:
             self._whiteout(tree, directories)
         if placed is None:
@@ -179,8 +179,10 @@ class _State:
         for path in own.keys() - set(files):  # gaps of files whose names are not text
             self.alive.setdefault(path, []).extend(own[path])
 
-    def _alias(self, index: int, tree: LayerTree, own: dict[bytes, list[Seen]], placed: Placement | None) -> None:
-        """Give hard links what their target has: what content chose, and of lower layers everything that the name wants."""
+    def _alias(
+        self, index: int, tree: LayerTree, own: dict[bytes, list[Seen]], placed: Placement | None, files: Container[bytes]
+    ) -> None:
+        """Give hard links what their target has: what content chose, or everything where the name has the same readers."""
         for path, target in tree.hardlinks.items():
             if path in tree.elsewhere:
                 target = tree.elsewhere[path]  # noqa: PLW2901 - the end of a chain of links
@@ -188,7 +190,7 @@ class _State:
             kept = found if path in tree.elsewhere else [seen for seen in found if seen.located.content]
             if kept and path not in own:
                 own[path] = [_at(seen, path, index) for seen in kept]
-            elif path in tree.elsewhere and path not in own:
+            elif path in tree.elsewhere and path not in own and target not in files:
                 self._unresolved(path, target)
 
     def _resolve_elsewhere(self, index: int, tree: LayerTree, placed: Placement | None) -> None:
