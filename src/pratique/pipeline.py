@@ -39,13 +39,14 @@ MAX_SPOOLED = 2 << 30  # bytes written to an unnamed temporary file: more than a
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """How to examine: time limit in seconds (None: no limit), whether lock files count, and whom to tell of progress.
 
-    `disown` is called when a layer is not what it says, so that a download that was damaged on this disk is not used again.
+    `say` is called with a line worth keeping, `disown` when a layer is not what it says, so that a download that was damaged on this disk is not used again.
     """
 
     seconds: float | None = None
     declared: bool = False
     progress: Progress | None = None
     disown: Callable[[], None] | None = None
+    say: Callable[[str], None] | None = None
 
 
 def inspectors_for(*, declared: bool) -> list[Inspector]:
@@ -188,6 +189,9 @@ def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[
     decoder = msgspec.msgpack.Decoder(Outcome | Advance)
     records: dict[int, LayerRecord] = {}
     total = sum(max(job.size, 0) for job in jobs)
+    missing = child.ready().missing
+    if missing and how.say is not None:
+        how.say(f"this machine cannot confine the examination fully: {'; '.join(missing)}")
     while (message := child.receive()) is not None:
         try:
             outcome = decoder.decode(message)
@@ -305,7 +309,7 @@ def inspect(ref: ImageRef, how: ScanOptions) -> tuple[Inventory, Target]:
     cache = LayerCache(how.sources.cache_dir if how.keep else None)
     with open_target(ref, how.platform, how.sources) as image:
         declared, disown = image.scheme == "dir", (lambda: _disown(image, how)) if image.scheme == "registry" else None
-        inspection = Inspection(seconds=how.seconds, declared=declared, progress=how.tell, disown=disown)
+        inspection = Inspection(seconds=how.seconds, declared=declared, progress=how.tell, disown=disown, say=how.say)
         inventory = take_inventory(image, cache, inspection)
         target = _target(image, inventory)
     cache.close()
