@@ -148,7 +148,7 @@ class TarStream:
         state: Any = isal_zlib.decompressobj(_GZIP)
         fresh = True
         for stored in self._stored():
-            data = stored
+            data = b"" if self.trailing else stored
             while data:
                 if state.eof:  # gzip members may follow each other; the runtimes read them as one stream
                     if data[0] != 0x1F:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -56,9 +57,7 @@ class LayerCache:
         if path is None:
             return None
         try:
-            if path.stat().st_size > MAX_RECORD:
-                return None
-            stored = _decoder().decode(_inflate(path.read_bytes()))
+            stored = _decoder().decode(_inflate(_content(path)))
             os.utime(path)
         except (OSError, ValueError, msgspec.MsgspecError):
             return None
@@ -90,8 +89,8 @@ class LayerCache:
     def _proof(self, key: str) -> _Verified | None:
         path = self._path("verified", key)
         try:
-            return msgspec.msgpack.decode(path.read_bytes(), type=_Verified) if path is not None else None
-        except (OSError, msgspec.MsgspecError):
+            return msgspec.msgpack.decode(_content(path), type=_Verified) if path is not None else None
+        except (OSError, ValueError, msgspec.MsgspecError):
             return None
 
     def _remember(self, key: str, proof: _Verified) -> None:
@@ -126,11 +125,23 @@ class LayerCache:
             prune(self._folder, self._limit)
 
 
+def _content(path: Path) -> bytes:
+    """Read a regular file. Links are not followed and pipes not waited for. Raises OSError, ValueError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_RECORD:
+            raise ValueError("no file of ours")
+        return file.read()
+
+
 PARTS = ("layers", "verified", "blobs")
 
 
 def _files(folder: Path, part: str) -> Iterator[os.DirEntry[str]]:
     pending = [folder / part]
+    if pending[0].is_symlink():  # what lies elsewhere is not ours to remove
+        return
     while pending:
         try:
             with os.scandir(pending.pop()) as entries:
@@ -200,6 +211,8 @@ def _inflate(data: bytes) -> bytes:
     import zstandard  # noqa: PLC0415 - start-up stays lazy
 
     try:
+        if zstandard.frame_content_size(data) > MAX_RECORD:  # stated sizes are believed below, whatever the limit there
+            raise ValueError("a record that is larger than any")
         return zstandard.ZstdDecompressor().decompress(data, max_output_size=MAX_RECORD)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from None
