@@ -140,10 +140,10 @@ class _Output:
     def __init__(self, path: Path) -> None:
         special = path.is_relative_to("/dev") or (path.exists() and not path.is_file() and not path.is_dir())
         self._path = path.resolve() if path.is_symlink() and not special else path  # the link stays, what it names is replaced
+        if self._path.is_dir():
+            raise UsageError(f"{path}: is a directory")
         self._beside = None if special else self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         try:
-            if self._path.is_dir():
-                raise UsageError(f"{path}: is a directory")
             self._out = (self._beside or self._path).open("wb")
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
