@@ -94,7 +94,7 @@ class Table:
 
     def _rows(self, rows: Sequence[Row], layers: dict[str, int], widths: Sequence[int], room: int) -> Iterator[str]:
         header = "".join(text.ljust(width) for text, width in zip(_HEADER, widths, strict=True))
-        yield self._paint("  " + header + ("LAYER  " if layers else "") + ("TITLE" if room else ""), "2")
+        yield "  " + self._paint((header + ("LAYER  " if layers else "") + ("TITLE" if room else "")).rstrip(), "2")
         for row in rows:
             parts = [pad(safe(text), width - 2) + "  " for text, width in zip(row.cells(), widths, strict=True)]
             parts[0] = self._painted(parts[0], _COLOURS[row.finding.severity])
