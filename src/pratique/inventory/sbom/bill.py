@@ -1,0 +1,106 @@
+"""What the readers of all SBOM formats fill in: components as a document lists them, what it is about, what was unreadable.
+
+Decoding is in two steps: the document with its lists left as bytes, then entry by entry, so that a broken entry is one Gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from pratique.model.errors import ParseError
+from pratique.model.inventory import DistroEvidence, Gap, Location, SourcePackage
+
+T = TypeVar("T")
+
+MAX_BYTES = 512 << 20  # of a document; the largest seen, of a 2 GB image with all its files, has 60 MiB
+MAX_COMPONENTS = 500_000  # ten times the packages of the largest image seen
+MAX_RELATIONS = 5_000_000  # Syft relates each file to its package
+MAX_LOCATIONS = 50  # of one component; the first are kept
+MAX_GAPS = 100  # of one kind; a count of the rest follows
+
+
+class Component(msgspec.Struct, kw_only=True):
+    """One entry that is a package. `owner` is the `ref` of the component that installed it; a `purl` is the document's own."""
+
+    ref: str = ""
+    purl: str = ""
+    name: str = ""
+    version: str = ""
+    licenses: tuple[str, ...] = ()
+    locations: tuple[Location, ...] = ()
+    source: SourcePackage | None = None
+    owner: str = ""
+    role: str = ""
+    declared: bool = False
+
+
+class BillLayer(msgspec.Struct, kw_only=True):
+    """A layer as a document names it."""
+
+    diff_id: str = ""
+    digest: str = ""
+    created_by: str = ""
+
+
+class Bill(msgspec.Struct, kw_only=True):
+    """A whole document. `subject` is the name of what it describes, `digest` and `platform` what it says of that."""
+
+    format: str
+    subject: str = ""
+    digest: str = ""
+    platform: str = ""
+    layers: list[BillLayer] = msgspec.field(default_factory=list)
+    distro: DistroEvidence | None = None
+    components: list[Component] = msgspec.field(default_factory=list)
+    gaps: list[Gap] = msgspec.field(default_factory=list)
+
+    def unreadable(self, what: str, error: object, count: int) -> None:
+        """Note an entry that could not be read."""
+        if count < MAX_GAPS:
+            self.gaps.append(Gap(code="inventory.invalid", message=f"{self.format}: {what}: {str(error)[:300]}"))
+        elif count == MAX_GAPS:
+            self.gaps.append(
+                Gap(code="inventory.too-many", message=f"{self.format}: more entries that cannot be read than listed")
+            )
+
+
+def decode(data: bytes, kind: type[T], format_: str) -> T:
+    """Decode a whole document. Raises ParseError."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ParseError(f"not a {format_} document: {error}") from None
+
+
+def entries(raw: Iterable[msgspec.Raw] | None, kind: type[T], bill: Bill, what: str, limit: int) -> Iterator[T]:
+    """Decode a list entry by entry; one that is broken becomes a Gap, and so does what follows `limit` entries."""
+    decoder = msgspec.json.Decoder(kind)
+    broken = 0
+    for number, item in enumerate(raw or ()):
+        if number >= limit:
+            message = f"{bill.format}: more than {limit} of {what}; the rest was not read"
+            bill.gaps.append(Gap(code="inventory.truncated", message=message))
+            return
+        try:
+            yield decoder.decode(item)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            bill.unreadable(f"{what} {number + 1}", error, broken)
+            broken += 1
+
+
+def restored(text: str) -> Gap | None:
+    """Return a Gap that one of our own documents carries; None where the text is none."""
+    try:
+        return msgspec.json.decode(text, type=Gap)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def place(path: Any, layer: Any = "") -> Location | None:
+    """Return a location, without a slash before its path; None without a path."""
+    if not isinstance(path, str) or not path.strip("/"):
+        return None
+    return Location(path.lstrip("/"), layer if isinstance(layer, str) and layer.startswith("sha") else "")

@@ -1,0 +1,207 @@
+"""CycloneDX JSON (1.2 to 1.7) in, a Bill out, with what Syft, Trivy, cdxgen and this program write into properties.
+
+https://cyclonedx.org/docs/1.7/json/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from pratique.inventory.sbom.bill import (
+    MAX_COMPONENTS,
+    Bill,
+    BillLayer,
+    Component,
+    decode,
+    entries,
+    place,
+    restored,
+)
+from pratique.model.inventory import DistroEvidence, Location, SourcePackage
+
+FORMAT = "CycloneDX"
+MAX_PROPERTIES = 5000  # of one component; Syft writes two a location and one a CPE
+# What is no package: files, keys and data by their nature, an operating system is the distribution.
+_NO_PACKAGES = frozenset(
+    ("file", "operating-system", "container", "device", "data", "cryptographic-asset", "machine-learning-model")
+)
+
+
+class _Property(msgspec.Struct):
+    name: str = ""
+    value: str | None = None
+
+
+class _LicenceName(msgspec.Struct):
+    id: str | None = None
+    name: str | None = None
+
+
+class _Licence(msgspec.Struct):
+    license: _LicenceName | None = None
+    expression: str | None = None
+
+
+class _Occurrence(msgspec.Struct):
+    location: str = ""
+    context: str | None = msgspec.field(default=None, name="additionalContext")
+
+
+class _Evidence(msgspec.Struct):
+    occurrences: list[_Occurrence] | None = None
+
+
+class _Component(msgspec.Struct):
+    type: str = ""
+    ref: str | None = msgspec.field(default=None, name="bom-ref")
+    group: str | None = None
+    name: str | None = None
+    version: str | None = None
+    purl: str | None = None
+    description: str | None = None
+    licenses: list[_Licence] | None = None
+    properties: list[_Property] | None = None
+    evidence: _Evidence | None = None
+    components: list[msgspec.Raw] | None = None
+
+
+class _Metadata(msgspec.Struct):
+    component: _Component | None = None
+
+
+class _Document(msgspec.Struct):
+    bomFormat: str = ""  # noqa: N815 - the format's own name
+    specVersion: str = ""  # noqa: N815
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    components: list[msgspec.Raw] | None = None
+
+
+def read(data: bytes) -> Bill:
+    """Read a document. Raises ParseError where it is none."""
+    document = decode(data, _Document, FORMAT)
+    bill = Bill(format=f"{FORMAT} {document.specVersion}".strip())
+    for metadata in entries([document.metadata], _Metadata, bill, "metadata", 1):
+        if metadata.component is not None:
+            _subject(metadata.component, bill)
+            _nested(metadata.component, document)
+    for component in _all(document.components, bill):
+        if component.type == "operating-system":
+            bill.distro = bill.distro or _distro(component)
+        elif component.type not in _NO_PACKAGES or component.purl:
+            bill.components.append(_package(component))
+    return bill
+
+
+def _nested(subject: _Component, document: _Document) -> None:
+    """Some writers put the packages into the component that they belong to."""
+    if subject.components:
+        document.components = [*(document.components or ()), *subject.components]
+
+
+def _all(raw: list[msgspec.Raw] | None, bill: Bill) -> Iterator[_Component]:
+    """Yield components and those inside of them, without recursion, MAX_COMPONENTS at most."""
+    waiting, left = [raw or []], MAX_COMPONENTS
+    while waiting:
+        some = waiting.pop()
+        for component in entries(some, _Component, bill, "component", left):
+            yield component
+            if component.components:
+                waiting.append(component.components)
+        left = max(left - len(some), 0)
+
+
+def _facts(component: _Component) -> dict[str, str]:
+    """Return properties by name; the first of a name counts."""
+    found: dict[str, str] = {}
+    for item in (component.properties or ())[:MAX_PROPERTIES]:
+        if item.value is not None:
+            found.setdefault(item.name, item.value)
+    return found
+
+
+def _subject(component: _Component, bill: Bill) -> None:
+    facts = _facts(component)
+    bill.subject = component.name or ""
+    bill.platform = facts.get("pratique:platform", "")
+    version = component.version or facts.get("aquasecurity:trivy:ImageID", "")
+    bill.digest = version if version.startswith(("sha256:", "sha512:")) else ""
+    layers: dict[str, dict[str, str]] = {}
+    for item in (component.properties or ())[:MAX_PROPERTIES]:
+        if item.value is None:
+            continue
+        if item.name.startswith("pratique:layer:"):
+            number, _, key = item.name[15:].partition(":")
+            if key in ("diff_id", "digest", "created_by"):
+                layers.setdefault(number, {})[key] = item.value
+        elif item.name == "aquasecurity:trivy:DiffID":
+            layers[str(len(layers))] = {"diff_id": item.value}
+        elif item.name == "pratique:gap" and (gap := restored(item.value)) is not None:
+            bill.gaps.append(gap)
+    bill.layers = [BillLayer(**layer) for layer in layers.values()]
+
+
+def _distro(component: _Component) -> DistroEvidence:
+    facts = _facts(component)
+    like = [value for name, value in facts.items() if name.startswith("syft:distro:idLike")]
+    return DistroEvidence(
+        id=facts.get("syft:distro:id") or component.name or "",
+        version=facts.get("syft:distro:versionID") or component.version or "",
+        like=tuple(like),
+        name=facts.get("syft:distro:prettyName") or component.description or "",
+        codename=facts.get("syft:distro:versionCodename", ""),
+    )
+
+
+def _package(component: _Component) -> Component:
+    facts = _facts(component)
+    name = f"{component.group}/{component.name}" if component.group else component.name
+    return Component(
+        ref=component.ref or "",
+        purl=component.purl or "",
+        name=name or "",
+        version=component.version or "",
+        licenses=tuple(_licences(component.licenses or ())),
+        locations=tuple(dict.fromkeys(_locations(component, facts))),
+        source=_source(facts),
+        owner=facts.get("pratique:owner", ""),
+        role=facts.get("pratique:role", ""),
+        declared=facts.get("pratique:declared") == "true",
+    )
+
+
+def _licences(licences: list[_Licence] | tuple[()]) -> Iterator[str]:
+    for item in licences:
+        text = item.expression or (item.license and (item.license.id or item.license.name))
+        if text:
+            yield text
+
+
+def _locations(component: _Component, facts: dict[str, str]) -> Iterator[Location]:
+    """Yield where a component was seen: in occurrences, and in the properties of Syft, Trivy and cdxgen."""
+    layer = facts.get("aquasecurity:trivy:LayerDiffID", "")
+    found = [place(item.location, item.context) for item in (component.evidence and component.evidence.occurrences) or ()]
+    found += [
+        place(value, facts.get(f"{name[:-5]}:layerID", ""))
+        for name, value in facts.items()
+        if name.startswith("syft:location:") and name.endswith(":path")
+    ]
+    found += [place(facts.get("aquasecurity:trivy:FilePath"), layer), place(facts.get("SrcFile"))]
+    yield from (location for location in found if location is not None)
+
+
+def _source(facts: dict[str, str]) -> SourcePackage | None:
+    for name, version in (
+        ("pratique:source:name", "pratique:source:version"),
+        ("syft:metadata:source", "syft:metadata:sourceVersion"),
+    ):
+        if facts.get(name):
+            return SourcePackage(facts[name], facts.get(version, ""))
+    if facts.get("syft:metadata:originPackage"):
+        return SourcePackage(facts["syft:metadata:originPackage"])
+    if not facts.get("aquasecurity:trivy:SrcName"):
+        return None
+    version, release, epoch = (facts.get(f"aquasecurity:trivy:Src{part}", "") for part in ("Version", "Release", "Epoch"))
+    version = f"{version}-{release}" if release else version
+    return SourcePackage(facts["aquasecurity:trivy:SrcName"], f"{epoch}:{version}" if epoch and version else version)

@@ -1,0 +1,128 @@
+"""SPDX 2.x as tags and values in, a Bill out. https://spdx.github.io/spdx-spec/v2.3/conformance/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pratique.inventory.sbom.bill import MAX_COMPONENTS, Bill
+from pratique.inventory.sbom.spdx import FORMAT, Note, Package, Reference, Relation, Words, fill
+from pratique.model.errors import ParseError
+from pratique.model.inventory import Gap
+
+_PACKAGE = {
+    "PackageVersion": "version",
+    "PrimaryPackagePurpose": "purpose",
+    "PackageLicenseDeclared": "declared",
+    "PackageLicenseConcluded": "concluded",
+    "PackageSourceInfo": "source",
+}
+# Tags that begin an element of another kind: what follows is not the package's.
+_OTHERS = frozenset(("FileName", "SnippetSPDXID", "LicenseID", "Reviewer"))
+
+
+def read(data: bytes) -> Bill:
+    """Read a document. Raises ParseError where it is none."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ParseError(f"not a {FORMAT} document: {error}") from None
+    reader = _Reader()
+    for tag, value in _pairs(text):
+        reader.take(tag, value)
+    if not reader.version:
+        raise ParseError(f"not a {FORMAT} document: no SPDXVersion")
+    bill = Bill(format=reader.version[:20], subject=reader.name)
+    if reader.dropped:
+        message = f"{FORMAT}: more than {MAX_COMPONENTS} packages; {reader.dropped} were not read"
+        bill.gaps.append(Gap(code="inventory.truncated", message=message))
+    fill(bill, reader.packages, iter(reader.relations), reader.words)
+    return bill
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield tags with values; a value in <text> may hold line ends."""
+    at = 0
+    while at < len(text):
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        line = text[at:end]
+        tag, colon, value = line.partition(":")
+        value = value.strip()
+        if colon and value.startswith("<text>") and "</text>" not in value:
+            close = text.find("</text>", end)
+            close = len(text) if close < 0 else close
+            value += text[end:close]
+            end = text.find("\n", close)
+            end = len(text) if end < 0 else end
+        at = end + 1
+        if colon and not line.startswith("#"):
+            yield tag.strip(), value.removeprefix("<text>").removesuffix("</text>")
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.version = self.name = ""
+        self.packages: list[Package] = []
+        self.relations: list[Relation] = []
+        self.words: list[Words] = []
+        self.dropped = 0
+        self._current: Package | None = None
+        self._by_id: dict[str, Package] = {}
+        self._comment = ""  # of the annotation whose subject is named next
+
+    def take(self, tag: str, value: str) -> None:
+        """Take one tag."""
+        if tag == "PackageName":
+            self._begin(value)
+        elif tag in _OTHERS:
+            self._current = None
+            if tag == "LicenseID":
+                self.words.append(Words(id=value))
+        elif tag in _PACKAGE and self._current is not None:
+            setattr(self._current, _PACKAGE[tag], value)
+        elif tag == "ExternalRef" and self._current is not None:
+            self._reference(value)
+        elif tag == "SPDXID" and self._current is not None:
+            self._current.id = value
+            self._by_id[value] = self._current
+        elif tag.startswith("Relationship"):
+            self._relation(tag, value)
+        else:
+            self._rest(tag, value)
+
+    def _begin(self, name: str) -> None:
+        if len(self.packages) >= MAX_COMPONENTS:
+            self.dropped += 1
+            self._current = None
+            return
+        self._current = Package(name=name, references=[], annotations=[])
+        self.packages.append(self._current)
+
+    def _reference(self, value: str) -> None:
+        parts = value.split(" ", 2)
+        if len(parts) == 3 and self._current is not None:
+            self._current.references = [*(self._current.references or ()), Reference(type=parts[1], locator=parts[2].strip())]
+
+    def _relation(self, tag: str, value: str) -> None:
+        if tag == "RelationshipComment":
+            if self.relations:
+                self.relations[-1].comment = value
+            return
+        parts = value.split()
+        if len(parts) == 3:
+            self.relations.append(Relation(left=parts[0], type=parts[1], right=parts[2]))
+
+    def _rest(self, tag: str, value: str) -> None:
+        if tag == "SPDXVersion":
+            self.version = value
+        elif tag == "DocumentName":
+            self.name = value
+        elif tag == "LicenseName" and self.words:
+            self.words[-1].name = value
+        elif tag == "ExtractedText" and self.words:
+            self.words[-1].text = value
+        elif tag == "AnnotationComment":
+            self._comment = value
+        elif tag == "SPDXREF" and value in self._by_id:
+            package = self._by_id[value]
+            package.annotations = [*(package.annotations or ()), Note(comment=self._comment)]
