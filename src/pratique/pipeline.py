@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from pratique.model.report import DatabaseInfo, Meta, Reason, Report, ReportDist
 
 if TYPE_CHECKING:
     from pratique._kit.confined import Channel as ChildProcess
+    from pratique.policyfiles import Rules
 
 SCHEMA = "urn:pratique:schema:scan-1"
 NOT_KEPT = frozenset(("image.layer-limit",))  # what a limit cut short is examined anew next time: the limit may be another then
@@ -282,7 +283,7 @@ def _missing_database(evidence: Sequence[object], distro: str) -> list[Gap]:
 class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it.
 
-    `tell` is called with progress, `say` with a line worth keeping.
+    `rules` are policies and waivers, None where there are neither. `tell` is called with progress, `say` with a line worth keeping.
     """
 
     sources: SourceOptions
@@ -292,9 +293,19 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_age: float = 7 * 86_400
     seconds: float | None = None
     fail_on: tuple[str, ...] = ()
+    rules: Rules | None = None
     now: str
     tell: Progress | None = None
     say: Callable[[str], None] | None = None
+
+
+class Seen(NamedTuple):
+    """All that a verdict is about."""
+
+    inventory: Inventory
+    target: Target
+    findings: list[Finding]
+    problems: tuple[Gap, ...]
 
 
 def scan(ref: ImageRef, how: ScanOptions) -> Report:
@@ -304,6 +315,10 @@ def scan(ref: ImageRef, how: ScanOptions) -> Report:
 
 def inspect(ref: ImageRef, how: ScanOptions) -> tuple[Inventory, Target]:
     """Say what is in a target. Raises UsageError, TargetError, IntegrityError, RegistryError."""
+    if ref.scheme == "sbom":
+        from pratique.inventory.sbom.read import read_sbom  # noqa: PLC0415 - as below
+
+        return read_sbom(Path(ref.value))
     from pratique.image.open import open_target  # noqa: PLC0415 - start-up stays lazy
 
     cache = LayerCache(how.sources.cache_dir if how.keep else None)
@@ -325,16 +340,31 @@ def _disown(image: OpenImage, how: ScanOptions) -> None:
         store.forget(layer.digest)
 
 
+def list_inventory(ref: ImageRef, how: ScanOptions) -> Report:
+    """Inspect, and no more: no advisory is looked at, nothing is decided. Raises as `inspect` does."""
+    inventory, target = inspect(ref, how)
+    problems = tuple(sorted(set(inventory.gaps)))
+    return Report(
+        schema=SCHEMA,
+        complete=all(gap.code.startswith("advisories.") for gap in problems),
+        meta=Meta(version=__version__, scanned_at=how.now, database=DatabaseInfo(built_at="", digest="", kind="none")),
+        target=target,
+        packages=inventory.packages,
+        findings=(),
+        problems=problems,
+        verdict=Verdict(decision="unknown", reasons=(Reason("not-judged", "only the inventory was asked for"),)),
+    )
+
+
 def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> Report:
     """Match a stored or fresh inventory and decide: the part of a scan that is repeated when advisories change."""
-    from pratique.policy.judge import judge  # noqa: PLC0415 - start-up stays lazy
-
     findings, gaps, database = _match(inventory, target, how)
     findings = [*_end_of_life(inventory, how.now), *findings]
     problems = tuple(sorted({*inventory.gaps, *gaps}))
-    verdict = judge(findings, problems, how.fail_on)
-    if not inventory.packages and verdict.decision == "allow":
-        verdict = Verdict(decision="unknown", reasons=(Reason("nothing-found", "nothing usable was found in the target"),))
+    verdict, findings = _judge(Seen(inventory, target, findings, problems), how)
+    if not inventory.packages and verdict.decision in ("allow", "warn"):
+        nothing = Reason("nothing-found", "nothing usable was found in the target")
+        verdict = Verdict(decision="unknown", policy=verdict.policy, reasons=(nothing, *verdict.reasons))
     return Report(
         schema=SCHEMA,
         complete=all(gap.code.startswith("advisories.") for gap in problems),
@@ -345,6 +375,27 @@ def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> R
         problems=problems,
         verdict=verdict,
     )
+
+
+def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding]]:
+    """Decide. Findings come back with the waivers that cover them."""
+    if how.rules is None:
+        from pratique.policy.judge import judge  # noqa: PLC0415 - start-up stays lazy
+
+        return judge(seen.findings, seen.problems, how.fail_on), seen.findings
+    from pratique.policy.engine import decide  # noqa: PLC0415 - as above
+    from pratique.policy.facts import Subject  # noqa: PLC0415 - as above
+
+    subject = Subject(
+        findings=tuple(seen.findings),
+        gaps=seen.problems,
+        packages=seen.inventory.packages,
+        target=seen.target,
+        context=how.rules.context,
+        now=how.now,
+    )
+    judgement = decide(subject, how.rules.policies, how.rules.waivers, how.fail_on)
+    return judgement.verdict, list(judgement.findings)
 
 
 def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list[Finding], list[Gap], DatabaseInfo]:
