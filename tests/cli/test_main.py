@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -122,3 +123,17 @@ def test_odd_mirror_is_a_usage_error(root: Path, capsys: pytest.CaptureFixture[s
     assert run(_arguments(root, "--mirror", "gopher://example")) == 2
     assert run(["db", "update", "--mirror", "/srv/mirror"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_errors_call_an_archive_by_its_own_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not by that of the temporary file in which it was unpacked."""
+    path = tmp_path / "notes.txt.gz"
+    path.write_bytes(gzip.compress(b"hello\n"))
+    assert run(["scan", str(path), "--offline", "--cache-dir", str(tmp_path / "cache")]) == 3
+    assert f"pratique: {path} is no image archive" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_called_that(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is no file is asked of a registry: the error says so, for it may be a slip."""
+    assert run(["scan", "missing.tar", "--offline"]) == 3
+    assert "no file here is called missing.tar" in capsys.readouterr().err

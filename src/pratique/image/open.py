@@ -79,8 +79,8 @@ def _by_name(ref: ImageRef, platform: Platform | None, options: SourceOptions, s
     try:
         return stack.enter_context(source_of("registry").open(ImageRef("registry", ref.value, ref.given), platform, options))
     except PratiqueError as error:
-        if passed:
-            error.hint = "; ".join([*([error.hint] if error.hint else []), *passed])
+        no_file = f"no file here is called {ref.value}, so it was taken for an image's name"
+        error.hint = "; ".join([*([error.hint] if error.hint else []), *passed, no_file])
         raise
 
 

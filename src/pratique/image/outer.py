@@ -33,10 +33,14 @@ class Member(NamedTuple):
 
 
 class Outer:
-    """The table of contents of an archive. `stamp` identifies the file, as Extent wants it. Names have no leading slash."""
+    """The table of contents of an archive. `stamp` identifies the file, as Extent wants it. Names have no leading slash.
 
-    def __init__(self, path: Path, descriptor: int, stamp: str) -> None:
+    `called` is what people know it by, where it lies in a spool.
+    """
+
+    def __init__(self, path: Path, descriptor: int, stamp: str, called: str = "") -> None:
         self.path = path
+        self.called = called or str(path)
         self.descriptor = descriptor
         self.stamp = stamp
         self._members: dict[bytes, list[Member]] = {}
@@ -66,14 +70,14 @@ class Outer:
                 name, outside = clean(header.path)
                 entries, names = entries + 1, names + len(name)
                 if entries > MAX_ENTRIES or names > MAX_NAMES:
-                    raise TargetError(f"{self.path}: more than {MAX_ENTRIES} entries, or names beyond {MAX_NAMES >> 20} MiB")
+                    raise TargetError(f"{self.called}: more than {MAX_ENTRIES} entries, or names beyond {MAX_NAMES >> 20} MiB")
                 if not outside:
                     size = header.size if header.segments is None else -1
                     self._members.setdefault(name, []).append(Member(header.kind, following, size, header.link))
         except (ParseError, BudgetExceededError) as error:
             if not entries and not _is_tar(self.descriptor):
-                raise TargetError(f"{self.path} is no image archive", hint=_OTHER_FILES) from None
-            raise TargetError(f"{self.path} is a damaged archive: {error.message}") from None
+                raise TargetError(f"{self.called} is no image archive", hint=_OTHER_FILES) from None
+            raise TargetError(f"{self.called} is a damaged archive: {error.message}") from None
 
     def __contains__(self, name: str) -> bool:
         return os.fsencode(name) in self._members
@@ -88,23 +92,23 @@ class Outer:
         for _ in range(MAX_LINKS):
             found = self._members.get(at)
             if found is None:
-                raise IntegrityError(f"{self.path}: {name} is missing from the archive")
+                raise IntegrityError(f"{self.called}: {name} is missing from the archive")
             member = found[-1]
             if member.kind == REGULAR and member.size >= 0:
                 self._refuse_rivals(name, found)
                 return member
             if member.kind not in (SYMLINK, HARDLINK):
-                raise IntegrityError(f"{self.path}: {name} is no regular file")
+                raise IntegrityError(f"{self.called}: {name} is no regular file")
             target = member.link if member.kind == HARDLINK else at.rpartition(b"/")[0] + b"/" + member.link
             at, outside = clean(target)
             if outside or (member.kind == SYMLINK and member.link.startswith(b"/")):
-                raise IntegrityError(f"{self.path}: {name} is a link that leads out of the archive")
-        raise IntegrityError(f"{self.path}: {name} is a chain of more than {MAX_LINKS} links")
+                raise IntegrityError(f"{self.called}: {name} is a link that leads out of the archive")
+        raise IntegrityError(f"{self.called}: {name} is a chain of more than {MAX_LINKS} links")
 
     def _refuse_rivals(self, name: str, found: list[Member]) -> None:
         """One reader takes the first of two entries with one name, another the last: they must be the same."""
         if len(found) > 1 and len({self._fingerprint(member) for member in found}) > 1:
-            raise IntegrityError(f"{self.path}: the archive has different entries of the name {name}")
+            raise IntegrityError(f"{self.called}: the archive has different entries of the name {name}")
 
     def _fingerprint(self, member: Member) -> str:
         return digest(Region(self.descriptor, member.offset, member.size)) if member.kind == REGULAR else str(member)
@@ -113,7 +117,7 @@ class Outer:
         """Return a small file whole. Raises IntegrityError if it is missing, TargetError if it is too large."""
         member = self.locate(name)
         if member.size > limit:
-            raise TargetError(f"{self.path}: {name} has {member.size} bytes; the limit is {limit}")
+            raise TargetError(f"{self.called}: {name} has {member.size} bytes; the limit is {limit}")
         return os.pread(self.descriptor, member.size, member.offset)
 
     def extent(self, name: str) -> Extent:
@@ -138,20 +142,20 @@ def stamp_of(path: Path, status: os.stat_result) -> str:
 
 
 @contextmanager
-def open_outer(path: Path, options: SourceOptions) -> Iterator[Outer]:
-    """Open an archive, a compressed one by way of a spool. Raises TargetError."""
+def open_outer(path: Path, options: SourceOptions, called: str = "") -> Iterator[Outer]:
+    """Open an archive, a compressed one by way of a spool; errors call it `called`. Raises TargetError."""
     descriptor = open_file(path)
     try:
         status = os.fstat(descriptor)
         compression = compression_of(os.pread(descriptor, 6, 0))
         if compression == "plain":
-            yield Outer(path, descriptor, stamp_of(path.absolute(), status))
+            yield Outer(path, descriptor, stamp_of(path.absolute(), status), called)
             return
         from pratique.image.spool import Spool  # noqa: PLC0415 - plain archives do without
 
         with Spool(options, f"unpacking {path.name}") as spool:
             spool.fill(TarStream(Region(descriptor, 0, status.st_size), compression, Deadline(UNPACK_SECONDS)))
-            yield Outer(spool.path, spool.descriptor, spool.digest)
+            yield Outer(spool.path, spool.descriptor, spool.digest, called or str(path))
     finally:
         os.close(descriptor)
 
@@ -179,9 +183,9 @@ def kind_of(outer: Outer) -> str:
     if "index.json" in outer:
         return "oci-archive"
     if "repositories" in outer:
-        raise TargetError(f"{outer.path} was saved by a Docker older than 1.10", hint="load it and save it again")
+        raise TargetError(f"{outer.called} was saved by a Docker older than 1.10", hint="load it and save it again")
     raise TargetError(
-        f"{outer.path} is no image archive: it has neither manifest.json nor index.json",
+        f"{outer.called} is no image archive: it has neither manifest.json nor index.json",
         hint="unpack a root file system and scan it as rootfs:DIRECTORY",
     )
 

@@ -65,8 +65,8 @@ class _Archives:
         path, name = split_path(ref.value)
         with open_outer(path, options) as outer:
             if _kind(outer, ref.scheme) == "oci-archive":
-                return oci.platforms(_top(outer), name, _Blobs(outer).read, str(outer.path))
-            places = [platform_of(_config(outer, saved)) for saved in _named(_saved(outer), name, str(outer.path))]
+                return oci.platforms(_top(outer), name, _Blobs(outer).read, outer.called)
+            places = [platform_of(_config(outer, saved)) for saved in _named(_saved(outer), name, outer.called)]
             return sorted({place for place in places if place is not None})
 
 
@@ -75,7 +75,7 @@ def _kind(outer: Outer, scheme: str) -> str:
     needed = "manifest.json" if found == "docker-archive" else "index.json"
     if needed not in outer:
         other = kind_of(outer)
-        raise TargetError(f"{outer.path} is no {found}: it has no {needed}", hint=f"it can be read as {other}:")
+        raise TargetError(f"{outer.called} is no {found}: it has no {needed}", hint=f"it can be read as {other}:")
     return found
 
 
@@ -105,7 +105,7 @@ class _Blobs:
 
     def fetch(self, layer: Layer) -> Extent:
         """Return a layer's place."""
-        what = f"{self._outer.path}, layer {layer.digest}"
+        what = f"{self._outer.called}, layer {layer.digest}"
         extent = self._outer.extent(self._name(layer.digest, what))
         if extent.size != layer.size:
             raise IntegrityError(f"{what} has {extent.size} bytes, not {layer.size}")
@@ -117,9 +117,9 @@ class _Blobs:
 
 
 def _top(outer: Outer) -> Index:
-    found = decode(outer.read("index.json", MAX_MANIFEST), f"{outer.path}, index.json")
+    found = decode(outer.read("index.json", MAX_MANIFEST), f"{outer.called}, index.json")
     if not isinstance(found, Index):
-        raise IntegrityError(f"{outer.path}: index.json is a manifest and should be an index")
+        raise IntegrityError(f"{outer.called}: index.json is a manifest and should be an index")
     return found
 
 
@@ -140,9 +140,9 @@ def _saved(outer: Outer) -> list[Saved]:
     try:
         found = msgspec.json.decode(data, type=list[Saved])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"{outer.path}: manifest.json is not what `docker save` writes: {error}") from None
+        raise IntegrityError(f"{outer.called}: manifest.json is not what `docker save` writes: {error}") from None
     if len(found) > MAX_IMAGES:
-        raise TargetError(f"{outer.path} has {len(found)} images; the limit is {MAX_IMAGES}")
+        raise TargetError(f"{outer.called} has {len(found)} images; the limit is {MAX_IMAGES}")
     return found
 
 
@@ -172,7 +172,7 @@ def _choices(tags: list[str]) -> str:
 
 
 def _config(outer: Outer, saved: Saved) -> dict[str, Any]:
-    return decode_config(_config_bytes(outer, saved)[0], f"{outer.path}, configuration {saved.config[:200]}")
+    return decode_config(_config_bytes(outer, saved)[0], f"{outer.called}, configuration {saved.config[:200]}")
 
 
 def _config_bytes(outer: Outer, saved: Saved) -> tuple[bytes, str]:
@@ -180,7 +180,7 @@ def _config_bytes(outer: Outer, saved: Saved) -> tuple[bytes, str]:
     data = outer.read(_safe(outer, saved.config), MAX_CONFIG)
     stem = saved.config.rpartition("/")[2].removesuffix(".json").removeprefix("sha256:")
     if len(stem) == 64 and not set(stem) - set("0123456789abcdef"):
-        return verify(data, f"sha256:{stem}", f"{outer.path}, configuration"), f"sha256:{stem}"
+        return verify(data, f"sha256:{stem}", f"{outer.called}, configuration"), f"sha256:{stem}"
     import hashlib  # noqa: PLC0415 - only for names that are no digest
 
     return data, f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -188,7 +188,7 @@ def _config_bytes(outer: Outer, saved: Saved) -> tuple[bytes, str]:
 
 def _safe(outer: Outer, name: str) -> str:
     if name.startswith("/") or ".." in name.split("/") or not name or "\0" in name:
-        raise IntegrityError(f"{outer.path}: manifest.json names the path {name[:200]!r}, which leads out of the archive")
+        raise IntegrityError(f"{outer.called}: manifest.json names the path {name[:200]!r}, which leads out of the archive")
     return name
 
 
@@ -260,14 +260,14 @@ def _refuse_twin(outer: Outer, one: Extent, other: Extent, diff_id: str) -> None
     """Two files under one diff_id: only one is read, so the other must be the same."""
     seen = {digest(Region(outer.descriptor, extent.offset, extent.size)) for extent in (one, other)}
     if len(seen) > 1:
-        raise IntegrityError(f"{outer.path} has two different layers under the diff_id {diff_id}")
+        raise IntegrityError(f"{outer.called} has two different layers under the diff_id {diff_id}")
 
 
 def _manifest_digest(outer: Outer, config_digest: str, layers: list[str]) -> str:
     """Return the digest of the manifest that names this configuration and these layers, if the archive is an OCI layout, too."""
     if "index.json" not in outer or not all(layers):
         return ""
-    blobs, what = _Blobs(outer), f"{outer.path}, index.json"
+    blobs, what = _Blobs(outer), f"{outer.called}, index.json"
 
     def read(descriptor: Descriptor, name: str) -> bytes:
         if f"blobs/sha256/{check_digest(descriptor.digest, name)}" not in outer:
@@ -282,10 +282,10 @@ def _manifest_digest(outer: Outer, config_digest: str, layers: list[str]) -> str
         stated = candidate.descriptor
         if f"blobs/sha256/{check_digest(stated.digest, what)}" not in outer:
             continue  # an index of several platforms, of which this one was not saved
-        manifest = decode(blobs.read(stated, f"{outer.path}, manifest {stated.digest}"), what, stated.media_type)
+        manifest = decode(blobs.read(stated, f"{outer.called}, manifest {stated.digest}"), what, stated.media_type)
         if isinstance(manifest, Manifest) and manifest.config.digest == config_digest:
             if [blob.digest for blob in manifest.layers] != layers:
-                raise IntegrityError(f"{outer.path}: manifest.json and the manifest {stated.digest} name different layers")
+                raise IntegrityError(f"{outer.called}: manifest.json and the manifest {stated.digest} name different layers")
             return stated.digest
     return ""
 

@@ -29,7 +29,7 @@ class _Stdin:
             spool.fill(_pieces(sys.stdin.fileno()))
             if not spool.size:
                 raise TargetError("standard input is empty")
-            with open_outer(spool.path, options) as outer:
+            with open_outer(spool.path, options, "standard input") as outer:
                 yield open_in(_stamped(outer, spool), ref, "", platform)
 
     def platforms(self, ref: ImageRef, options: SourceOptions) -> list[Platform]:  # noqa: ARG002
