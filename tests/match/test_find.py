@@ -188,6 +188,22 @@ def test_undetermined() -> None:
     assert matches.gaps == []
 
 
+@pytest.mark.parametrize(
+    ("version", "fixed", "met"),
+    [
+        ("3.0.7-162.el9_4", "3.1.4-143.module_el9.3.0+60+5ebc989a", False),
+        ("3.1.2-141.module_el9.2.0+33+a1b2c3d4", "3.1.4-143.module_el9.3.0+60+5ebc989a", True),
+        ("3.1.2-141.module+el9.1.0+15+a1b2c3d4", "3.2.0-1.el9", False),
+        ("3.0.4-160.el9_0", "3.0.7-162.el9_4", True),
+    ],
+)
+def test_module_streams(version: str, fixed: str, met: bool) -> None:
+    """A notice on a module stream is not about the distribution's own package of that name, nor the other way round."""
+    notice = hit("ALSA-1", between(ALMA, "", fixed=fixed))
+    matches, _ = answers(ALMA, [package("rpm", "ruby", version)], {"ruby": [notice]})
+    assert bool(matches.found) is met
+
+
 def test_denial() -> None:
     """A source's "not affected" is kept for merging, where it answers other sources."""
     installed = package("deb", "a", "1-1")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from pratique.match.find import Subject, range_text, version_key
+from pratique.match.find import Subject, range_text, same_build, version_key
 from pratique.model.hits import LAST_AFFECTED, Hit, HitRange
 from pratique.model.inventory import Package
 from pratique.model.versions import scheme_for
@@ -69,6 +69,9 @@ def _checks(subject: Subject, hit: Hit) -> list[Check]:
     source = hit.feed or hit.source
     if hit.state == "not-affected":
         return [Check(source, hit.id, "none", f"{source} says that {subject.name} is not affected", hit.note)]
+    if not same_build(subject, hit):
+        other = "the packages of a module stream" if ".module" not in subject.version else "packages outside of module streams"
+        return [Check(source, hit.id, range_text(hit, item), f"is about {other}", hit.note) for item in hit.ranges]
     key = version_key(subject.version, scheme_for(subject.ecosystem))
     checks = [
         Check(source, hit.id, range_text(hit, item), _compared(subject.version, key, item), hit.note) for item in hit.ranges

@@ -21,6 +21,7 @@ OS_TYPES = frozenset(("deb", "apk", "rpm"))
 # its own, but advisories speak of the kernel ("linux", "linux-hwe-6.5"), whose version the binary package has.
 _SIGNED = "linux-signed"
 _SIGNED_FOR = frozenset(("amd64", "arm64", "armhf", "i386"))
+_MODULE = ".module"  # in the release of every RPM that a module stream was built of: ".module+el9...", ".module_el9..."
 _NAMED = 5  # advisories that a gap names; the findings name all
 
 
@@ -123,6 +124,8 @@ def _one(subject: Subject, known: Sequence[Hit], scheme: VersionScheme | None, m
         if hit.state == "not-affected":
             matches.denied.add((hit.id, subject.package.purl))
             continue
+        if not same_build(subject, hit):
+            continue
         holds, within = _holds(hit, subject.version, key, scheme)
         if vague and holds is False and hit.ranges:  # the place of such a version in the order is a convention, not knowledge
             holds, within = None, hit.ranges[0]
@@ -135,6 +138,19 @@ def _one(subject: Subject, known: Sequence[Hit], scheme: VersionScheme | None, m
         matches.found.append(Match(subject, hit, within, status, _comparison(subject.version, within, holds=holds)))
     if blamed:
         matches.gaps.append(_unorderable(subject, blamed, vague=vague))
+
+
+def same_build(subject: Subject, hit: Hit) -> bool:
+    """Say whether a notice is about this kind of build: an RPM out of a module stream, or one of the distribution itself.
+
+    Both go by one name, with versions that have nothing to do with each other: ruby 3.0.7-162.el9 has its own fixes, and is not
+    mended by 3.1.4-143.module_el9.3. https://docs.fedoraproject.org/en-US/modularity/
+    """
+    if subject.package.type != "rpm":
+        return True
+    fixes = [item.upper for item in hit.ranges if item.upper]
+    modular = _MODULE in subject.version
+    return not fixes or any((_MODULE in fix) == modular for fix in fixes)
 
 
 def _unorderable(subject: Subject, blamed: Iterable[str], *, vague: bool) -> Gap:
