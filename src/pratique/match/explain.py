@@ -56,9 +56,10 @@ def spared(
         if not spoken or package.purl in reported:
             continue
         owner = owners.get(package.purl, "")
-        denied = any(hit.state == "not-affected" for hit in spoken)
+        earlier = found.get(package.purl)  # a package may be asked about under several names
+        denied = any(hit.state == "not-affected" for hit in spoken) or (earlier is not None and earlier.why == "not-affected")
         why: Why = "owned" if owner else "not-affected" if denied else "outside"
-        checks = tuple(check for hit in spoken for check in _checks(subject, hit))
+        checks = (*(earlier.checks if earlier else ()), *(check for hit in spoken for check in _checks(subject, hit)))
         found[package.purl] = Spared(
             package=package.purl, name=package.name, version=package.version, why=why, owner=owner, checks=checks
         )

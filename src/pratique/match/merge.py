@@ -85,8 +85,18 @@ def _stands(names: set[str], left: set[str]) -> bool:
 
 def _order(match: Match) -> tuple[object, ...]:
     """Put what surely holds first, then a CVE's own record, then a GHSA; the rest by feed and id."""
-    hit = match.hit
-    return match.status != "affected", _kind(hit.id), hit.feed, hit.id, match.comparison, hit.state, hit.severity, hit.note
+    hit, asked = match.hit, (match.subject.ecosystem, match.subject.name)
+    return (
+        match.status != "affected",
+        _kind(hit.id),
+        hit.feed,
+        hit.id,
+        match.comparison,
+        *asked,
+        hit.state,
+        hit.severity,
+        hit.note,
+    )
 
 
 def _clusters(pairs: Sequence[tuple[Match, set[str]]]) -> list[tuple[set[str], list[Match]]]:
