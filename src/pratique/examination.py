@@ -163,8 +163,16 @@ class _Crew:
         examiner, index = self.examiner(job)
         skip = KERNEL_FOLDERS if job.digest == "rootfs" else frozenset[bytes]()
         walk = FolderWalk(Path(job.path), index.select, self.deadline, skip=skip)
-        for wanted in walk:
-            examiner.look(wanted.path, wanted.selection, wanted.file, wanted.size)
+        try:
+            for wanted in walk:
+                examiner.look(wanted.path, wanted.selection, wanted.file, wanted.size)
+        except (OSError, MemoryError) as error:
+            return Outcome(job.index, failure=f"cannot read {job.path}: {type(error).__name__}: {error}")
+        for path, text in walk.tree.symlinks.items():
+            selection = index.select(path, b"") if index.exact(path) else None
+            target = _resolve(path, text)
+            if selection is not None and index.select(target, b"") != selection:
+                walk.tree.elsewhere[path] = target  # not read: what lies there counts if somebody saw it, else it is a gap
         record = LayerRecord(diff_id="", tree=walk.tree, inspected=examiner.inspected(), gaps=walk.gaps)
         return Outcome(job.index, record)
 

@@ -63,7 +63,10 @@ class FolderWalk:
                 raise BudgetExceededError(f"more than {MAX_ENTRIES} entries")
             if entry.is_symlink():
                 self._files.append(path)
-                self.tree.symlinks[path] = os.readlink(entry.path)  # noqa: PTH115 - names are bytes here
+                try:
+                    self.tree.symlinks[path] = os.readlink(entry.path)  # noqa: PTH115 - names are bytes here
+                except OSError as error:
+                    self._gap("image.unreadable", f"cannot be read: {error.strerror}", path)
             elif entry.is_dir(follow_symlinks=False):
                 if path not in self._skip:
                     self._directories.append(path)

@@ -165,7 +165,7 @@ class _Builder:
     def _owner(self, paths: Iterable[str]) -> str:
         """Return the purl of the OS package that installed all of `paths`, else "": a copy of other making must be matched."""
         owner = ""
-        for path in paths:
+        for path in sorted(paths):
             found = self._owned.get(path) or self._owned.get(_other_name(path))
             if found is None:
                 return ""

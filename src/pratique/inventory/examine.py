@@ -78,7 +78,7 @@ class Examiner:
             self._collect(index, inspector.inspect(file), path, evidence, findings)
         except MemoryError:
             self._gap(index, Gap(code="inventory.too-large", message=f"{inspector.name}: needs too much memory", path=path))
-        except UNREADABLE as error:
+        except (*UNREADABLE, OSError) as error:
             reason = error.message if isinstance(error, ParseError) else f"{type(error).__name__}: {error}"[:200]
             self._gap(index, Gap(code="inventory.unreadable", message=f"{inspector.name}: {reason}", path=path))
         except Exception as error:  # noqa: BLE001 - a defect in one parser must neither hide what the others see nor be silent
