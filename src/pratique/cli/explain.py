@@ -187,7 +187,7 @@ def _reported(finding: Finding) -> Iterator[str]:
         ]
     facts += [("CVSS", f"{score.score} {score.vector} ({score.source})") for score in finding.cvss]
     if finding.epss is not None:
-        share = f"{finding.epss.score:.1%} within 30 days, more than {finding.epss.percentile:.0%} of all"
+        share = f"{finding.epss.score:.1%} within 30 days, more than {min(finding.epss.percentile, 0.9999):.2%} of all"
         facts.append(("EPSS", share))
     facts.append(("KEV", "known to be exploited (CISA)" if finding.kev else "not listed"))
     yield from (safe(f"    {label:<10} {value}") for label, value in facts if value)
