@@ -5,6 +5,7 @@ https://ossf.github.io/osv-schema/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -15,8 +16,9 @@ from pratique.advisory.archive import entries, unreadable
 from pratique.advisory.events import Event, intervals
 from pratique.advisory.feeds import Parsed
 from pratique.advisory.keys import Keys
+from pratique.advisory.redhat import place
 from pratique.model.advisory import Advisory, Affected, Feed, VersionRange
-from pratique.model.ecosystems import base, canonical, normalize
+from pratique.model.ecosystems import base, normalize
 from pratique.model.inventory import Gap
 
 _UPSTREAM = "https://osv-vulnerabilities.storage.googleapis.com"
@@ -28,30 +30,43 @@ _LARGE_BYTES = 1024 * _MEBIBYTE
 # ecosystem -> licence of its records as their publishers state it
 _ECOSYSTEMS = {
     "AlmaLinux": "MIT",
+    "Alpaquita": "as BellSoft publishes it",
+    "Azure Linux": "MIT",
+    "BellSoft Hardened Containers": "as BellSoft publishes it",
     "Bitnami": "Apache-2.0",
     "CRAN": "CC-BY-4.0",
     "Debian": "MIT",
+    "Echo": "as Echo publishes it",
     "GHC": "CC0-1.0",
     "GIT": "CC-BY-4.0",
     "GitHub Actions": "CC-BY-4.0",
     "Go": "CC-BY-4.0",
     "Hackage": "CC0-1.0",
     "Hex": "CC-BY-4.0",
+    "Julia": "CC-BY-4.0",
+    "Mageia": "CC-BY-SA-4.0",
     "Maven": "CC-BY-4.0",
+    "MinimOS": "as Minimus publishes it",
     "NuGet": "CC-BY-4.0",
     "OSS-Fuzz": "CC-BY-4.0",
     "Packagist": "CC-BY-4.0",
     "Pub": "CC-BY-4.0",
     "PyPI": "CC-BY-4.0",
+    "Red Hat": "CC-BY-4.0",
     "Rocky Linux": "BSD-3-Clause",
     "RubyGems": "CC-BY-4.0",
+    "SUSE": "CC-BY-4.0",
     "SwiftURL": "CC-BY-4.0",
     "Ubuntu": "CC-BY-SA-4.0",
     "crates.io": "CC0-1.0",
     "npm": "CC-BY-4.0",
     "opam": "CC0-1.0",
+    "openEuler": "as openEuler publishes it",
+    "openSUSE": "CC-BY-4.0",
 }
-_LARGE = frozenset({"npm", "PyPI", "Ubuntu", "Debian", "Maven", "GIT", "OSS-Fuzz", "Go"})
+_LARGE = frozenset(
+    {"npm", "PyPI", "Ubuntu", "Debian", "Maven", "GIT", "OSS-Fuzz", "Go", "MinimOS", "Red Hat", "SUSE", "openSUSE"}
+)
 # What most images hold: a database without these is not one.
 _REQUIRED = frozenset({"PyPI", "npm", "Go", "Maven"})
 # Bug fix and enhancement notices: AlmaLinux publishes them beside the security ones, none names a vulnerability.
@@ -62,6 +77,10 @@ _TITLE_CHARACTERS = 240
 _MAX_REFERENCES = 6
 _MAX_URL = 400
 _REFERENCE_ORDER = {"ADVISORY": 0, "FIX": 1, "REPORT": 2, "ARTICLE": 3, "EVIDENCE": 4, "WEB": 5, "DETECTION": 6, "DISCUSSION": 7}
+# Distributors' records of one vulnerability each: what is upstream of them is that vulnerability under its other names.
+_SINGULAR = ("AZL-", "ECHO-", "MINI-", "ALPAQUITA-", "BELL-CVE-", "CGA-", "UBUNTU-CVE-", "DEBIAN-CVE-", "ALPINE-CVE-")
+# Distributions whose notices name each rebuild of one fix.
+_REBUILT = frozenset({"AlmaLinux", "Rocky Linux"})
 _SEVERITY_PREFIXES = ("Critical:", "Important:", "Moderate:", "Low:")
 
 
@@ -198,7 +217,7 @@ class _Reader:
             severity, note = _local(one)
             found.append(
                 Affected(
-                    ecosystem=canonical(one.package.ecosystem),
+                    ecosystem=place(one.package.ecosystem),
                     name=normalize(one.package.ecosystem, one.package.name),
                     ranges=tuple(ranges),
                     versions=tuple(one.versions or ()),
@@ -226,7 +245,7 @@ def _one_per_package(found: list[Affected], keys: Keys) -> tuple[Affected, ...]:
 
 def _joined(blocks: list[Affected], keys: Keys) -> Affected:
     ranges = [r for block in blocks for r in block.ranges]
-    if base(blocks[0].ecosystem) in {"AlmaLinux", "Rocky Linux"} and all(r.fixed and not r.introduced for r in ranges):
+    if base(blocks[0].ecosystem) in _REBUILT and all(r.fixed and not r.introduced for r in ranges):
         ranges = [min(ranges, key=lambda r: keys(r.fixed) or b"")]
     versions = tuple(dict.fromkeys(v for block in blocks for v in block.versions))
     return msgspec.structs.replace(blocks[0], ranges=tuple(dict.fromkeys(ranges)), versions=versions)
@@ -244,11 +263,12 @@ def _local(one: _Affected) -> tuple[str, str]:
 
 
 def _relatives(record: _Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return aliases and related ids. UBUNTU-CVE-x and DEBIAN-CVE-x are the CVE itself: their upstream is an alias."""
+    """Return aliases and related ids. UBUNTU-CVE-x and the like are the CVE itself: their upstream is an alias."""
     aliases = list(record.aliases or ())
     related = list(record.related or ())
     for upstream in record.upstream or ():
-        (aliases if record.id.endswith(upstream) else related).append(upstream)
+        same = record.id.endswith(upstream) or record.id.startswith(_SINGULAR)
+        (aliases if same else related).append(upstream)
     own = {record.id}
     return _unique(aliases, own), _unique(related, own)
 
@@ -287,12 +307,18 @@ def _rating(score: float) -> str:
     return ""
 
 
+# "TensorFlow is an open source platform for ...": what the software is, not what is wrong with it.
+_INTRODUCTION = re.compile(
+    r"[^,;]{1,60} (?:is|are) (?:an?|the) (?!.*(?:vulnerab|denial|overflow|inject|leak|bypass|attack))", re.IGNORECASE
+)
+
+
 def _title(record: _Record) -> str:
     text = " ".join((record.summary or (record.details or "")[: 4 * _TITLE_CHARACTERS]).split())
     if not record.summary:
-        text = text.lstrip("# ")
-        end = text.find(". ")
-        text = text[: end + 1] if end > 0 else text
+        sentences = text.lstrip("# ").split(". ")
+        telling = next((sentence for sentence in sentences if not _INTRODUCTION.match(sentence)), sentences[0])
+        text = telling if telling.endswith(".") or len(sentences) == 1 else f"{telling}."
     return text if len(text) <= _TITLE_CHARACTERS else text[: _TITLE_CHARACTERS - 1].rstrip() + "…"
 
 
