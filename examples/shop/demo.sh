@@ -1,16 +1,21 @@
 #!/bin/sh
-# Builds the example image and scans it: no container engine, no database, no network.
+# Builds the example image, scans it, asks why, and lets a rule decide: no container engine, no database, no network.
 set -eu
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 examples/shop/build.py "$folder/shop.tar"
 cd "$folder"
-echo '$ pratique scan shop.tar --offline'
-pratique scan shop.tar --offline --cache-dir "$folder/cache"
-echo
-echo '$ pratique scan shop.tar --offline --fail-on kev --quiet --format json >report.json'
+export XDG_CACHE_HOME="$folder/cache"
+
+run() {
+  printf '\n$ %s\n' "$*"
+  "$@"
+}
+
+run pratique scan shop.tar --offline --severity critical
+run pratique explain shop.tar CVE-2021-44906 --offline
 code=0
-pratique scan shop.tar --offline --cache-dir "$folder/cache" --fail-on kev --quiet --format json >report.json || code=$?
-echo "exit code $code: the image holds what is known to be exploited, so it is refused"
+run pratique scan shop.tar --offline --fail-on kev --severity low || code=$?
+printf '\nexit code %s: the image holds what is known to be exploited, so the rule refuses it\n' "$code"
 test "$code" = 1
