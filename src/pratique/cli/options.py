@@ -22,9 +22,10 @@ _CONFIGURED = "pratique.configured"  # where a command's context keeps what the 
 # Every long option of every command that a configuration may set; a test compares this list with the commands themselves.
 KEYS = frozenset(
     (
-        "all-platforms", "cache-dir", "cache-limit", "debug", "fail-on", "format", "insecure-registry", "max-age", "mirror",
-        "no-cache", "now", "offline", "only", "only-fixed", "output", "platform", "quiet", "registry-mirror",
-        "severity", "timeout", "all", "json",
+        "all-platforms", "cache-dir", "cache-limit", "debug", "environment", "fail-on", "format", "insecure-registry", "max-age",
+        "mirror",
+        "no-cache", "now", "offline", "only", "only-fixed", "output", "platform", "policy", "quiet", "registry-mirror",
+        "severity", "stage", "team", "timeout", "waivers", "all", "json",
     )
 )  # fmt: skip
 
@@ -84,7 +85,7 @@ def configured() -> dict[str, Any]:
     Raises ConfigurationError for unknown keys and unreadable files.
     """
     values: dict[str, Any] = {}
-    for path in (_user_file(), _nearest()):
+    for path in (_user_file(), nearest()):
         if path is not None:
             values.update(_read(path))
     return values
@@ -96,7 +97,8 @@ def _user_file() -> Path | None:
     return path if path.is_file() else None
 
 
-def _nearest() -> Path | None:
+def nearest() -> Path | None:
+    """Return the pratique.toml that is nearest from the working directory up."""
     try:
         here = Path.cwd()
     except FileNotFoundError:

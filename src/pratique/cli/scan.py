@@ -14,7 +14,8 @@ import msgspec
 
 from pratique.cli.options import setting
 from pratique.cli.progress import Progress
-from pratique.cli.target import HELP, TargetOptions, given_as, scan_options, target_settings
+from pratique.cli.rules import RuleOptions, read_rules, rule_settings
+from pratique.cli.target import HELP, given_as, scan_options, target_settings
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
 from pratique.model.ports import Reporter
@@ -38,6 +39,7 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
 @setting("--only-fixed", is_flag=True, help="Show only what has a fix. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, kev, gaps, eol; repeatable.")
+@rule_settings
 @target_settings
 def command(target: str, **given: object) -> int:
     """Inspect TARGET, match it against advisories, judge it and report.
@@ -62,7 +64,7 @@ def command(target: str, **given: object) -> int:
     return max(EXIT_CODES[report.verdict.decision] for report in reports)
 
 
-class _Options(TargetOptions, kw_only=True):
+class _Options(RuleOptions, kw_only=True):
     output: tuple[str, ...]
     format: str | None
     all_platforms: bool
@@ -77,6 +79,7 @@ def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
     from pratique.pipeline import scan  # noqa: PLC0415
 
     how = scan_options(options, progress, options.fail_on)
+    how = msgspec.structs.replace(how, rules=read_rules(options, how.say))
     _severities(options.severity)
     ref = parse_target(target)
     if not options.all_platforms:

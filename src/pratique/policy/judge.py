@@ -1,4 +1,7 @@
-"""Findings and gaps in, verdict out. Pure: the same inputs give the same verdict wherever it is asked for."""
+"""Findings and gaps in, the verdict of --fail-on out. Pure: the same inputs give the same verdict wherever it is asked for.
+
+Policies are judged by `engine.decide`, which begins with this.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,29 @@ def parse_fail_on(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in FAIL_ON if word in chosen)
 
 
+def waived(finding: Finding) -> bool:
+    """Say whether a waiver holds for a finding as a whole, not only for one rule."""
+    return finding.waiver is not None and finding.waiver.get("state") == "active" and "rule" not in finding.waiver
+
+
+def bites(finding: Finding) -> bool:
+    """Say whether a finding counts: neither denied by its source nor under a waiver that holds."""
+    return finding.status != "not_affected" and not waived(finding)
+
+
 def judge(findings: Sequence[Finding], gaps: Sequence[Gap], fail_on: Sequence[str]) -> Verdict:
     """Deny where a rule of `fail_on` (as `parse_fail_on` returns it) holds; without rules everything is allowed and shown."""
     reasons: list[Reason] = []
     levels = [Severity(word) for word in fail_on if word not in ("kev", "gaps", "eol")]
     if levels:
         least = min(levels)
-        hit = [f for f in findings if f.status != "not_affected" and f.kind != "eol" and not f.severity < least]
+        hit = [f for f in findings if bites(f) and f.kind != "eol" and not f.severity < least]
         _add(reasons, f"severity-{least.value}", f"{_count(hit, 'finding')} of severity {least.value} or above", hit)
     if "kev" in fail_on:
-        hit = [f for f in findings if f.kev and f.status != "not_affected"]
+        hit = [f for f in findings if f.kev and bites(f)]
         _add(reasons, "kev", f"{_count(hit, 'finding')} known to be exploited", hit)
     if "eol" in fail_on:
-        hit = [f for f in findings if f.kind == "eol"]
+        hit = [f for f in findings if f.kind == "eol" and not waived(f)]
         _add(reasons, "eol", "past the end of its security support", hit)
     if "gaps" in fail_on and gaps:
         codes = ", ".join(sorted({gap.code for gap in gaps}))

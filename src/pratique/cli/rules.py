@@ -1,0 +1,120 @@
+"""Options about policies, waivers and the context in, rules to decide by out. Shared by the commands that decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from pratique.cli.options import FILE_NAME, F, nearest, setting
+from pratique.cli.target import TargetOptions
+from pratique.model.errors import PolicyError
+
+if TYPE_CHECKING:
+    from pratique.policy.document import Waiver
+    from pratique.policyfiles import Rules
+
+WAIVERS = "waivers.yaml"
+STAGES = ("dev", "ci", "registry", "deploy", "runtime")
+IGNORES = (".trivyignore", ".trivyignore.yaml", ".grype.yaml")
+
+policies = setting("--policy", multiple=True, metavar="NAME|FILE", help="Decide by this rule set or policy file; repeatable.")
+waiver_files = setting(
+    "--waivers",
+    multiple=True,
+    commas=False,
+    metavar="FILE",
+    help=f"Accepted risks; repeatable (default: {WAIVERS} beside {FILE_NAME}, or here).",
+)
+_CONTEXT = (
+    setting("--stage", type=click.Choice(STAGES), help="Where the decision is made, for rules that are bound to a stage."),
+    setting("--team", default="", metavar="NAME", help="Whose image it is, for rules that are bound to a team."),
+    setting("--environment", default="", metavar="NAME", help="Where it is to run, for rules and waivers bound to that."),
+)
+
+
+def context_settings(function: F) -> F:
+    """Give a command the options about the context."""
+    for add in reversed(_CONTEXT):
+        function = add(function)
+    return function
+
+
+def rule_settings(function: F) -> F:
+    """Give a command all options about policies, waivers and the context."""
+    return policies(waiver_files(context_settings(function)))
+
+
+class RuleOptions(TargetOptions, kw_only=True):
+    """What `target_settings` and `rule_settings` give, as given."""
+
+    policy: tuple[str, ...] = ()
+    waivers: tuple[str, ...] = ()
+    stage: str | None = None
+    team: str = ""
+    environment: str = ""
+
+
+def read_rules(options: RuleOptions, say: Callable[[str], None] | None) -> Rules | None:
+    """Read policies and waivers; None where there are neither. `say` is told of ignore files. Raises PolicyError."""
+    files = waiver_paths(options.waivers)
+    ignores = [Path(name) for name in IGNORES if Path(name).is_file()]
+    if not (options.policy or files or ignores):
+        return None
+    from pratique.policyfiles import Rules, load_policies, load_waivers  # noqa: PLC0415 - only where there are rules
+
+    waivers = [*load_waivers(files), *_ignored(ignores, say)]
+    return Rules(load_policies(options.policy), tuple(waivers), context_of(options))
+
+
+def context_of(options: RuleOptions) -> Any:
+    """Return where the decision is made."""
+    from pratique.policy.facts import Context  # noqa: PLC0415 - only where there are rules
+
+    return msgspec.convert({"stage": options.stage or "", "team": options.team, "environment": options.environment}, Context)
+
+
+def waiver_paths(given: tuple[str, ...]) -> list[Path]:
+    """Return the files of waivers: those given, else the one that stands beside the configuration, or here."""
+    if given:
+        return [Path(path) for path in given]
+    found = default_waivers()
+    return [found] if found.is_file() else []
+
+
+def default_waivers() -> Path:
+    """Return where waivers are kept when nobody says: beside the nearest pratique.toml, else in the working directory."""
+    configuration = nearest()
+    path = (configuration.parent if configuration is not None else Path()) / WAIVERS
+    try:
+        return path.relative_to(Path.cwd())
+    except (ValueError, FileNotFoundError):
+        return path
+
+
+def _ignored(paths: list[Path], say: Callable[[str], None] | None) -> list[Waiver]:
+    from pratique.policy.ignores import read_ignores  # noqa: PLC0415 - only where there is such a file
+    from pratique.policyfiles import read_bounded  # noqa: PLC0415 - as above
+
+    found: list[Waiver] = []
+    for path in paths:
+        try:
+            ignored = read_ignores(str(path), read_bounded(path))
+        except PolicyError as error:
+            _warn(say, f"{error}; nothing of this file is used")
+            continue
+        found += ignored.waivers
+        endless = sum(not waiver.expires for waiver in ignored.waivers)
+        count = f"{len(ignored.waivers)} entr{'y' if len(ignored.waivers) == 1 else 'ies'}"
+        _warn(say, f"{path}: {count} read as waivers without an owner, {endless} of them without an expiry")
+        for sentence in ignored.left_out:
+            _warn(say, f"{path}: {sentence}; not used")
+    return found
+
+
+def _warn(say: Callable[[str], None] | None, sentence: str) -> None:
+    if say is not None:
+        say(f"warning: {sentence}")

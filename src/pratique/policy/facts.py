@@ -1,0 +1,339 @@
+"""What is judged in, the named values that conditions may ask for out: one table, which is also what the documentation shows.
+
+A condition looks at one item at a time: a finding (with its package, layer and waiver), a package, a layer, a gap, an
+attestation, or the image as a whole. Which one is told by the names that it uses.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from pratique.model.finding import Finding, Severity
+from pratique.model.inventory import Gap, Package
+from pratique.model.report import ReportLayer, Target
+from pratique.policy.judge import bites, waived
+
+Stage = Literal["dev", "ci", "registry", "deploy", "runtime"]
+STAGES: tuple[Stage, ...] = ("dev", "ci", "registry", "deploy", "runtime")
+Each = Literal["finding", "package", "layer", "gap", "attestation", "image"]
+LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)  # what an unknown day of disclosure counts as: no grace, any age
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the decision is made: "" where nobody said so."""
+
+    stage: Literal["", "dev", "ci", "registry", "deploy", "runtime"] = ""
+    team: str = ""
+    environment: str = ""
+
+
+class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed statement about the image: its predicate type, who signed, and whether signature and subject were verified."""
+
+    predicate: str
+    signer: str = ""
+    verified: bool = False
+    signed_at: str = ""
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is judged. `now` is RFC 3339; `fixed_since` tells by fingerprint since when a fix is known, where that is kept."""
+
+    findings: tuple[Finding, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    packages: tuple[Package, ...] = ()
+    target: Target | None = None
+    attestations: tuple[Attestation, ...] = ()
+    context: Context = Context()
+    now: str
+    fixed_since: Mapping[str, str] = {}
+
+
+class Item(NamedTuple):
+    """One thing that conditions look at; what does not apply is None. `waiver` is what Finding.waiver says."""
+
+    subject: Subject
+    finding: Finding | None = None
+    package: Package | None = None
+    layer: ReportLayer | None = None
+    gap: Gap | None = None
+    attestation: Attestation | None = None
+
+    def label(self) -> str:
+        """Say in short what it is."""
+        if self.finding is not None:
+            return f"{self.finding.id} {self.finding.package.purl if self.finding.package else ''}".strip()
+        if self.package is not None:
+            return self.package.purl
+        if self.gap is not None:
+            return f"{self.gap.code} {self.gap.path or self.gap.package or self.gap.source}".strip()
+        if self.layer is not None:
+            return self.layer.diff_id or self.layer.digest
+        if self.attestation is not None:
+            return self.attestation.predicate
+        return self.subject.target.reference if self.subject.target else "image"
+
+
+class Variable(NamedTuple):
+    """A name that conditions may use: CEL type, meaning, and how it is read."""
+
+    type: str
+    doc: str
+    read: Callable[[Item], Any]
+
+
+@lru_cache(maxsize=8192)
+def moment(text: str) -> dt.datetime:
+    """Read RFC 3339; a date alone is its first second in UTC. Raises ValueError."""
+    value = dt.datetime.fromisoformat(text)
+    return (value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+
+
+def _since(text: str) -> dt.datetime:
+    try:
+        return moment(text) if text else LONG_AGO
+    except ValueError:
+        return LONG_AGO
+
+
+_NO_FINDING = Finding(kind="vulnerability", id="", title="", severity=Severity.UNKNOWN, fingerprint="")
+
+
+def _finding(read: Callable[[Finding], Any]) -> Callable[[Item], Any]:
+    return lambda item: read(item.finding or _NO_FINDING)
+
+
+def _package(name: str) -> Callable[[Item], Any]:
+    def read(item: Item) -> str:
+        if item.package is not None:
+            return str(getattr(item.package, name))
+        inner = item.finding.package if item.finding is not None else None
+        return str(getattr(inner, name, ""))
+
+    return read
+
+
+def _source(item: Item) -> str:
+    if item.package is not None and item.package.source is not None:
+        return item.package.source.name
+    inner = item.finding.package if item.finding is not None else None
+    return inner.source if inner is not None else ""
+
+
+def _layer(item: Item) -> ReportLayer | None:
+    if item.layer is not None or item.subject.target is None:
+        return item.layer
+    seen = item.finding.location.layer if item.finding is not None and item.finding.location is not None else ""
+    if not seen and item.package is not None and item.package.locations:
+        seen = item.package.locations[0].layer
+    return next((layer for layer in item.subject.target.layers if layer.diff_id == seen), None) if seen else None
+
+
+def _index(item: Item) -> int:
+    layer = _layer(item)
+    return item.subject.target.layers.index(layer) if layer is not None and item.subject.target is not None else -1
+
+
+def _of_layer(name: str, default: Any) -> Callable[[Item], Any]:
+    return lambda item: getattr(_layer(item), name, default)
+
+
+def _of_gap(name: str) -> Callable[[Item], Any]:
+    return lambda item: getattr(item.gap, name, "")
+
+
+def _waiver(name: str) -> Callable[[Item], Any]:
+    return lambda item: str((item.finding.waiver or {}).get(name, "")) if item.finding is not None else ""
+
+
+def _days_left(item: Item) -> int:
+    expires = _waiver("expires")(item)
+    return (_since(expires) - _since(item.subject.now)).days if expires else 0
+
+
+def _target(name: str) -> Callable[[Item], Any]:
+    return lambda item: getattr(item.subject.target, name, "")
+
+
+def _distro(name: str) -> Callable[[Item], Any]:
+    return lambda item: getattr(getattr(item.subject.target, "distro", None), name, "") or ""
+
+
+def repository(reference: str) -> str:
+    """Return the repository of an image name, as registries know it: "nginx:1" -> "docker.io/library/nginx"."""
+    name = reference.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    name = head + slash + last.partition(":")[0]
+    first, slash, rest = name.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        return f"docker.io/{name if slash else 'library/' + name}" if name else ""
+    return f"docker.io/{rest}" if first in ("index.docker.io", "registry-1.docker.io") else name
+
+
+def _tag(reference: str) -> str:
+    return reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
+def _count(level: Severity) -> Callable[[Item], int]:
+    return lambda item: sum(finding.severity is level and bites(finding) for finding in item.subject.findings)
+
+
+_SEVERITY = {
+    f"severity.{level.value}": Variable("int", f"the rank {level.rank}, to compare finding.rank with", lambda _, r=level.rank: r)  # type: ignore[misc]
+    for level in Severity
+}
+_COUNTS = {
+    f"image.{level.value}": Variable("int", f"findings of severity {level.value} that count", _count(level)) for level in Severity
+}
+
+VARIABLES: dict[str, Variable] = {
+    "finding.id": Variable("string", "CVE, GHSA or the source's own id", _finding(lambda f: f.id)),
+    "finding.kind": Variable(
+        "string", "vulnerability, secret, malware, misconfiguration, license, eol", _finding(lambda f: f.kind)
+    ),
+    "finding.title": Variable("string", "one line", _finding(lambda f: f.title)),
+    "finding.status": Variable("string", "affected, fixed, not_affected, under_investigation", _finding(lambda f: f.status)),
+    "finding.severity": Variable(
+        "string", "unknown, negligible, low, medium, high, critical", _finding(lambda f: f.severity.value)
+    ),
+    "finding.rank": Variable(
+        "int", "the severity as a number, to compare with severity.high", _finding(lambda f: f.severity.rank)
+    ),
+    "finding.aliases": Variable("list(string)", "other names", _finding(lambda f: list(f.aliases))),
+    "finding.fixable": Variable("bool", "a version with a fix is known", _finding(lambda f: bool(f.fixed_in))),
+    "finding.fixed_in": Variable("list(string)", "versions with the fix", _finding(lambda f: list(f.fixed_in))),
+    "finding.state": Variable(
+        "string",
+        "the source's word on a fix: wont-fix, unfixed, end-of-life, ...",
+        _finding(lambda f: f.because.state if f.because else ""),
+    ),
+    "finding.source": Variable(
+        "string", "the advisory source that says so", _finding(lambda f: f.because.source if f.because else "")
+    ),
+    "finding.cvss": Variable(
+        "double",
+        "the highest base score, 0.0 where none is known",
+        _finding(lambda f: max((c.score for c in f.cvss), default=0.0)),
+    ),
+    "finding.epss": Variable(
+        "double", "probability of exploitation, 0.0 where none is known", _finding(lambda f: f.epss.score if f.epss else 0.0)
+    ),
+    "finding.percentile": Variable("double", "percentile of EPSS", _finding(lambda f: f.epss.percentile if f.epss else 0.0)),
+    "finding.kev": Variable("bool", "in CISA's catalogue of known exploited vulnerabilities", _finding(lambda f: f.kev)),
+    "finding.published": Variable(
+        "timestamp", "disclosure; 1970 where unknown, so that it counts as old", _finding(lambda f: _since(f.published))
+    ),
+    "finding.path": Variable("string", "where it was found", _finding(lambda f: f.location.path if f.location else "")),
+    "finding.fingerprint": Variable("string", "stable across scans", _finding(lambda f: f.fingerprint)),
+    "package.purl": Variable("string", "package URL", _package("purl")),
+    "package.name": Variable("string", "as its ecosystem writes it", _package("name")),
+    "package.version": Variable("string", "installed version", _package("version")),
+    "package.ecosystem": Variable("string", "OSV's name: Debian, PyPI, ...", _package("ecosystem")),
+    "package.type": Variable("string", "purl type: deb, pypi, ...", lambda item: item.package.type if item.package else ""),
+    "package.source": Variable("string", "the source package's name", _source),
+    "package.role": Variable("string", "main, dev or nothing", lambda item: item.package.role if item.package else ""),
+    "package.declared": Variable(
+        "bool", "a lock file's wish, not installed", lambda item: bool(item.package and item.package.declared)
+    ),
+    "package.licenses": Variable(
+        "list(string)", "licences as stated", lambda item: list(item.package.licenses) if item.package else []
+    ),
+    "package.paths": Variable(
+        "list(string)", "where it is", lambda item: [place.path for place in item.package.locations] if item.package else []
+    ),
+    "layer.digest": Variable("string", "of the blob", _of_layer("digest", "")),
+    "layer.diff_id": Variable("string", "of its content", _of_layer("diff_id", "")),
+    "layer.created_by": Variable("string", "the instruction that made it", _of_layer("created_by", "")),
+    "layer.size": Variable("int", "bytes", _of_layer("size", 0)),
+    "layer.index": Variable("int", "0 is the lowest, -1 where no layer is known", _index),
+    "gap.code": Variable("string", "see the list of problems", _of_gap("code")),
+    "gap.message": Variable("string", "one line", _of_gap("message")),
+    "gap.path": Variable("string", "the path concerned", _of_gap("path")),
+    "gap.package": Variable("string", "the purl concerned", _of_gap("package")),
+    "gap.source": Variable("string", "the advisory source concerned", _of_gap("source")),
+    "attestation.predicate": Variable("string", "predicate type", lambda item: getattr(item.attestation, "predicate", "")),
+    "attestation.signer": Variable("string", "who signed", lambda item: getattr(item.attestation, "signer", "")),
+    "attestation.verified": Variable(
+        "bool", "signature and subject hold", lambda item: getattr(item.attestation, "verified", False)
+    ),
+    "attestation.signed_at": Variable(
+        "timestamp", "1970 where unknown", lambda item: _since(item.attestation.signed_at if item.attestation else "")
+    ),
+    "waiver.active": Variable(
+        "bool", "a waiver holds for this finding", lambda item: bool(item.finding and waived(item.finding))
+    ),
+    "waiver.id": Variable("string", "of the waiver that matches, active or ended", _waiver("id")),
+    "waiver.owner": Variable("string", "who answers for it", _waiver("owner")),
+    "waiver.approver": Variable("string", "who approved it", _waiver("approver")),
+    "waiver.ticket": Variable("string", "where it is tracked", _waiver("ticket")),
+    "waiver.ended": Variable("string", "why it no longer holds", _waiver("ended")),
+    "waiver.days_left": Variable("int", "whole days until it expires", _days_left),
+    "image.reference": Variable("string", "as asked for", _target("reference")),
+    "image.repository": Variable("string", "with its registry", lambda item: repository(str(_target("reference")(item)))),
+    "image.tag": Variable("string", "nothing where only a digest names it", lambda item: _tag(str(_target("reference")(item)))),
+    "image.digest": Variable("string", "of the manifest", _target("digest")),
+    "image.scheme": Variable("string", "registry, docker, docker-archive, ...", _target("scheme")),
+    "image.platform": Variable("string", "os/arch[/variant]", _target("platform")),
+    "image.distro": Variable("string", "id of its distribution", _distro("id")),
+    "image.distro_version": Variable("string", "version of its distribution", _distro("version")),
+    "image.layers": Variable("int", "how many layers", lambda item: len(_target("layers")(item))),
+    "image.packages": Variable("int", "how many packages", lambda item: len(item.subject.packages)),
+    "image.findings": Variable("int", "how many findings count", lambda item: sum(map(bites, item.subject.findings))),
+    **_COUNTS,
+    "image.gaps": Variable("int", "how many things could not be examined or known", lambda item: len(item.subject.gaps)),
+    "image.attestations": Variable(
+        "list(string)",
+        "predicate types of what was verified",
+        lambda item: [a.predicate for a in item.subject.attestations if a.verified],
+    ),
+    "context.stage": Variable("string", "dev, ci, registry, deploy, runtime or nothing", lambda item: item.subject.context.stage),
+    "context.team": Variable("string", "as given", lambda item: item.subject.context.team),
+    "context.environment": Variable("string", "as given", lambda item: item.subject.context.environment),
+    **_SEVERITY,
+    "now": Variable("timestamp", "the moment of the decision", lambda item: _since(item.subject.now)),
+}
+
+# What a condition of each kind may speak of, beside image, context, severity and now.
+SPEAKS_OF: dict[Each, tuple[str, ...]] = {
+    "finding": ("finding", "package", "layer", "waiver"),
+    "package": ("package", "layer"),
+    "layer": ("layer",),
+    "gap": ("gap",),
+    "attestation": ("attestation",),
+    "image": (),
+}
+ALWAYS = ("image", "context", "severity", "now")
+# Fields that hold one of a few words: comparing them with any other word is a mistake that would never be noticed.
+WORDS: dict[str, tuple[str, ...]] = {
+    "finding.severity": tuple(level.value for level in Severity),
+    "finding.status": ("affected", "fixed", "not_affected", "under_investigation"),
+    "finding.kind": ("vulnerability", "secret", "malware", "misconfiguration", "license", "eol"),
+    "context.stage": STAGES,
+}
+
+
+def names_for(each: Each) -> dict[str, Variable]:
+    """Return what a condition on such items may use."""
+    roots = (*SPEAKS_OF[each], *ALWAYS)
+    return {name: variable for name, variable in VARIABLES.items() if name.partition(".")[0] in roots}
+
+
+def items(subject: Subject, each: Each) -> list[Item]:
+    """Return the things that a rule looks at, in the order of the subject."""
+    if each == "finding":
+        packages = {package.purl: package for package in subject.packages}
+        return [Item(subject, f, packages.get(f.package.purl) if f.package else None) for f in subject.findings]
+    if each == "package":
+        return [Item(subject, package=package) for package in subject.packages]
+    if each == "layer":
+        return [Item(subject, layer=layer) for layer in (subject.target.layers if subject.target else ())]
+    if each == "gap":
+        return [Item(subject, gap=gap) for gap in subject.gaps]
+    if each == "attestation":
+        return [Item(subject, attestation=attestation) for attestation in subject.attestations]
+    return [Item(subject)]

@@ -1,0 +1,269 @@
+"""Waivers and what is judged in, findings that carry their waiver out: active, or ended and why.
+
+A waiver ends by itself, at the second it expires or as soon as one of its conditions holds. It is shown, never hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from pratique.model.finding import Finding, Severity
+from pratique.policy.document import Waiver, Waivers, WaiverTerms
+from pratique.policy.facts import Item, Subject, items, moment, repository
+from pratique.policy.yamltree import Text
+
+FACTS = ("fix-available", "kev", "severity-raised", "new-image")
+_EPSS = re.compile(r"epss\s*>\s*(0(?:\.\d{1,6})?|1(?:\.0+)?)")
+
+
+class Waived(NamedTuple):
+    """A finding's waiver: which, and why it has ended ("" while it holds)."""
+
+    waiver: Waiver
+    ended: str
+
+
+def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
+    """Check what the structs cannot say, and give every waiver an id. Raises PolicyError."""
+    found: list[Waiver] = []
+    seen: set[str] = set()
+    for number, waiver in enumerate(document.waivers, 1):
+        if not (waiver.vulnerability or waiver.package or waiver.path or waiver.rule):
+            text.fail(waiver.place(), "a waiver needs a vulnerability, package, path or rule", "else it would cover everything")
+        for name in ("owner", "reason"):
+            if not getattr(waiver, name).strip():
+                text.fail(waiver.place(name), f"{name} is empty")
+        for condition in waiver.until:
+            check_condition(text, waiver, condition)
+        named = msgspec.structs.replace(waiver, id=waiver.id or f"waiver-{number}")
+        if named.id in seen:
+            text.fail(waiver.place("id"), f"id {named.id!r} is given twice")
+        seen.add(named.id)
+        found.append(named)
+    return tuple(found)
+
+
+def check_condition(text: Text, waiver: Waiver, condition: str) -> None:
+    """Check one word of `until`. Raises PolicyError."""
+    if condition not in FACTS and not _EPSS.fullmatch(condition):
+        text.fail(waiver.place("until"), f"until: {condition[:60]!r} is not understood", f"one of {', '.join(FACTS)}, epss>0.5")
+    if condition == "severity-raised" and not waiver.severity:
+        text.fail(waiver.place("until"), "severity-raised needs the severity at the time of the waiver", "add severity: medium")
+    if condition == "new-image" and not waiver.digest:
+        text.fail(waiver.place("until"), "new-image needs the digest at the time of the waiver", "add digest: sha256:...")
+
+
+def apply(subject: Subject, waivers: Sequence[Waiver]) -> tuple[Subject, list[Waived | None]]:
+    """Put waivers on the findings that they cover; one that holds goes before one that has ended.
+
+    Waivers of one rule only are left to the judge. Returns the subject and, finding by finding, what was put on.
+    """
+    if not waivers:
+        return subject, [None] * len(subject.findings)
+    index, rest = _indexed([waiver for waiver in waivers if not waiver.rule])
+    applied: list[Waived | None] = []
+    findings: list[Finding] = []
+    for item in items(subject, "finding"):
+        finding = item.finding
+        assert finding is not None
+        names = {name.upper() for name in (finding.id, *finding.aliases)}
+        candidates = {id(waiver): waiver for name in names for waiver in index.get(name, ())}
+        chosen = choose([*candidates.values(), *rest], item)
+        applied.append(chosen)
+        findings.append(finding if chosen is None else msgspec.structs.replace(finding, waiver=shown(chosen)))
+    return msgspec.structs.replace(subject, findings=tuple(findings)), applied
+
+
+def choose(waivers: Sequence[Waiver], item: Item) -> Waived | None:
+    """Return the waiver that covers an item and lasts longest, or the last that ended; None where none covers it."""
+    found = [Waived(waiver, why_ended(waiver, item)) for waiver in waivers if covers(waiver, item)]
+    return min(found, key=_order) if found else None
+
+
+def _order(waived: Waived) -> tuple[bool, tuple[int, ...], str]:
+    expires = waived.waiver.expires or "9999-12-31T23:59:59Z"
+    return bool(waived.ended), tuple(-ord(letter) for letter in expires), waived.waiver.id
+
+
+def _indexed(waivers: Sequence[Waiver]) -> tuple[dict[str, list[Waiver]], list[Waiver]]:
+    index: dict[str, list[Waiver]] = {}
+    rest = []
+    for waiver in waivers:
+        for name in waiver.vulnerability:
+            index.setdefault(name.upper(), []).append(waiver)
+        if not waiver.vulnerability:
+            rest.append(waiver)
+    return index, rest
+
+
+def shown(waived: Waived) -> dict[str, Any]:
+    """Return what a report says of it (Finding.waiver)."""
+    waiver = waived.waiver
+    document: dict[str, Any] = {
+        "id": waiver.id,
+        "state": "ended" if waived.ended else "active",
+        "owner": waiver.owner,
+        "reason": waiver.reason,
+        "expires": str(waiver.expires),
+    }
+    for name in ("ticket", "approver", "justification", "rule"):
+        if getattr(waiver, name):
+            document[name] = getattr(waiver, name)
+    if waiver.until:
+        document["until"] = list(waiver.until)
+    if waived.ended:
+        document["ended"] = waived.ended
+    return document
+
+
+def why_ended(waiver: Waiver, item: Item) -> str:
+    """Say why a waiver does not hold now; "" where it does. It holds up to, and not at, the second that it expires."""
+    now = moment(item.subject.now)
+    if waiver.expires and now >= moment(waiver.expires):
+        return f"expired on {waiver.expires}"
+    if waiver.created is not None and now < moment(waiver.created):
+        return f"begins only on {waiver.created}"
+    for condition in waiver.until:
+        why = _holds(condition, waiver, item)
+        if why:
+            return why
+    return ""
+
+
+def _holds(condition: str, waiver: Waiver, item: Item) -> str:
+    finding, target = item.finding, item.subject.target
+    if condition == "new-image":
+        digest = target.digest if target is not None else ""
+        return (
+            "" if digest == waiver.digest else f"it was given for {waiver.digest}, this image is {digest or 'without a digest'}"
+        )
+    if finding is None:
+        return ""
+    if condition == "fix-available":
+        return f"a fix is available: {', '.join(finding.fixed_in)}" if finding.fixed_in else ""
+    if condition == "kev":
+        return "it is known to be exploited (KEV)" if finding.kev else ""
+    if condition == "severity-raised":
+        raised = finding.severity.rank > Severity(waiver.severity).rank
+        return f"its severity rose from {waiver.severity} to {finding.severity.value}" if raised else ""
+    match = _EPSS.fullmatch(condition)
+    score = finding.epss.score if finding.epss is not None else 0.0
+    return f"its EPSS is {score:.5f}, above {match[1]}" if match is not None and score > float(match[1]) else ""
+
+
+def covers(waiver: Waiver, item: Item) -> bool:
+    """Say whether an item is within a waiver's whole scope, whatever the time."""
+    return (
+        _names(waiver, item.finding)
+        and (not waiver.package or _package(waiver.package, item))
+        and (not waiver.image or _image(waiver.image, item.subject))
+        and (not waiver.environment or fnmatchcase(item.subject.context.environment, waiver.environment))
+        and (not waiver.path or _all(_paths(item), lambda path: fnmatchcase(path, waiver.path.lstrip("/"))))
+        and (not waiver.layer or _all(_layers(item), lambda layer: layer == waiver.layer))
+    )
+
+
+def _names(waiver: Waiver, finding: Finding | None) -> bool:
+    if not waiver.vulnerability:
+        return True
+    if finding is None:
+        return False
+    names = {name.upper() for name in (finding.id, *finding.aliases)}
+    return any(name.upper() in names for name in waiver.vulnerability)
+
+
+def _all(values: Sequence[str], holds: Any) -> bool:
+    """Say whether all values are meant: a package that is also elsewhere is not covered by a waiver for one place."""
+    return bool(values) and all(holds(value) for value in values)
+
+
+def _paths(item: Item) -> list[str]:
+    if item.gap is not None:
+        return [item.gap.path] if item.gap.path else []
+    if item.package is not None and item.package.locations:
+        return [place.path for place in item.package.locations]
+    location = item.finding.location if item.finding is not None else None
+    return [location.path] if location is not None and location.path else []
+
+
+def _layers(item: Item) -> list[str]:
+    if item.layer is not None:
+        return [item.layer.diff_id]
+    if item.gap is not None:
+        return [item.gap.layer] if item.gap.layer else []
+    if item.finding is not None and item.finding.location is not None and item.finding.location.layer:
+        return [item.finding.location.layer]
+    return [place.layer for place in item.package.locations] if item.package is not None else []
+
+
+def _package(pattern: str, item: Item) -> bool:
+    inner = item.finding.package if item.finding is not None else None
+    purl = item.package.purl if item.package else inner.purl if inner else item.gap.package if item.gap else ""
+    if pattern.startswith("pkg:"):
+        return bool(purl) and purl_matches(pattern, purl)
+    names = {inner.name, inner.source} if inner else set()
+    if item.package is not None:
+        names |= {item.package.name, item.package.source.name if item.package.source else ""}
+    return any(fnmatchcase(name, pattern) for name in names if name)
+
+
+def purl_matches(pattern: str, purl: str) -> bool:
+    """Compare a purl with a pattern: * and ? stand for anything; without a version any version is meant, qualifiers likewise."""
+    wanted, given = _split(pattern), _split(purl)
+    return (
+        fnmatchcase(given[0], wanted[0])
+        and (not wanted[1] or fnmatchcase(given[1], wanted[1]))
+        and all(given[2].get(key) == value for key, value in wanted[2].items())
+    )
+
+
+def _split(purl: str) -> tuple[str, str, dict[str, str]]:
+    rest, _, query = purl.partition("#")[0].partition("?")
+    name, at, version = rest.rpartition("@")
+    if not at or "/" in version or name.endswith("/"):
+        name, version = rest, ""  # the @ of an npm scope
+    qualifiers = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
+    kind, slash, tail = name.partition("/")
+    return f"{kind.lower()}{slash}{unquote(tail)}", unquote(version), {key: unquote(value) for key, value in qualifiers.items()}
+
+
+def _image(pattern: str, subject: Subject) -> bool:
+    target = subject.target
+    if target is None:
+        return False
+    if pattern.startswith("sha256:"):
+        return target.digest == pattern
+    name, at, digest = pattern.partition("@")
+    if at and target.digest != digest:
+        return False
+    tag = name.rpartition("/")[2].partition(":")[2]
+    given_tag = target.reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    if tag and not fnmatchcase(given_tag, tag):
+        return False
+    repo = name.removesuffix(f":{tag}") if tag else name
+    given = repository(target.reference)
+    return fnmatchcase(given, repo if repo.startswith("*") else repository(repo))
+
+
+def short_of(waiver: Waiver, terms: Sequence[WaiverTerms], now: str) -> str:
+    """Say what a waiver lacks of a policy's terms; "" where it is good enough."""
+    for term in terms:
+        if term.longest is not None:
+            if not waiver.expires:
+                return "it has no end"
+            lasts = (moment(waiver.expires) - moment(waiver.created or now)).total_seconds()
+            if lasts > term.longest:
+                return f"it lasts longer than {term.longest // 86_400} days"
+        if term.ticket and not waiver.ticket:
+            return "it has no ticket"
+        if term.approver and not waiver.approver:
+            return "nobody approved it"
+        if term.approver and waiver.approver in (waiver.owner, waiver.author):
+            return "its approver is its owner or author"
+    return ""

@@ -1,0 +1,101 @@
+"""Names and paths in, checked policies and waivers out: it reads the files for the policy room, which reads none itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pratique.model.errors import PolicyError
+
+if TYPE_CHECKING:
+    from pratique.policy.compose import PolicySet
+    from pratique.policy.document import Waiver
+    from pratique.policy.facts import Context
+
+SUFFIXES = (".yaml", ".yml", ".json")  # JSON is YAML
+
+
+class Rules(NamedTuple):
+    """What is decided by, beside --fail-on: policies, waivers, and where the decision is made."""
+
+    policies: tuple[PolicySet, ...]
+    waivers: tuple[Waiver, ...]
+    context: Context
+
+
+def shipped() -> list[str]:
+    """Return the names of the rule sets that come with the program."""
+    folder = resources.files("pratique.policy") / "sets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def is_file_name(name: str) -> bool:
+    """Say whether a policy is meant as a file: it has a / or the suffix of one."""
+    return "/" in name or name.endswith(SUFFIXES)
+
+
+def policy_content(name: str) -> tuple[str, bytes]:
+    """Return a policy's name and content: a file, or a rule set that is shipped. Raises PolicyError."""
+    if is_file_name(name):
+        return name, read_bounded(Path(name))
+    known = shipped()
+    if name not in known:
+        import difflib  # noqa: PLC0415 - only for the hint
+
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}, or a file: ./{name}.yaml"
+        raise PolicyError(f"--policy {name}: there is no such rule set", hint=hint)
+    return name, (resources.files("pratique.policy") / "sets" / f"{name}.yaml").read_bytes()
+
+
+def load_policy(name: str) -> PolicySet:
+    """Load a policy, by the name of a rule set or by path, with all it imports. Raises PolicyError."""
+    from pratique.policy.compose import load  # noqa: PLC0415 - only where a policy is given
+
+    return load(*policy_content(name), _resolve)
+
+
+def load_policies(names: Sequence[str]) -> tuple[PolicySet, ...]:
+    """Load each policy once, in the order given. Raises PolicyError."""
+    return tuple(load_policy(name) for name in dict.fromkeys(names))
+
+
+def _resolve(importer: str, wanted: str) -> tuple[str, bytes]:
+    """Find what a policy imports: a path is relative to the file that names it; rule sets that are shipped import no files."""
+    if not is_file_name(wanted):
+        known = shipped()
+        if wanted not in known:
+            raise LookupError(f"one of {', '.join(known)}, or a file: ./{wanted}.yaml")
+        return policy_content(wanted)
+    base = Path(importer).parent if is_file_name(importer) else Path()
+    path = Path(wanted) if Path(wanted).is_absolute() else base / wanted
+    return str(path), _read(path)
+
+
+def load_waivers(paths: Sequence[Path]) -> tuple[Waiver, ...]:
+    """Read files of waivers. Raises PolicyError."""
+    from pratique.policy.document import Waivers, read  # noqa: PLC0415 - only where waivers are given
+    from pratique.policy.waiver import check_waivers  # noqa: PLC0415 - as above
+
+    found: list[Waiver] = []
+    for path in paths:
+        document, text = read(str(path), read_bounded(path), Waivers)
+        found += check_waivers(text, document)
+    return tuple(found)
+
+
+def read_bounded(path: Path) -> bytes:
+    """Read a file that a person wrote. Raises PolicyError."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise PolicyError(f"{path}:1:1: cannot be read: {error.strerror or error}") from None
+
+
+def _read(path: Path) -> bytes:
+    from pratique.policy.yamltree import MAX_BYTES  # noqa: PLC0415 - beside its one use
+
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
