@@ -61,6 +61,10 @@ def command(target: str, **given: object) -> int:
             shown = _shown(report, options)
             for reporter, out in writers:
                 reporter.write(shown, out)
+            if (hidden := len(report.findings) - len(shown.findings)) and not options.quiet:
+                progress.say(
+                    f"{hidden} of {len(report.findings)} findings are not shown, as asked; the verdict is on all of them"
+                )
     return max(EXIT_CODES[report.verdict.decision] for report in reports)
 
 
