@@ -90,18 +90,22 @@ def _layer_records(image: OpenImage, cache: LayerCache, inspectors: Sequence[Ins
     if missing:
         doubtful: set[str] = set()
         fresh = _examine(_jobs(image, list(missing.values()), proven), inspectors, how)
-        for index, record in fresh.items():
+        for index, record in sorted(fresh.items(), key=lambda pair: (_is_cut(pair[1]), pair[0])):  # a gap must not be lost
             diff_id = image.layers[index].diff_id
             if diff_id in records:
                 record.inspected = {**records[diff_id].inspected, **record.inspected}
                 record.tree.elsewhere = {**records[diff_id].tree.elsewhere, **record.tree.elsewhere}
             records[diff_id] = record
-            if NOT_KEPT.intersection(gap.code for gap in record.gaps):
+            if _is_cut(record):
                 doubtful.add(diff_id)
         for diff_id in {image.layers[index].diff_id for index in fresh} - doubtful:
             cache.put(records[diff_id])
         proven.remember(doubtful)
     return [records[layer.diff_id] for layer in image.layers]
+
+
+def _is_cut(record: LayerRecord) -> bool:
+    return any(gap.code in NOT_KEPT for gap in record.gaps)
 
 
 def _jobs(image: OpenImage, missing: Sequence[tuple[int, Layer, tuple[int, ...]]], proven: _Proof) -> list[Job]:
@@ -245,8 +249,8 @@ def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: d
     from pratique.inventory.distro import advisory_ecosystem, settle_distro  # noqa: PLC0415
     from pratique.inventory.squash import squash  # noqa: PLC0415
 
-    for record in records:  # a cached record may have parts of inspectors that are no longer, or not now, asked
-        record.inspected = {name: part for name, part in record.inspected.items() if name in versions}
+    for record in records:  # a cached record may have parts of inspectors that are not asked now, and in another order
+        record.inspected = {name: record.inspected[name] for name in versions if name in record.inspected}
     squashed = squash(records)
     evidence = [item for seen in squashed.alive for item in seen.located.evidence]
     distro = settle_distro([item for item in evidence if isinstance(item, DistroEvidence)])
