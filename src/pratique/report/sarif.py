@@ -6,12 +6,12 @@ https://docs.github.com/code-security/code-scanning/integrating-with-code-scanni
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from pratique.model.finding import Finding, Severity
-from pratique.model.inventory import Gap
+from pratique.model.inventory import Gap, Package
 from pratique.model.report import Report
 from pratique.report.document import encode, fix_of, is_link, name_of, score_of, waiver_text, worst_first
 from pratique.report.markdown import literal
@@ -49,12 +49,13 @@ class _Sarif:
         for finding in findings:
             rules.setdefault(finding.id, []).append(finding)
         places = {identity: number for number, identity in enumerate(rules)}
+        packages = {package.purl: package for package in report.packages}
         run = {
             "tool": {"driver": {**_driver(report), "rules": [_rule(group) for group in rules.values()]}},
             "automationDetails": {"id": f"pratique/{safe(name_of(report.target))}/"},
             "invocations": [_invocation(report)],
             "columnKind": "utf16CodeUnits",
-            "results": [_result(finding, places[finding.id], _paths(report, finding)) for finding in findings],
+            "results": [_result(finding, places[finding.id], _paths(report, finding, packages)) for finding in findings],
             "properties": {"target": safe(name_of(report.target)), "digest": report.target.digest, "complete": report.complete},
         }
         out.write(encode({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}))
@@ -119,12 +120,12 @@ def _security_severity(finding: Finding) -> str:
     return f"{score:.1f}"
 
 
-def _paths(report: Report, finding: Finding) -> list[tuple[str, str]]:
+def _paths(report: Report, finding: Finding, packages: Mapping[str, Package]) -> list[tuple[str, str]]:
     """Return (path, layer) of every place, that of the finding first; the target's own name where there is none."""
     found = [(finding.location.path, finding.location.layer)] if finding.location is not None and finding.location.path else []
-    if finding.package is not None:
-        known = (package for package in report.packages if package.purl == finding.package.purl)
-        found += [(place.path, place.layer) for package in known for place in package.locations]
+    known = packages.get(finding.package.purl) if finding.package is not None else None
+    if known is not None:
+        found += [(place.path, place.layer) for place in known.locations]
     return list(dict.fromkeys(found))[:MAX_LOCATIONS] or [(report.target.reference or report.target.scheme, "")]
 
 

@@ -18,6 +18,7 @@ class Purl(NamedTuple):
     name: str
     version: str
     qualifiers: dict[str, str]
+    subpath: str = ""
 
 
 def parse(text: str) -> Purl:
@@ -25,7 +26,7 @@ def parse(text: str) -> Purl:
     scheme, colon, rest = text.partition(":")
     if scheme.lower() != "pkg" or not colon or len(text) > MAX_PURL:
         raise ParseError(f"{text[:100]!r} is no package URL")
-    rest, _, _ = rest.partition("#")
+    rest, _, subpath = rest.partition("#")
     rest, _, query = rest.partition("?")
     kind, slash, path = rest.strip("/").partition("/")
     head, last = path.rpartition("/")[::2]
@@ -39,4 +40,4 @@ def parse(text: str) -> Purl:
         key, equals, value = pair.partition("=")
         if equals and value:
             qualifiers[key.lower()] = unquote(value)
-    return Purl(kind.lower(), namespace, unquote(name), unquote(version), qualifiers)
+    return Purl(kind.lower(), namespace, unquote(name), unquote(version), qualifiers, unquote(subpath.strip("/")))

@@ -136,16 +136,30 @@ def _evidence(component: Component, purl: Purl, distro: Distro | None) -> Packag
     if kind not in ECOSYSTEMS:
         return None
     version = purl.version or component.version
+    namespace, name = (purl.namespace, purl.name) if kind != "golang" else _module(component, purl)
+    if name == "stdlib" and not namespace:
+        version = version.removeprefix("v")  # Trivy writes the compiler's version as a module's
+    elif kind == "golang" and version[:1].isdigit() and name != "toolchain":
+        version = f"v{version}"  # and a main module's without its v
     return PackageEvidence(
         type=kind,  # type: ignore[arg-type]  # one of ECOSYSTEMS
-        namespace=purl.namespace,
-        name=purl.name,
+        namespace=namespace,
+        name=name,
         version=version,
         licenses=component.licenses,
         qualifiers=_kept(purl, ()),
         role=component.role or ("main" if kind == "golang" and not version else ""),  # built from sources: it has none
         declared=component.declared,
     )
+
+
+def _module(component: Component, purl: Purl) -> tuple[str, str]:
+    """Return a Go module's path, split at its last slash. Syft puts what follows the repository into the subpath."""
+    path = f"{purl.namespace}/{purl.name}" if purl.namespace else purl.name
+    if purl.subpath and component.name == f"{path}/{purl.subpath}":
+        path = component.name
+    head, _, last = path.rpartition("/")
+    return head, last
 
 
 def _kept(purl: Purl, but: Sequence[str]) -> tuple[tuple[str, str], ...]:
