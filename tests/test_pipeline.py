@@ -468,3 +468,25 @@ def test_an_entry_that_is_a_device(tmp_path: Path) -> None:
     """Devices and pipes under wanted names are not read."""
     odd = layer({"etc/os-release": Entry(type=tarfile.CHRTYPE), "var/lib/dpkg/status": Entry(type=tarfile.FIFOTYPE)})
     assert take(layout(tmp_path / "oci", odd)).packages == ()
+
+
+def test_a_cut_twin_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two blobs under one diff_id, one cut by a limit: the gap reaches the report, whatever order they come in."""
+    bomb = gzip.compress(layer({"zero": bytes(40 << 20)}), mtime=0)
+    monkeypatch.setattr(blob, "RATIO_FROM", 4 << 20)
+    for number, order in enumerate((0, 1)):
+        made = imagebuilder.image([BASE, BASE])
+        manifest = json.loads(made.manifest)
+        manifest["layers"][order] |= {"digest": digest(bomb), "size": len(bomb)}
+        data = imagebuilder.encode(manifest)
+        blobs = {digest(part): part for part in (made.config, data, bomb, *made.layers)}
+        forged = imagebuilder.Image(data, made.media_type, made.config, made.diffs, made.layers, made.platform, blobs)
+        imagebuilder.oci_layout_of(tmp_path / str(number), [(forged, "latest")])
+        assert "image.layer-limit" in codes(take(f"oci-dir:{tmp_path}/{number}", tmp_path / "cache"))
+
+
+def test_nothing_kept_in_memory_is_forgotten(tmp_path: Path) -> None:
+    """Scanning several images one after the other in one process gives what each gives alone."""
+    first, second = layout(tmp_path / "a", BASE), layout(tmp_path / "b", APP)
+    alone = take(first), take(second)
+    assert (take(first), take(second), take(first)) == (*alone, alone[0])
