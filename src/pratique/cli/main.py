@@ -23,6 +23,7 @@ BROKEN_PIPE = 141
 # name -> one line of help; the module is pratique.cli.<name>, its click command is called `command`
 COMMANDS = {
     "scan": "Inspect an image, match it against advisories, judge it and report.",
+    "sbom": "List what is in a target: CycloneDX or SPDX.",
     "explain": "Say why a vulnerability is, or is not, reported for a target.",
     "db": "The advisory database: update, status, verify.",
     "cache": "The layer cache: status and cleaning.",

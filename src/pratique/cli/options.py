@@ -25,7 +25,7 @@ KEYS = frozenset(
         "all-platforms", "cache-dir", "cache-limit", "debug", "environment", "fail-on", "format", "insecure-registry", "max-age",
         "mirror",
         "no-cache", "now", "offline", "only", "only-fixed", "output", "platform", "policy", "quiet", "registry-mirror",
-        "severity", "stage", "team", "timeout", "waivers", "all", "json",
+        "severity", "stage", "team", "template", "timeout", "waivers", "all", "json",
     )
 )  # fmt: skip
 
