@@ -64,6 +64,7 @@ class _State:
         self.leaked: list[Seen] = []
         self.gaps: list[Gap] = []
         self._links: dict[bytes, bytes] = {}
+        self._above: set[bytes] = set()  # the folders above all that ever was alive or a link
         self._origins: dict[bytes, dict[Identity, int]] = {}
 
     def apply(self, index: int, record: LayerRecord) -> None:
@@ -86,6 +87,7 @@ class _State:
         else:
             self._in_order(files, tree, own, placed)
         self._resolve_elsewhere(index, tree, placed)
+        _climb([*own, *tree.symlinks] if placed is None else [*self.alive, *self._links], self._above)
         for path in self._origins.keys() - self.alive.keys():
             del self._origins[path]
 
@@ -126,6 +128,12 @@ class _State:
 
     def _cover(self, covers: set[bytes], directories: set[bytes], opaque: set[bytes]) -> None:
         """Remove what is at or below `covers` and below `opaque`, and what is no folder at `directories`."""
+        for path in sorted((self.alive.keys() & covers) | (self.alive.keys() & directories)):
+            self._lose(path)
+        for path in (self._links.keys() & covers) | (self._links.keys() & directories):
+            del self._links[path]
+        if not opaque and self._above.isdisjoint(covers):
+            return
         hidden_folder: dict[bytes, bool] = {b"": b"" in opaque}
 
         def hidden(path: bytes) -> bool:
@@ -141,9 +149,9 @@ class _State:
             hidden_folder.update(dict.fromkeys(unknown, known))
             return known
 
-        for path in [p for p in self.alive if p in covers or p in directories or hidden(p)]:
+        for path in [p for p in self.alive if hidden(p)]:
             self._lose(path)
-        for path in [p for p in self._links if p in covers or p in directories or hidden(p)]:
+        for path in [p for p in self._links if hidden(p)]:
             del self._links[path]
 
     def _lose(self, path: bytes) -> None:
@@ -221,12 +229,17 @@ def _at(seen: Seen, path: bytes, layer: int) -> Seen:
 def _below_files(paths: Sequence[bytes], files: Container[bytes]) -> bool:
     """Say whether one of the paths lies below what is no folder, by the names of the layer alone: an entry replaced the other."""
     above: set[bytes] = set()
+    _climb(paths, above)
+    return any(folder in files for folder in above)
+
+
+def _climb(paths: Sequence[bytes], above: set[bytes]) -> None:
+    """Add all folders above some paths."""
     for path in paths:
         folder = path.rpartition(b"/")[0]
         while folder and folder not in above:
             above.add(folder)
             folder = folder.rpartition(b"/")[0]
-    return any(folder in files for folder in above)
 
 
 class _Folders:
