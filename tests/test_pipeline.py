@@ -490,3 +490,18 @@ def test_nothing_kept_in_memory_is_forgotten(tmp_path: Path) -> None:
     first, second = layout(tmp_path / "a", BASE), layout(tmp_path / "b", APP)
     alone = take(first), take(second)
     assert (take(first), take(second), take(first)) == (*alone, alone[0])
+
+
+def test_a_killed_examination_is_one_line(tmp_path: Path, cache: Path) -> None:
+    """The program says so in one line and exits with 3: neither a traceback nor an empty report."""
+    target = layout(tmp_path / "oci", BASE)
+    code = (
+        "import os, sys\nfrom pratique.inventory.catalogers import python\nfrom pratique.cli.main import main\n"
+        "type(python.INSPECTOR).inspect = lambda *_: os._exit(9)\nmain()"
+    )
+    place = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, "scan", target, *ALWAYS, "--cache-dir", str(cache)]
+    done = subprocess.run(command, capture_output=True, env=place, check=False)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.startswith(b"pratique: ")
+    assert done.stderr.count(b"\n") == 1
