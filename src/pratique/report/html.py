@@ -1,0 +1,253 @@
+"""Report in, one self-contained HTML page out: nothing is loaded, nothing but its own script runs, everything is escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from html import escape
+from pathlib import Path
+from typing import BinaryIO
+
+from pratique.model.finding import Finding
+from pratique.model.inventory import Gap, Package
+from pratique.model.report import Report
+from pratique.report import plots
+from pratique.report.document import VULNERABLE, counts, fix_of, is_link, name_of, score_of, waiver_text, worst_first
+from pratique.report.text import cut, safe
+
+MAX_PACKAGES = 20_000  # rows; more only make a browser slow, and the JSON document has them all
+_DECISIONS = {"allow": "Allowed", "warn": "Allowed, with warnings", "deny": "Refused", "unknown": "Could not tell"}
+_COLUMNS = (
+    ("Severity", "down"), ("Vulnerability", ""), ("Package", ""), ("Installed", ""), ("Fixed in", ""),
+    ("CVSS", "down"), ("EPSS", "down"), ("Layer", "down"),
+)  # fmt: skip
+
+
+class _Html:
+    name = "html"
+    media_type = "text/html; charset=utf-8"
+
+    def write(self, report: Report, out: BinaryIO) -> None:
+        """Write the page."""
+        out.writelines(part.encode("utf-8", "backslashreplace") for part in _page(report))
+
+
+def text(value: str) -> str:
+    """Return text for a page: controls and marks that reorder shown as escapes, markup as characters."""
+    return escape(safe(value))
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+def _hash(content: str) -> str:
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _page(report: Report) -> Iterator[str]:
+    style, script = _asset("page.css"), _asset("page.js")
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_hash(style)}'; script-src 'sha256-{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="referrer" content="no-referrer">\n'
+    yield '<meta name="color-scheme" content="light dark">\n'
+    yield f"<title>{text(cut(name_of(report.target), 120))}: {_DECISIONS[report.verdict.decision].lower()}</title>\n"
+    yield f"<style>{style}</style>\n</head>\n<body>\n<main>\n"
+    yield from _head(report)
+    yield from _summary(report)
+    yield from _findings(report)
+    yield from _others(report)
+    yield from _gaps(report.problems)
+    yield from _packages(report.packages)
+    yield from _foot(report)
+    yield f"</main>\n<script>{script}</script>\n</body>\n</html>\n"
+
+
+def _head(report: Report) -> Iterator[str]:
+    target, decision = report.target, report.verdict.decision
+    tone = "unknown-verdict" if decision == "unknown" else decision
+    yield f'<header>\n<div class="top"><div><h1>{text(name_of(target))}</h1>'
+    facts = {
+        "Digest": f'<span class="mono">{text(target.digest)}</span>' if target.digest else "",
+        "Platform": text(target.platform),
+        "System": text(f"{target.distro.id} {target.distro.version}".strip()) if target.distro is not None else "",
+        "Supported until": text(target.distro.eol or "") if target.distro is not None else "",
+        "Content": text(f"{len(report.packages)} packages in {len(target.layers)} layers" if target.layers else ""),
+        "Scanned": text(report.meta.scanned_at),
+        "Policy": text(report.verdict.policy.name) if report.verdict.policy is not None else "",
+    }
+    yield '<dl class="facts">'
+    yield from (f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts.items() if value)
+    yield f'</dl></div>\n<div class="verdict {tone}">{_DECISIONS[decision]}'
+    yield "" if report.complete else "<small>from an incomplete inspection</small>"
+    yield "</div></div>\n"
+    if report.verdict.reasons:
+        yield "<ul>"
+        yield from (f"<li><b>{text(reason.rule)}</b>: {text(reason.message)}</li>" for reason in report.verdict.reasons)
+        yield "</ul>"
+    yield "</header>\n"
+
+
+def _summary(report: Report) -> Iterator[str]:
+    found = [finding for finding in report.findings if finding.kind in VULNERABLE]
+    yield '<section aria-label="Summary">\n<div class="tiles">'
+    for severity, number in counts(report).items():
+        yield f'<div class="tile {severity.value}"><b>{number}</b><span>{severity.value}</span></div>'
+    yield f'<div class="tile"><b>{sum(bool(item.fixed_in) for item in found)}</b><span>with a fix</span></div>'
+    yield f'<div class="tile"><b>{sum(item.kev for item in found)}</b><span>known to be exploited</span></div>'
+    yield "</div></section>\n"
+    charts = [
+        ("Where they came in: severity over layers", plots.layers(report)),
+        ("How long they have been known", plots.ages(report)),
+    ]
+    drawn = [(title, chart) for title, chart in charts if chart]
+    if drawn:
+        yield '<section>\n<div class="charts">'
+        yield from (f"<div><h2>{title}</h2>{chart}</div>" for title, chart in drawn)
+        yield '</div>\n<div class="legend">'
+        yield from (f'<span class="{severity.value}"><i></i>{severity.value}</span>' for severity in counts(report))
+        yield "</div></section>\n"
+
+
+def _findings(report: Report) -> Iterator[str]:
+    found = [finding for finding in worst_first(report) if finding.kind in VULNERABLE]
+    if not found:
+        yield "<section><h2>Vulnerabilities</h2><p>None found.</p></section>\n"
+        return
+    yield f'<section>\n<h2>Vulnerabilities: <span id="shown">{len(found)}</span></h2>\n<div class="controls">'
+    yield '<input type="search" id="search" placeholder="Search in everything" aria-label="Search">'
+    for severity in counts(report):
+        yield f'<label><input type="checkbox" data-severity="{severity.value}" checked>{severity.value}</label>'
+    yield '<label><input type="checkbox" id="fixed">with a fix</label>'
+    yield '<label><input type="checkbox" id="exploited">exploited</label></div>\n<div class="wide"><table id="findings">\n<thead><tr>'
+    for name, first in _COLUMNS:
+        numeric = ' class="num"' if name in ("CVSS", "EPSS", "Layer") else ""
+        yield f'<th scope="col"{numeric} data-first="{first}"><button type="button">{name}</button></th>'
+    yield "</tr></thead>\n<tbody>\n"
+    numbers = {layer.diff_id: number for number, layer in enumerate(report.target.layers, 1)}
+    for finding in found:
+        yield _row(finding, numbers)
+    yield '</tbody></table><div class="none" id="none" hidden>Nothing matches.</div></div></section>\n'
+
+
+def _row(finding: Finding, numbers: dict[str, int]) -> str:
+    package, score = finding.package, score_of(finding)
+    layer = numbers.get(finding.location.layer, 0) if finding.location is not None else 0
+    severity = finding.severity.value
+    rank = finding.severity.rank * 2 + finding.kev
+    cells = [
+        f'<td data-sort="{rank}"><span class="badge {severity}">{severity}</span></td>',
+        f'<td class="id">{_named(finding)}{_details(finding)}</td>',
+        f"<td>{text(package.name if package else '')}</td>",
+        f'<td class="mono">{text(package.version if package else "")}</td>',
+        f'<td class="mono">{text(", ".join(finding.fixed_in)) or _unfixed(finding)}</td>',
+        f'<td class="num" data-sort="{score if score is not None else -1}">{f"{score:.1f}" if score is not None else ""}</td>',
+        _chance(finding),
+        f'<td class="num" data-sort="{layer}">{layer or ""}</td>',
+    ]
+    fixed, kev = int(bool(finding.fixed_in)), int(finding.kev)
+    return f'<tr data-severity="{severity}" data-fixed="{fixed}" data-kev="{kev}">{"".join(cells)}</tr>\n'
+
+
+def _unfixed(finding: Finding) -> str:
+    state = finding.because.state if finding.because is not None else ""
+    return f'<span class="soft">{ {"wont-fix": "won’t fix", "end-of-life": "end of life"}.get(state, "none yet") }</span>'
+
+
+def _chance(finding: Finding) -> str:
+    if finding.epss is None:
+        return '<td class="num" data-sort="-1"></td>'
+    score = finding.epss.score
+    shown = f"{score:.1%}" if score >= 0.001 else "&lt;0.1%"
+    return f'<td class="num" data-sort="{score:.5f}">{shown}</td>'
+
+
+def _named(finding: Finding) -> str:
+    link = next((item for item in finding.references if is_link(item)), "")
+    name = text(finding.id)
+    shown = f'<a href="{escape(link)}" rel="noreferrer noopener">{name}</a>' if link else name
+    tags = ['<span class="tag kev">exploited</span>'] if finding.kev else []
+    tags += [f'<span class="tag">{text(finding.status.replace("_", " "))}</span>'] if finding.status != "affected" else []
+    tags += ['<span class="tag">accepted</span>'] if finding.waiver else []
+    return " ".join([shown, *tags])
+
+
+def _details(finding: Finding) -> str:
+    because, place, package = finding.because, finding.location, finding.package
+    facts = [
+        ("Remedy", text(fix_of(finding))),
+        ("Also", text(", ".join(finding.aliases))),
+        ("Package", f"<code>{text(package.purl)}</code>" if package is not None else ""),
+        ("Path", f"<code>{text(place.path)}</code>" if place is not None and place.path else ""),
+        ("Layer", f"<code>{text(place.instruction or place.layer)}</code>" if place is not None and place.layer else ""),
+        ("Because", text(f"{because.advisory} ({because.source}): {because.comparison}") if because is not None else ""),
+        ("Published", text(finding.published[:10])),
+        ("Accepted", text(waiver_text(finding))),
+    ]
+    links = [
+        f'<li><a href="{escape(link)}" rel="noreferrer noopener">{text(link)}</a></li>'
+        for link in finding.references
+        if is_link(link)
+    ]
+    told = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts if value)
+    more = f"<ul>{''.join(links)}</ul>" if links else ""
+    return f'<details><summary>{text(cut(finding.title or finding.message, 160))}</summary><dl class="facts">{told}</dl>{more}</details>'
+
+
+def _others(report: Report) -> Iterator[str]:
+    rest = [finding for finding in worst_first(report) if finding.kind not in VULNERABLE]
+    if not rest:
+        return
+    yield '<section>\n<h2>Other findings</h2><div class="wide"><table>\n<thead><tr><th>Severity</th><th>Finding</th><th>Where</th></tr></thead><tbody>\n'
+    for finding in rest:
+        where = finding.location.path + (f":{finding.location.line}" if finding.location.line else "") if finding.location else ""
+        said = text(finding.message or finding.title)
+        severity = finding.severity.value
+        yield f'<tr><td><span class="badge {severity}">{severity}</span></td><td><b>{_named(finding)}</b><br>{said}</td>'
+        yield f'<td class="mono">{text(where)}</td></tr>\n'
+    yield "</tbody></table></div></section>\n"
+
+
+def _gaps(gaps: Iterable[Gap]) -> Iterator[str]:
+    found = list(gaps)
+    if not found:
+        return
+    yield f'<section>\n<details class="print"><summary><b>What could not be examined or known: {len(found)}</b></summary><div class="wide"><table>'
+    yield "<thead><tr><th>Code</th><th>What</th><th>Where</th></tr></thead><tbody>\n"
+    for gap in found:
+        where = gap.path or gap.package or gap.source
+        yield f'<tr><td class="mono">{text(gap.code)}</td><td>{text(gap.message)}</td><td class="mono">{text(where)}</td></tr>\n'
+    yield "</tbody></table></div></details></section>\n"
+
+
+def _packages(packages: tuple[Package, ...]) -> Iterator[str]:
+    if not packages:
+        return
+    yield f'<section>\n<details><summary><b>Packages: {len(packages)}</b></summary><div class="wide"><table>'
+    yield "<thead><tr><th>Package</th><th>Version</th><th>Kind</th><th>Licences</th><th>Where</th></tr></thead><tbody>\n"
+    for package in packages[:MAX_PACKAGES]:
+        where = package.locations[0].path if package.locations else ""
+        licences = ", ".join(package.licenses)
+        yield f'<tr><td>{text(package.name)}</td><td class="mono">{text(package.version)}</td><td>{text(package.type)}</td>'
+        yield f'<td>{text(cut(licences, 200))}</td><td class="mono">{text(where)}</td></tr>\n'
+    yield "</tbody></table></div>"
+    if len(packages) > MAX_PACKAGES:
+        yield f"<p>{len(packages) - MAX_PACKAGES} more are in the JSON report.</p>"
+    yield "</details></section>\n"
+
+
+def _foot(report: Report) -> Iterator[str]:
+    database = report.meta.database
+    kind = {"full": "full database", "starter": "starter set only", "none": "none asked"}[database.kind]
+    of = f", built {database.built_at[:10]}" if database.built_at else ""
+    yield f"<footer>pratique {text(report.meta.version)}. Advisories: {kind}{text(of)}."
+    yield "".join(f" {text(source.name)} ({source.records});" for source in database.sources).rstrip(";")
+    yield "</footer>\n"
+
+
+REPORTER = _Html()
