@@ -26,6 +26,8 @@ COMMANDS = {
     "sbom": "List what is in a target: CycloneDX or SPDX.",
     "explain": "Say why a vulnerability is, or is not, reported for a target.",
     "db": "The advisory database: update, status, verify.",
+    "policy": "Policies: check, test, explain, simulate.",
+    "waiver": "Waivers: add, list, prune.",
     "cache": "The layer cache: status and cleaning.",
     "schema": "Print the JSON Schema of a document.",
     "completion": "Print the shell completion script for bash, zsh or fish.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 import msgspec
@@ -58,7 +58,15 @@ class RuleOptions(TargetOptions, kw_only=True):
     environment: str = ""
 
 
-def read_rules(options: RuleOptions, say: Callable[[str], None] | None) -> Rules | None:
+class _Chosen(Protocol):
+    policy: tuple[str, ...]
+    waivers: tuple[str, ...]
+    stage: str | None
+    team: str
+    environment: str
+
+
+def read_rules(options: _Chosen, say: Callable[[str], None] | None) -> Rules | None:
     """Read policies and waivers; None where there are neither. `say` is told of ignore files. Raises PolicyError."""
     files = waiver_paths(options.waivers)
     ignores = [Path(name) for name in IGNORES if Path(name).is_file()]
@@ -70,7 +78,7 @@ def read_rules(options: RuleOptions, say: Callable[[str], None] | None) -> Rules
     return Rules(load_policies(options.policy), tuple(waivers), context_of(options))
 
 
-def context_of(options: RuleOptions) -> Any:
+def context_of(options: _Chosen) -> Any:
     """Return where the decision is made."""
     from pratique.policy.facts import Context  # noqa: PLC0415 - only where there are rules
 

@@ -65,7 +65,12 @@ class Text(NamedTuple):
 
     def fail(self, place: Place, message: str, hint: str = "") -> NoReturn:
         """Raise PolicyError that begins with FILE:LINE:COLUMN."""
-        raise PolicyError(f"{self.name}:{place.line}:{place.column}: {message}", hint=hint)
+        raise PolicyError(f"{self.name}:{place.line}:{place.column}: {_printable(message)}", hint=_printable(hint))
+
+
+def _printable(text: str) -> str:
+    """Show what a terminal would obey as escapes."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def decode(name: str, content: bytes) -> Text:
