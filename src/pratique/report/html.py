@@ -71,13 +71,13 @@ def _page(report: Report) -> Iterator[str]:
 def _head(report: Report) -> Iterator[str]:
     target, decision = report.target, report.verdict.decision
     tone = "unknown-verdict" if decision == "unknown" else decision
-    yield f'<header>\n<div class="top"><div><h1>{text(name_of(target))}</h1>'
+    yield f'<header>\n<div class="top"><div class="what"><h1>{text(name_of(target))}</h1>'
     facts = {
         "Digest": f'<span class="mono">{text(target.digest)}</span>' if target.digest else "",
         "Platform": text(target.platform),
         "System": text(f"{target.distro.id} {target.distro.version}".strip()) if target.distro is not None else "",
         "Supported until": text(target.distro.eol or "") if target.distro is not None else "",
-        "Content": text(f"{len(report.packages)} packages in {len(target.layers)} layers" if target.layers else ""),
+        "Content": text(_content(report)),
         "Scanned": text(report.meta.scanned_at),
         "Policy": text(report.verdict.policy.name) if report.verdict.policy is not None else "",
     }
@@ -91,6 +91,12 @@ def _head(report: Report) -> Iterator[str]:
         yield from (f"<li><b>{text(reason.rule)}</b>: {text(reason.message)}</li>" for reason in report.verdict.reasons)
         yield "</ul>"
     yield "</header>\n"
+
+
+def _content(report: Report) -> str:
+    packages, layers = len(report.packages), len(report.target.layers)
+    held = f"{packages} package{'' if packages == 1 else 's'}"
+    return f"{held} in {layers} layer{'' if layers == 1 else 's'}" if layers else held
 
 
 def _summary(report: Report) -> Iterator[str]:
@@ -124,7 +130,8 @@ def _findings(report: Report) -> Iterator[str]:
     for severity in counts(report):
         yield f'<label><input type="checkbox" data-severity="{severity.value}" checked>{severity.value}</label>'
     yield '<label><input type="checkbox" id="fixed">with a fix</label>'
-    yield '<label><input type="checkbox" id="exploited">exploited</label></div>\n<div class="wide"><table id="findings">\n<thead><tr>'
+    yield '<label><input type="checkbox" id="exploited">exploited</label></div>\n'
+    yield '<div class="wide"><table id="findings">\n<thead><tr>'
     for name, first in _COLUMNS:
         numeric = ' class="num"' if name in ("CVSS", "EPSS", "Layer") else ""
         yield f'<th scope="col"{numeric} data-first="{first}"><button type="button">{name}</button></th>'
@@ -167,10 +174,14 @@ def _chance(finding: Finding) -> str:
     return f'<td class="num" data-sort="{score:.5f}">{shown}</td>'
 
 
+def _link(address: str, shown: str) -> str:
+    return f'<a href="{escape(address)}" rel="noreferrer noopener">{shown}</a>'
+
+
 def _named(finding: Finding) -> str:
     link = next((item for item in finding.references if is_link(item)), "")
     name = text(finding.id)
-    shown = f'<a href="{escape(link)}" rel="noreferrer noopener">{name}</a>' if link else name
+    shown = _link(link, name) if link else name
     tags = ['<span class="tag kev">exploited</span>'] if finding.kev else []
     tags += [f'<span class="tag">{text(finding.status.replace("_", " "))}</span>'] if finding.status != "affected" else []
     tags += ['<span class="tag">accepted</span>'] if finding.waiver else []
@@ -189,21 +200,19 @@ def _details(finding: Finding) -> str:
         ("Published", text(finding.published[:10])),
         ("Accepted", text(waiver_text(finding))),
     ]
-    links = [
-        f'<li><a href="{escape(link)}" rel="noreferrer noopener">{text(link)}</a></li>'
-        for link in finding.references
-        if is_link(link)
-    ]
+    links = [f"<li>{_link(link, text(link))}</li>" for link in finding.references if is_link(link)]
     told = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts if value)
     more = f"<ul>{''.join(links)}</ul>" if links else ""
-    return f'<details><summary>{text(cut(finding.title or finding.message, 160))}</summary><dl class="facts">{told}</dl>{more}</details>'
+    title = text(cut(finding.title or finding.message, 160))
+    return f'<details><summary>{title}</summary><dl class="facts">{told}</dl>{more}</details>'
 
 
 def _others(report: Report) -> Iterator[str]:
     rest = [finding for finding in worst_first(report) if finding.kind not in VULNERABLE]
     if not rest:
         return
-    yield '<section>\n<h2>Other findings</h2><div class="wide"><table>\n<thead><tr><th>Severity</th><th>Finding</th><th>Where</th></tr></thead><tbody>\n'
+    yield '<section>\n<h2>Other findings</h2><div class="wide"><table>\n'
+    yield "<thead><tr><th>Severity</th><th>Finding</th><th>Where</th></tr></thead><tbody>\n"
     for finding in rest:
         where = finding.location.path + (f":{finding.location.line}" if finding.location.line else "") if finding.location else ""
         said = text(finding.message or finding.title)
@@ -217,7 +226,8 @@ def _gaps(gaps: Iterable[Gap]) -> Iterator[str]:
     found = list(gaps)
     if not found:
         return
-    yield f'<section>\n<details class="print"><summary><b>What could not be examined or known: {len(found)}</b></summary><div class="wide"><table>'
+    yield f'<section>\n<details class="print"><summary><b>What could not be examined or known: {len(found)}</b></summary>'
+    yield '<div class="wide"><table>'
     yield "<thead><tr><th>Code</th><th>What</th><th>Where</th></tr></thead><tbody>\n"
     for gap in found:
         where = gap.path or gap.package or gap.source
