@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import tarfile
 import threading
 import time
 import urllib.parse
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import zstandard
 
 CASES = Path(__file__).parent / "advisory" / "cases"
 
@@ -28,6 +31,17 @@ def archive(records: Mapping[str, Any] | list[dict[str, Any]]) -> bytes:
             content = record if isinstance(record, bytes) else json.dumps(record).encode()
             target.writestr(zipfile.ZipInfo(name), content)
     return out.getvalue()
+
+
+def tarball(records: Mapping[str, bytes]) -> bytes:
+    """Return a tar in zstd as Red Hat publishes it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as target:
+        for name, content in records.items():
+            member = tarfile.TarInfo(f"2026/{name}")
+            member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+    return zstandard.compress(out.getvalue())
 
 
 def record(identifier: str, package: str, fixed: str, ecosystem: str = "PyPI", **more: Any) -> dict[str, Any]:

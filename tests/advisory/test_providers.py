@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedsim import CASES, archive, record
+from feedsim import CASES, archive, record, tarball
 from pratique.advisory import archive as limits
 from pratique.advisory.feeds import ENRICHMENT, FALLBACKS, names_for, providers, select, sources
 from pratique.model.advisory import Advisory
@@ -27,6 +29,17 @@ _FEEDS = {
     "wolfi": "wolfi/os",
     "kev": "cisa/kev",
     "epss": "epss/current",
+    "redhat": "redhat/vex",
+    "amazon": "amazon/2023",
+    "oracle": "oracle/oval",
+    "photon": "photon/5.0",
+    "nvd": "nvd/2024",
+}
+_PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "epss": gzip.compress,
+    "amazon": gzip.compress,
+    "nvd": gzip.compress,
+    "oracle": bz2.compress,
 }
 _FOLDERS = sorted(folder for folder in CASES.glob("*/*") if folder.is_dir())
 
@@ -37,11 +50,13 @@ def _parse(feed: str, body: bytes) -> list[Any]:
 
 
 def _case(folder: Path) -> tuple[str, bytes]:
-    if folder.parent.name == "osv":
-        body = archive({path.name: path.read_bytes() for path in sorted((folder / "records").iterdir())})
-        return "osv/" + folder.name.partition("_broken")[0].replace("_", " "), body
-    content = (folder / "feed").read_bytes()
-    return _FEEDS[folder.parent.name], gzip.compress(content) if folder.parent.name == "epss" else content
+    provider = folder.parent.name
+    if (folder / "records").is_dir():
+        records = {path.name: path.read_bytes() for path in sorted((folder / "records").iterdir())}
+        if provider == "osv":
+            return "osv/" + folder.name.partition("_broken")[0].replace("_", " "), archive(records)
+        return _FEEDS[provider], tarball(records)
+    return _FEEDS[provider], _PACKED.get(provider, bytes)((folder / "feed").read_bytes())
 
 
 def _answer(feed: str, body: bytes) -> str:

@@ -32,12 +32,15 @@ def settled(*evidence: DistroEvidence) -> Distro:
         (DistroEvidence(id="alpine", version="3.20.3"), "Alpine:v3.20", "2026-04-01"),
         (DistroEvidence(id="alpine", version="3.23.0_alpha20250612", name="Alpine Linux edge"), "Alpine:edge", ""),
         (DistroEvidence(id="wolfi", version="20230201"), "Wolfi", ""),
+        (DistroEvidence(id="minimos"), "MinimOS", ""),
+        (DistroEvidence(id="echo", version="1"), "Echo", ""),
+        (DistroEvidence(id="alpaquita", version="23.1"), "Alpaquita:23", ""),
         (DistroEvidence(id="chainguard", version="20230214"), "Chainguard", ""),
-        (DistroEvidence(id="rhel", version="9.4"), "Red Hat:enterprise_linux:9::baseos", "2032-05-31"),
-        (DistroEvidence(id="rhel", version="7.9"), "Red Hat:enterprise_linux:7::server", "2024-06-30"),
+        (DistroEvidence(id="rhel", version="9.4"), "Red Hat:enterprise_linux:9", "2032-05-31"),
+        (DistroEvidence(id="rhel", version="7.9"), "Red Hat:enterprise_linux:7", "2024-06-30"),
         (
             DistroEvidence(id="centos", version="7", name="CentOS Linux 7 (Core)"),
-            "Red Hat:enterprise_linux:7::server",
+            "Red Hat:enterprise_linux:7",
             "2024-06-30",
         ),
         (DistroEvidence(id="centos", version="9", name="CentOS Stream 9"), None, "2027-05-31"),
@@ -80,13 +83,9 @@ def test_lowest_rank_wins_and_others_fill_blanks_of_their_own_kind() -> None:
     assert (ubuntu.id, ubuntu.version, ubuntu.codename) == ("ubuntu", "24.04", "")
 
 
-def test_redhat_repositories_are_all_named() -> None:
-    """Red Hat's advisories speak of a repository each."""
-    assert advisory_ecosystems(settled(DistroEvidence(id="rhel", version="8.10"))) == (
-        "Red Hat:enterprise_linux:8::baseos",
-        "Red Hat:enterprise_linux:8::appstream",
-        "Red Hat:enterprise_linux:8::crb",
-    )
+def test_redhat_is_asked_without_repositories() -> None:
+    """No package of a release is in two repositories, so that one question suffices."""
+    assert advisory_ecosystems(settled(DistroEvidence(id="rhel", version="8.10"))) == ("Red Hat:enterprise_linux:8",)
 
 
 def test_the_last_day_is_still_supported() -> None:

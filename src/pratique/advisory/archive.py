@@ -1,12 +1,15 @@
-"""A zip of small files in, their bytes out one at a time, within budgets: the shape in which OSV publishes an ecosystem."""
+"""An archive of small files in, their bytes out one at a time, within budgets: OSV's zip, Red Hat's tar in zstd."""
 
 from __future__ import annotations
 
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
+
+import zstandard
 
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
@@ -18,6 +21,12 @@ MAX_ENTRIES = 1_000_000
 MAX_ENTRY_BYTES = 16 * MEBIBYTE
 # Everything inflated: npm has about 1 GiB. Bounds time, not memory, as one record is held at a time.
 MAX_TOTAL_BYTES = 8192 * MEBIBYTE
+
+# Red Hat's documents: about 60,000 of on average 150 KB; the largest (a kernel's, with all products) has some 20 MiB.
+MAX_TAR_ENTRY_BYTES = 64 * MEBIBYTE
+MAX_TAR_BYTES = 65_536 * MEBIBYTE
+# A zstd frame may ask for a window of up to 2 GiB; upstream's need 8 MiB.
+_MAX_WINDOW_BYTES = 128 * MEBIBYTE
 
 _END = struct.Struct("<4s4H2LH")
 _END_MAGIC = b"PK\x05\x06"
@@ -48,6 +57,37 @@ def entries(body: BinaryIO, source: str) -> Iterator[tuple[str, bytes] | Gap]:
                 yield info.filename, content
     except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, NotImplementedError, OSError) as error:
         raise ParseError(f"{source}: not a readable zip archive: {error}") from error
+
+
+def tarred(body: BinaryIO, source: str) -> Iterator[tuple[str, bytes] | Gap]:
+    """Do the same for a tar in zstd, read as a stream. Links and special files are passed over.
+
+    Raises ParseError when it is none, is cut short or holds too much.
+    """
+    count = total = 0
+    try:
+        with (
+            zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(body, read_across_frames=True) as plain,
+            tarfile.open(fileobj=plain, mode="r|", ignore_zeros=False) as archive,
+        ):
+            for member in archive:
+                count += 1
+                total += member.size
+                if count > MAX_ENTRIES or total > MAX_TAR_BYTES:
+                    raise ParseError(f"{source}: the archive has more than {MAX_ENTRIES} entries or {MAX_TAR_BYTES} bytes")
+                archive.members.clear()  # type: ignore[attr-defined]  # tarfile remembers all of them
+                if not member.isreg() or not member.name.endswith(".json"):
+                    continue
+                if member.size > MAX_TAR_ENTRY_BYTES:
+                    yield unreadable(source, member.name, f"larger than {MAX_TAR_ENTRY_BYTES} bytes")
+                    continue
+                stream = archive.extractfile(member)
+                content = stream.read() if stream is not None else b""
+                yield member.name, content
+    except (tarfile.TarError, zstandard.ZstdError, EOFError, OSError, ValueError) as error:
+        raise ParseError(f"{source}: not a readable tar in zstd, or cut short: {error}") from error
+    if not count:
+        raise ParseError(f"{source}: an empty archive, or cut short")
 
 
 def unreadable(source: str, record: str, why: str) -> Gap:

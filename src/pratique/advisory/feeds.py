@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from pratique.model.advisory import Feed, FeedRecord
 from pratique.model.ecosystems import base
 from pratique.model.inventory import Gap
 
 Parsed = FeedRecord | Gap
+# (address, what lies there) -> the next address, with "#sha256=..." behind it where upstream gives a digest. Raises ParseError.
+Step = Callable[[str, bytes], str]
 
 # Feeds that are asked only where another one, better informed, has nothing: docs/adr/0007-debian-sources.md.
-FALLBACKS = {"osv/Debian": "debian/tracker"}
+FALLBACKS = {"osv/Debian": "debian/tracker", "osv/Red Hat": "redhat/vex"}
 # Feeds about CVEs, whatever the ecosystem: every scan wants them.
 ENRICHMENT = ("cisa/kev", "epss/current")
 
@@ -29,6 +31,13 @@ class Provider(Protocol):
     def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]: ...
 
 
+@runtime_checkable
+class Routed(Protocol):
+    """A provider whose feeds lie at addresses that change: steps lead there from the feed's own. Mirrors need none."""
+
+    def route(self, feed: Feed, /) -> Sequence[Step]: ...
+
+
 class Source:
     """One feed with the provider that reads it."""
 
@@ -37,6 +46,10 @@ class Source:
     def __init__(self, provider: Provider, feed: Feed) -> None:
         self.provider = provider
         self.feed = feed
+
+    def route(self) -> Sequence[Step]:
+        """Return the steps that lead from the feed's address to the feed."""
+        return self.provider.route(self.feed) if isinstance(self.provider, Routed) else ()
 
 
 @cache

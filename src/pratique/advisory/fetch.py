@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import hashlib
 import random
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
@@ -20,8 +21,9 @@ from urllib.parse import quote, unquote, urlsplit
 import msgspec
 
 from pratique._version import __version__
+from pratique.advisory.feeds import Step
 from pratique.model.advisory import Feed
-from pratique.model.errors import FeedError
+from pratique.model.errors import FeedError, ParseError
 
 if TYPE_CHECKING:
     import httpx2
@@ -36,6 +38,9 @@ _SILENCE_SECONDS = 30.0
 _TOTAL_SECONDS = 900.0
 _MAX_REDIRECTS = 5
 _CHUNK = 1 << 18
+# What a step reads is a name or a short list.
+_STEP_BYTES = 1 << 20
+_PACKED = (".zip", ".gz", ".bz2", ".zst")
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -100,14 +105,41 @@ class Fetcher:
         if self._client is not None:
             self._client.close()
 
-    def fetch(self, feed: Feed, known: Validators) -> Fetched:
-        """Bring the feed, unless it is still what `known` describes. Raises FeedError, whatever went wrong."""
-        url = address(feed, self._mirror)
-        known = known if known.url == url else Validators()
+    def fetch(self, feed: Feed, known: Validators, route: Sequence[Step] = ()) -> Fetched:
+        """Bring the feed, unless it is still what `known` describes. Raises FeedError, whatever went wrong.
+
+        `route` leads from the feed's address to the feed, step by step; a mirror has the feed itself in its place.
+        """
+        deadline = time.monotonic() + _TOTAL_SECONDS
+        url, digest = address(feed, self._mirror), ""
+        if not self._mirror:
+            for step in route:
+                url, digest = self._step(feed, url, step, deadline)
+        fetched = self._fetch(feed, url, known if known.url == url else Validators(), deadline)
+        if digest and fetched.path is not None:
+            _verified(fetched.path, digest, url)
+        return fetched
+
+    def _step(self, feed: Feed, url: str, step: Step, deadline: float) -> tuple[str, str]:
+        small = msgspec.structs.replace(feed, name=f"{feed.name}.step", path="step", max_bytes=_STEP_BYTES)
+        path = self._fetch(small, url, Validators(), deadline).path
+        if path is None:
+            raise FeedError(f"{url}: gave nothing")
+        try:
+            target, _, fragment = step(url, path.read_bytes()).partition("#")
+        except ParseError as error:
+            raise FeedError(error.message) from error
+        finally:
+            path.unlink(missing_ok=True)
+        there, here = urlsplit(target), urlsplit(url)
+        if (there.scheme, there.netloc) != (here.scheme, here.netloc):
+            raise FeedError(f"{url}: names {target!r}, which is elsewhere")
+        return target, fragment.removeprefix("sha256=")
+
+    def _fetch(self, feed: Feed, url: str, known: Validators, deadline: float) -> Fetched:
         if url.startswith("file:"):
             return _local(feed, url, known)
         part = self._folder / f"{feed.name.replace('/', '-').replace(' ', '_')}.part"
-        deadline = time.monotonic() + _TOTAL_SECONDS
         for attempt in range(1, self._attempts + 1):
             try:
                 return self._try(feed, url, known, part, deadline)
@@ -211,9 +243,17 @@ class Fetcher:
                 raise FeedError(f"{feed.name}: not complete after {_TOTAL_SECONDS:.0f} s; the next update goes on from there")
 
 
+def _verified(path: Path, digest: str, url: str) -> None:
+    with path.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() == digest:
+            return
+    path.unlink(missing_ok=True)
+    raise FeedError(f"{url}: is not what its index says: the digest differs")
+
+
 def _headers(feed: Feed, known: Validators, begun: Validators | None, part: Path) -> dict[str, str]:
     # Archives are compressed already; documents shrink tenfold.
-    headers = {"Accept-Encoding": "identity" if feed.path.endswith((".zip", ".gz")) else "gzip, identity;q=0.5"}
+    headers = {"Accept-Encoding": "identity" if feed.path.endswith(_PACKED) else "gzip, identity;q=0.5"}
     if begun is not None:
         headers["Accept-Encoding"] = begun.encoding
         headers["Range"] = f"bytes={part.stat().st_size}-"

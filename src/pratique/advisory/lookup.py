@@ -6,6 +6,7 @@ Where a feed was never had, the starter set answers for its ecosystems.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,11 @@ from pratique.model.report import DatabaseInfo, DatabaseSource
 MAX_AGE = timedelta(days=7)
 # An update that replaces a file between reading the index and opening the file: read the index again. Updates take seconds.
 _RACES = 5
+
+# Feeds about CVEs, one a year: only that of a CVE's year is asked.
+_YEARLY, _OLDEST = "nvd/", "2002"
+# Asked beside a release, which says what is missing: nothing there means that nothing was built for subscribers, or in a module.
+_BESIDE = re.compile(r"Ubuntu:Pro:(?!FIPS)|SUSE:Linux Enterprise Module |SUSE:.*-LTSS$")
 
 Reference = tuple[str, str]  # (feed, id): what an advisory is called, as one id may be in several feeds
 
@@ -113,8 +119,9 @@ class Database:
         for feed, file in self._files.items():
             if not self._index.feeds[feed].scored:
                 continue
-            names: dict[str, list[str]] = {cve: [cve] for cve in wanted}
-            for name, identifier in file.named(wanted):
+            asked = [cve for cve in wanted if _of_year(cve, feed)] if feed.startswith(_YEARLY) else wanted
+            names: dict[str, list[str]] = {cve: [cve] for cve in asked}
+            for name, identifier in file.named(asked):
                 names.setdefault(identifier, []).append(name)
             for advisory in file.details(sorted(names)):
                 for cve in names[advisory.id]:
@@ -159,6 +166,7 @@ class Database:
         names = set(self._files)
         if ecosystems is not None:
             names = {feed for ecosystem in ecosystems for feed in self._feeds(ecosystem)} | (names & set(ENRICHMENT))
+            names |= {feed for feed in self._files if feed.startswith(_YEARLY)}
         entries = [self._index.feeds[name] for name in sorted(names)]
         if not any(entry.ecosystems for entry in entries):
             starter = self.starter.info()
@@ -197,6 +205,8 @@ class Database:
         return sorted(set(found))
 
     def _gaps_of(self, ecosystem: str) -> Iterator[Gap]:
+        if _BESIDE.match(ecosystem):
+            return
         known = names_for([ecosystem])
         there = self._feeds(ecosystem)
         if not there:
@@ -215,7 +225,8 @@ class Database:
             return
         for name in sorted(set(known) - set(there)):
             yield self._missing(name, f"vulnerabilities of {ecosystem} that only it names are not known")
-        if base(ecosystem) != ecosystem and not any(self._files[name].speaks_of(canonical(ecosystem)) for name in there):
+        spoken = [canonical(ecosystem), *_same_release(ecosystem)]
+        if base(ecosystem) != ecosystem and not any(self._files[name].speaks_of(one) for name in there for one in spoken):
             yield _unsupported_release(ecosystem)
 
     def _missing(self, name: str, effect: str) -> Gap:
@@ -251,6 +262,25 @@ def _gaps_of_feed(entry: Entry, now: datetime, max_age: timedelta) -> Iterator[G
         first = entry.skipped_examples[0] if entry.skipped_examples else ""
         message = f"{entry.name}: {entry.skipped} records could not be read and were left out ({first})"
         yield Gap(code="advisories.unreadable-record", message=message, source=entry.name)
+
+
+def _of_year(cve: str, feed: str) -> bool:
+    """Say whether a yearly feed is the one that holds a CVE; the oldest holds all before it, too."""
+    year = cve[4:8]
+    return feed == _YEARLY + year or (feed == _YEARLY + _OLDEST and year < _OLDEST)
+
+
+def _same_release(ecosystem: str) -> Iterator[str]:
+    """Yield where else a release is spoken of: packages of SUSE 15 by module, those of an old Ubuntu for subscribers."""
+    found = re.fullmatch(r"SUSE:Linux Enterprise \w+ (15.*)", ecosystem)
+    if found:
+        yield f"SUSE:Linux Enterprise Module for Basesystem {found[1]}"
+    if re.fullmatch(r"Ubuntu:[\d.]+:LTS", ecosystem):
+        yield ecosystem.replace(":", ":Pro:", 1)
+    if ":FIPS-updates:" in ecosystem:
+        yield ecosystem.replace(":FIPS-updates:", ":FIPS:")
+    elif ":FIPS:" in ecosystem:
+        yield ecosystem.replace(":FIPS:", ":FIPS-updates:")
 
 
 def _unsupported_release(ecosystem: str) -> Gap:

@@ -165,7 +165,7 @@ def _update(folder: Path, names: Sequence[str], options: Options, listener: List
             if options.offline and not options.mirror.startswith("file:"):
                 outcomes[source.feed.name] = current.failed(source, "not fetched, as --offline was given")
                 continue
-            waiting[pool.submit(fetcher.fetch, source.feed, current.validators(source.feed.name))] = source
+            waiting[pool.submit(fetcher.fetch, source.feed, current.validators(source.feed.name), source.route())] = source
         for future in as_completed(waiting):
             source = waiting[future]
             outcome = current.finish(source, future, listener)

@@ -22,7 +22,6 @@ class _Facts(msgspec.Struct, frozen=True):
 
     parts: int
     osv: tuple[str, ...] = ()
-    old: tuple[str, ...] = ()
     codenames: dict[str, str] = {}
     eol: dict[str, Any] = {}
 
@@ -61,9 +60,9 @@ def advisory_ecosystem(distro: Distro) -> str | None:
 def advisory_ecosystems(distro: Distro) -> tuple[str, ...]:
     """Return every OSV ecosystem whose advisories speak of this distribution's packages, the main one first.
 
-    More than one only where a vendor splits a release into repositories (Red Hat). Derivatives that rebuild a parent's packages
-    under the parent's versions get the parent's; all others get none, whatever their ID_LIKE says. Amazon's and Oracle's are not
-    defined by OSV, but written in its manner: whether a database has them is for the caller to ask.
+    Derivatives that rebuild a parent's packages under the parent's versions get the parent's; all others get none, whatever their
+    ID_LIKE says. Amazon's and Oracle's are not defined by OSV, but written in its manner: whether a database has them is for the
+    caller to ask. Red Hat's is the product without minor release and repository. Channels beside a release are matching's affair.
     """
     key = _key(distro)
     facts = _known().get(key)
@@ -83,8 +82,7 @@ def advisory_ecosystems(distro: Distro) -> tuple[str, ...]:
         release += ":LTS" if month == "04" and int(year) % 2 == 0 else ""
     if key == "amzn" and 2000 < int(release) < 2022:
         release = "1"  # which was numbered by year and month
-    templates = facts.old if facts.old and int(release) < 8 else facts.osv
-    return tuple(template.replace("{}", release) for template in templates)
+    return tuple(template.replace("{}", release) for template in facts.osv)
 
 
 @cache

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
-from pratique.model.ecosystems import canonical, normalize
+from pratique.model.ecosystems import base, canonical, normalize
 from pratique.model.errors import UnorderableVersionError
 from pratique.model.finding import FindingStatus
 from pratique.model.hits import LAST_AFFECTED, OPEN, Hit, HitRange
@@ -21,6 +22,18 @@ OS_TYPES = frozenset(("deb", "apk", "rpm"))
 # its own, but advisories speak of the kernel ("linux", "linux-hwe-6.5"), whose version the binary package has.
 _SIGNED = "linux-signed"
 _SIGNED_FOR = frozenset(("amd64", "arm64", "armhf", "i386"))
+# Their advisories name source packages, some of them binary ones.
+_BY_SOURCE = frozenset(("Azure Linux", "Photon OS"))
+# SUSE files a package of version 15 under the module that ships it; what is mended for long-term customers, under the product.
+_SUSE_MODULES = (
+    "Basesystem",
+    "Server Applications",
+    "Development Tools",
+    "Containers",
+    "Python 3",
+    "Web and Scripting",
+    "Legacy",
+)
 _MODULE = ".module"  # in the release of every RPM that a module stream was built of: ".module+el9...", ".module_el9..."
 _NAMED = 5  # advisories that a gap names; the findings name all
 
@@ -63,7 +76,7 @@ def subjects(packages: Iterable[Package], release: str) -> tuple[list[Subject], 
     for package in packages:
         if package.type in OS_TYPES:
             if release:
-                asked.append(_os_subject(package, release))
+                asked += _os_subjects(package, release)
         elif not package.owner and not (package.declared and package.role == "main"):  # no registry has sources one just wrote
             gap = _unaskable(package)
             if gap is not None:
@@ -73,15 +86,65 @@ def subjects(packages: Iterable[Package], release: str) -> tuple[list[Subject], 
     return asked, gaps
 
 
-def _os_subject(package: Package, release: str) -> Subject:
-    source = package.source
-    if package.type == "rpm" or source is None:  # rpm advisories name binary packages
-        return Subject(package, release, normalize(release, package.name), package.version)
+def _os_subjects(package: Package, release: str) -> list[Subject]:
+    places = channels(release, package.version)
+    return [
+        Subject(package, place, normalize(place, name), version) for place in places for name, version in _asked(package, place)
+    ]
+
+
+def _asked(package: Package, place: str) -> list[tuple[str, str]]:
+    """Return the (name, version) under which advisories may speak of a package."""
+    source, family = package.source, base(place)
+    version = source.version if source is not None and source.version else package.version
+    if family == "Red Hat":
+        # Some records name what is installed, others only the source package, which is written as its file is called.
+        module = _module(package.purl)
+        return [
+            (module + package.name, package.version),
+            (f"{module}{source.name if source is not None else package.name}.src", version),
+        ]
+    if family == "Oracle Linux":  # some records say which module's stream they mean
+        return list(dict.fromkeys((name + package.name, package.version) for name in ("", _module(package.purl))))
+    if source is None or (package.type == "rpm" and family not in _BY_SOURCE):  # other rpm advisories name binary packages
+        return [(package.name, package.version)]
+    if package.type == "rpm":
+        return list(dict.fromkeys(((package.name, package.version), (source.name, version))))
     if source.name.startswith(_SIGNED):
         parts = source.name.removeprefix(_SIGNED).split("-")
         name = "-".join(["linux", *(part for part in parts if part and part not in _SIGNED_FOR)])
-        return Subject(package, release, normalize(release, name), package.version)
-    return Subject(package, release, normalize(release, source.name), source.version or package.version)
+        return [(name, package.version)]
+    return [(source.name, version)]
+
+
+def channels(release: str, version: str) -> tuple[str, ...]:
+    """Return the ecosystems that speak of a package of `release` in this version, the main one first.
+
+    Ubuntu lists a package that has a build for subscribers under "Ubuntu:Pro:" alone, whoever has it installed. Builds whose
+    version names a channel of their own (FIPS, Ksplice) are compared with that channel's versions only: others say nothing.
+    SUSE's modules are channels, too.
+    """
+    family, _, rest = release.partition(":")
+    if family == "Ubuntu" and rest.endswith(":LTS"):
+        if "fips" in version.lower():
+            return f"Ubuntu:Pro:FIPS-updates:{rest}", f"Ubuntu:Pro:FIPS:{rest}"
+        return release, f"Ubuntu:Pro:{rest}"
+    if family == "Oracle Linux":
+        channel = next((word for word in ("ksplice", "fips") if word in version.lower()), "")
+        return (f"{release}:{channel}",) if channel else (release,)
+    if family == "SUSE" and " 15" in rest:
+        number = rest[rest.index(" 15") + 1 :]
+        return release, f"{release}-LTSS", *(f"SUSE:Linux Enterprise Module for {name} {number}" for name in _SUSE_MODULES)
+    return (release,)
+
+
+def _module(purl: str) -> str:
+    """Return "nodejs:18/" for a package of a module: its streams number their versions apart. "" for all others."""
+    _, found, rest = purl.partition("rpmmod=")
+    if not found:
+        return ""
+    parts = unquote(rest.partition("&")[0]).split(":")
+    return f"{parts[0]}:{parts[1]}/" if len(parts) > 1 else ""
 
 
 def _language_subject(package: Package) -> Subject:

@@ -215,6 +215,8 @@ class _Reader:
             if not ranges and not one.versions:
                 continue
             severity, note = _local(one)
+            if one.package.ecosystem.startswith("Ubuntu:Pro:") and any(r.fixed for r in ranges):
+                note = "with Ubuntu Pro"
             found.append(
                 Affected(
                     ecosystem=place(one.package.ecosystem),
