@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pratique.image.reference import IMAGE
+from pratique.image.reference import DOCKER_HUB, IMAGE, parse_name
 from pratique.model.errors import PratiqueError, TargetNotFoundError, UsageError
 from pratique.model.image import ImageRef, Platform
 
@@ -79,8 +79,10 @@ def _by_name(ref: ImageRef, platform: Platform | None, options: SourceOptions, s
     try:
         return stack.enter_context(source_of("registry").open(ImageRef("registry", ref.value, ref.given), platform, options))
     except PratiqueError as error:
-        no_file = f"no file here is called {ref.value}, so it was taken for an image's name"
-        error.hint = "; ".join([*([error.hint] if error.hint else []), *passed, no_file])
+        hints = [error.hint, *passed]
+        if parse_name(ref.value).registry == DOCKER_HUB and ":" not in ref.value:  # a name of this kind may be a slip in a path
+            hints.append(f"no file here is called {ref.value}, so it was taken for an image's name")
+        error.hint = "; ".join(filter(None, hints))
         raise
 
 
