@@ -283,3 +283,26 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "db").write_text("a file")
     with pytest.raises(DatabaseError, match="cannot be written"):
         update(tmp_path, ["osv/PyPI"], Options())
+
+
+def test_a_database_that_others_keep_is_used_as_it_is(
+    server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shared cache mounted read-only: a scan neither refreshes nor refuses, however old; without any database it refuses."""
+    _update(server, tmp_path)
+    late = _NOW + timedelta(days=30)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as on a read-only mount, which takes root to make
+    assert ensure(tmp_path, ["PyPI"], Options(mirror=server.url), now=lambda: late) == []
+    with open_database(tmp_path) as database:
+        assert "advisories.stale" in {gap.code for gap in database.gaps(["PyPI"], late, timedelta(days=7))}
+
+
+def test_a_full_disk_is_the_feeds_failure(server: FeedServer, tmp_path: Path) -> None:
+    """What could not be stored is said, and an update of all ends as one that failed, not in a crash."""
+    limited = (
+        "import resource, sys; from pratique.cli.main import run; resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384)); "
+        f"sys.exit(run(['db', 'update', '--only', 'PyPI', '--mirror', {server.url!r}, '--cache-dir', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (3, "pratique: not there: osv/PyPI\n")
+    assert "cannot be stored" in done.stdout

@@ -142,7 +142,9 @@ def locked(folder: Path, waiting: Callable[[], None] | None = None, seconds: flo
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise DatabaseError(f"{folder} cannot be written: {error}", hint="choose another --cache-dir") from error
+        raise DatabaseError(
+            f"{folder} cannot be written: {error.strerror or error}", hint="choose another --cache-dir"
+        ) from error
     try:
         _acquire(handle, waiting, time.monotonic() + seconds)
         yield

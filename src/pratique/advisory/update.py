@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -110,6 +111,8 @@ def ensure(
         return []
     listener = listener or Listener()
     hasty = msgspec.structs.replace(options, attempts=min(options.attempts, _ATTEMPTS_OF_A_SCAN))
+    if _kept_by_others(folder):
+        return []
     with locked(folder, listener.waiting):
         # Whoever held the lock may have brought them.
         return _update(folder, _outdated(folder, names, now()), hasty, listener, now)
@@ -130,8 +133,16 @@ def _wants(entry: Entry | None, now: datetime, folder: Path) -> bool:
         return True
     if entry.failure is not None and now - _time(entry.failure.at) < _RETRY_AFTER:
         return False
-    usable = bool(entry.file) and entry.format == FORMAT and (folder / entry.file).exists()
-    return not usable or now - _time(entry.fetched_at) > REFRESH_AFTER
+    return not _there(entry, folder) or now - _time(entry.fetched_at) > REFRESH_AFTER
+
+
+def _there(entry: Entry | None, folder: Path) -> bool:
+    return entry is not None and bool(entry.file) and entry.format == FORMAT and (folder / entry.file).exists()
+
+
+def _kept_by_others(folder: Path) -> bool:
+    """Say whether a database is there that this process may not change (a shared or mounted one): its lacks are told as gaps."""
+    return (folder / catalogue.INDEX).is_file() and not os.access(folder, os.W_OK)
 
 
 def _time(text: str) -> datetime:
@@ -287,7 +298,7 @@ class _Current:
         )
 
     def _usable(self, entry: Entry) -> bool:
-        return bool(entry.file) and entry.format == FORMAT and (self._folder / entry.file).exists()
+        return _there(entry, self._folder)
 
     def _put(self, entry: Entry) -> None:
         self.index = Index(feeds={**self.index.feeds, entry.name: entry})
