@@ -16,7 +16,7 @@ class Apk:
     """Inspects `lib/apk/db/installed`, which newer releases keep under /usr."""
 
     name = "apk"
-    version = 1
+    version = 2
     interest = Interest(
         paths=("lib/apk/db/installed", "usr/lib/apk/db/installed"),
         max_bytes=64 * MEBIBYTE,  # a desktop with 1,500 packages has 20 MiB
@@ -25,15 +25,18 @@ class Apk:
     def inspect(self, file: File) -> Iterator[Evidence | Gap]:
         """Yield packages and their files."""
         data, path = file.read(), file.path
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
         if data and not data.endswith(b"\n"):
             yield Gap(code="inventory.truncated", message="apk: the last line is cut; later packages are missing", path=path)
             data = data[: data.rfind(b"\n") + 1]
-        keeper, broken = Keeper(), 0
+        keeper, broken, hidden = Keeper(), 0, 0
         for stanza in data.split(b"\n\n"):
             if not stanza or stanza.isspace():
                 continue
             head, _, files = (b"\n" + stanza.strip(b"\n")).partition(b"\nF:")
             head += b"\n"
+            hidden += max(0, head.count(b"\nP:") + files.count(b"\nP:") - 1)
             name, version, arch = _field(head, b"\nP:"), _field(head, b"\nV:"), _field(head, b"\nA:")
             if not name:
                 broken += 1
@@ -54,6 +57,9 @@ class Apk:
                 yield OwnershipEvidence(type="apk", package=name, arch=arch, paths=tuple(paths))
         if broken:
             yield Gap(code="inventory.invalid", message=f"apk: {broken} entries without a package name", path=path)
+        if hidden:
+            message = f"apk: {hidden} packages stand in the entries of others; they were not seen"
+            yield Gap(code="inventory.invalid", message=message, path=path)
 
 
 def _field(head: bytes, key: bytes) -> str:

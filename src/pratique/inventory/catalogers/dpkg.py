@@ -6,6 +6,7 @@ keeps the same format; its packages are listed as generic ones, because Debian's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pratique.inventory.ownership import Keeper
@@ -19,13 +20,14 @@ _OPKG = ("usr/lib/opkg/status", "var/lib/opkg/status")
 
 # The files of a package are in place in these states: whether its configuration succeeded does not matter to an attacker.
 _ABSENT = (b"not-installed", b"config-files")
+_BLANK_LINES = re.compile(rb"\n[ \t]+(?=\n)")
 
 
 class Dpkg:
     """Inspects `status`, `status.d` and `info/*.list`."""
 
     name = "dpkg"
-    version = 1
+    version = 2
     interest = Interest(
         paths=(_STATUS, *_OPKG),
         under=(_STATUS_D,),
@@ -67,14 +69,17 @@ def _packages(data: bytes, path: str, kind: PackageType, *, whole: bool) -> Iter
     """`whole` files are written by image builders, who may leave out the last line feed; dpkg itself never does."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
+    if b" \n" in data or b"\t\n" in data:  # apt ends a paragraph at a line of blanks, too
+        data = _BLANK_LINES.sub(b"\n", data)
     if not whole and data and not data.endswith(b"\n"):
         yield Gap(code="inventory.truncated", message="dpkg: the last line is cut; later packages are missing", path=path)
         data = data[: data.rfind(b"\n") + 1]
-    broken = 0
+    broken = hidden = 0
     for stanza in data.split(b"\n\n"):
         if not stanza or stanza.isspace():
             continue
         stanza = b"\n" + stanza.lstrip(b"\n") + b"\n"  # noqa: PLW2901
+        hidden += max(0, stanza.count(b"\nPackage:") - 1)
         if b" " in (status := _field(stanza, b"\nStatus:")) and status.rpartition(b" ")[2] in _ABSENT:
             continue
         name, version = _field(stanza, b"\nPackage:"), _field(stanza, b"\nVersion:")
@@ -87,6 +92,9 @@ def _packages(data: bytes, path: str, kind: PackageType, *, whole: bool) -> Iter
             broken += 1
     if broken:
         yield Gap(code="inventory.invalid", message=f"dpkg: {broken} paragraphs without a package name", path=path)
+    if hidden:
+        message = f"dpkg: {hidden} packages stand in the paragraphs of others; they were not seen"
+        yield Gap(code="inventory.invalid", message=message, path=path)
 
 
 def _package(kind: PackageType, name: str, version: str, stanza: bytes) -> PackageEvidence:

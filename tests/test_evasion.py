@@ -1,0 +1,95 @@
+"""Images made to run more than they show: each trick ends in the packages, or in a gap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import imagebuilder
+from imagebuilder import Content, layer
+from pratique.image.open import open_target
+from pratique.image.options import SourceOptions
+from pratique.image.reference import parse_target
+from pratique.inventory.cache import LayerCache
+from pratique.match.find import subjects
+from pratique.model.inventory import Inventory
+from pratique.pipeline import Inspection, take_inventory
+
+DEBIAN = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+ALPINE = "ID=alpine\nVERSION_ID=3.20.1\n"
+LODASH = '{"name": "lodash", "version": "4.17.15"}'
+FLASK = "Metadata-Version: 2.1\nName: flask\nVersion: 0.12\n"
+
+
+def debs(*names: str) -> str:
+    """Write dpkg's database."""
+    return "".join(f"Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\n\n" for name in names)
+
+
+def apks(*names: str) -> str:
+    """Write apk's database."""
+    return "".join(f"P:{name}\nV:1.0-r0\nA:x86_64\n\n" for name in names)
+
+
+@pytest.fixture
+def take(tmp_path: Path) -> Any:
+    """Take the inventory of an image of these layers."""
+
+    def taken(*layers: dict[str, Content]) -> Inventory:
+        path = tmp_path / "image.tar"
+        path.write_bytes(imagebuilder.docker_archive([layer(files) for files in layers]))
+        options = SourceOptions(cache_dir=tmp_path / "sources", offline=True)
+        with open_target(parse_target(f"docker-archive:{path}"), None, options) as image:
+            return take_inventory(image, LayerCache(None), Inspection())
+
+    return taken
+
+
+def names(inventory: Inventory) -> list[str]:
+    """The names of all packages."""
+    return sorted(package.name for package in inventory.packages)
+
+
+def gaps(inventory: Inventory) -> list[tuple[str, str]]:
+    """The codes and paths of all gaps."""
+    return [(gap.code, gap.path) for gap in inventory.gaps]
+
+
+def asked(inventory: Inventory) -> list[str]:
+    """The names of the packages whose vulnerabilities are looked for."""
+    return sorted(subject.name for subject in subjects(inventory.packages, inventory.release)[0])
+
+
+# -- package databases ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [" ", "\t", " \t  "])
+def test_a_paragraph_ends_at_a_line_of_blanks(take: Any, line: str) -> None:
+    """A paragraph is not hidden in the one before it by a line that only looks empty."""
+    status = debs("libc6", "openssl").replace("\n\n", f"\n{line}\n", 1)
+    found = take({"etc/os-release": DEBIAN, "var/lib/dpkg/status": status})
+    assert names(found) == ["libc6", "openssl"]
+
+
+def test_two_packages_in_one_paragraph_are_a_gap(take: Any) -> None:
+    """What stands in another package's paragraph cannot be told apart from it, and is no silence."""
+    status = debs("libc6", "openssl").replace("\n\n", "\n", 1)
+    found = take({"etc/os-release": DEBIAN, "var/lib/dpkg/status": status})
+    assert ("inventory.invalid", "var/lib/dpkg/status") in gaps(found)
+    installed = apks("musl", "openssl").replace("\n\n", "\n", 1)
+    found = take({"etc/os-release": ALPINE, "lib/apk/db/installed": installed})
+    assert ("inventory.invalid", "lib/apk/db/installed") in gaps(found)
+
+
+def test_line_ends_of_other_systems_hide_nothing(take: Any) -> None:
+    """With a carriage return before each line feed, the packages are the same."""
+    assert names(take({"etc/os-release": ALPINE, "lib/apk/db/installed": apks("musl", "openssl").replace("\n", "\r\n")})) == [
+        "musl",
+        "openssl",
+    ]
+    assert names(take({"etc/os-release": DEBIAN, "var/lib/dpkg/status": debs("libc6", "openssl").replace("\n", "\r\n")})) == [
+        "libc6",
+        "openssl",
+    ]
