@@ -50,11 +50,10 @@ class BlobStore:
         try:
             if path.stat().st_size != size:
                 return None
-            os.utime(path)
-        except FileNotFoundError:
+        except OSError:
             return None
-        except PermissionError:
-            return path  # a cache that may be read only
+        with suppress(OSError):  # a cache that may be read only
+            os.utime(path)
         return path
 
     def forget(self, digest: str) -> None:
