@@ -10,14 +10,13 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-import msgspec
-
 from pratique.model.errors import UsageError
 from pratique.model.finding import Cvss, Finding, Severity
 from pratique.model.inventory import Package
 from pratique.model.report import Report
 from pratique.report.document import (
     VULNERABLE,
+    compact,
     encode,
     fix_of,
     identifier,
@@ -103,7 +102,7 @@ def _metadata(report: Report) -> dict[str, Any]:
     for number, layer in enumerate(target.layers):
         names = ("diff_id", layer.diff_id), ("digest", layer.digest), ("created_by", layer.created_by)
         facts += [(f"layer:{number}:{key}", value) for key, value in names]
-    facts += [("gap", msgspec.json.encode(gap).decode()) for gap in report.problems if not gap.code.startswith("advisories.")]
+    facts += [("gap", compact(gap)) for gap in report.problems if not gap.code.startswith("advisories.")]
     subject["properties"] = _properties(facts)
     return {
         "timestamp": report.meta.scanned_at,
@@ -195,10 +194,10 @@ def _compositions(report: Report) -> list[dict[str, Any]]:
 
 def _grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     """Put the packages of one vulnerability together, as far as all is the same that is said of them."""
-    groups: dict[bytes, list[Finding]] = {}
+    groups: dict[str, list[Finding]] = {}
     for finding in findings:
         same = (finding.id, finding.title, finding.severity, finding.status, finding.cvss, finding.fixed_in, finding.waiver)
-        groups.setdefault(msgspec.json.encode(same), []).append(finding)
+        groups.setdefault(compact(same), []).append(finding)
     return list(groups.values())
 
 
@@ -212,7 +211,7 @@ def _vulnerability(group: Sequence[Finding], refs: dict[str, str]) -> dict[str, 
         "references": [{"id": alias, "source": _source(alias)} for alias in first.aliases],
         "ratings": [*(_rating(item) for item in first.cvss), _judged(first)],
         "description": first.title,
-        "recommendation": fix_of(first),
+        "recommendation": fix_of(first, named=False),
         "advisories": [{"url": link} for link in first.references if is_link(link)],
         "affects": _affects(group, refs),
         "properties": _properties(_facts(first)),

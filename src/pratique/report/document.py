@@ -34,8 +34,13 @@ def _whole(value: Any) -> Any:
     try:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return _mended(value)
+        return _mended(msgspec.to_builtins(value))
     return value
+
+
+def compact(value: Any) -> str:
+    """Write JSON on one line, for the places of a document that hold text."""
+    return msgspec.json.encode(_whole(value)).decode()
 
 
 def _mended(value: Any) -> Any:
@@ -92,11 +97,11 @@ def image_purl(target: Target) -> str:
     return f"pkg:oci/{quote(last.lower(), safe='.-_~')}@{target.digest}" + (f"?{pairs}" if pairs else "")
 
 
-def fix_of(finding: Finding) -> str:
-    """Say in a few words what mends a finding."""
-    package = finding.package
+def fix_of(finding: Finding, *, named: bool = True) -> str:
+    """Say in a few words what mends a finding; without the package's name where it is said of several."""
     if finding.fixed_in:
-        return f"Upgrade {package.name if package else 'it'} to {' or '.join(finding.fixed_in)}."
+        name = f" {finding.package.name}" if finding.package is not None and named else ""
+        return f"Upgrade{name} to {' or '.join(finding.fixed_in)}."
     state = finding.because.state if finding.because is not None else ""
     if state == "wont-fix":
         return "Its distributor will not mend it: remove or replace the package, or accept the risk with a waiver."

@@ -60,7 +60,8 @@ def _statement(group: Sequence[Finding], target: Target) -> dict[str, Any]:
 
 def _action(finding: Finding) -> str:
     accepted = waiver_text(finding)
-    return safe(f"{fix_of(finding)} ({accepted})" if accepted else fix_of(finding))
+    fix = fix_of(finding, named=False)
+    return safe(f"{fix} ({accepted})" if accepted else fix)
 
 
 def product(target: Target) -> dict[str, Any]:

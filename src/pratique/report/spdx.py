@@ -10,12 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-import msgspec
-
 from pratique.model.errors import UsageError
 from pratique.model.inventory import Package
 from pratique.model.report import Report
-from pratique.report.document import VULNERABLE, digest, encode, identifier, image_purl, is_link
+from pratique.report.document import VULNERABLE, compact, digest, encode, identifier, image_purl, is_link
 from pratique.report.licences import LIST_VERSION, joined
 
 VERSIONS = ("2.3", "3.0")
@@ -74,7 +72,7 @@ def target_facts(report: Report) -> list[str]:
         facts.append(f"pratique:platform {target.platform}")
     facts += [f"pratique:layer {layer.diff_id} {layer.created_by}" for layer in target.layers]
     gaps = [gap for gap in report.problems if not gap.code.startswith("advisories.")]
-    return facts + [f"pratique:gap {msgspec.json.encode(gap).decode()}" for gap in gaps]
+    return facts + [f"pratique:gap {compact(gap)}" for gap in gaps]
 
 
 def _document(report: Report) -> dict[str, Any]:
