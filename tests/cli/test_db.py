@@ -89,3 +89,42 @@ def test_show_a_vulnerability(tmp_path: Path, mirror: Path, capsys: pytest.Captu
     assert _db(tmp_path, "show", "CVE-2020-1", "--format", "json") == 0
     assert {row["package"] for row in json.loads(capsys.readouterr().out)["affected"]} == {"openssl", "flask", "zlib"}
     assert _db(tmp_path, "show", "CVE-1900-1") == 1
+
+
+def test_search_finds_packages_and_advisories(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a part of a package's name, of a title or of an id, in whatever case; nothing found is exit 1."""
+    _db(tmp_path, "update", "--mirror", mirror.as_uri(), "--only", "PyPI")
+    capsys.readouterr()
+    assert _db(tmp_path, "search", "FLASK") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["FEED", "ECOSYSTEM", "PACKAGE", "ADVISORIES"],
+        ["osv/PyPI", "PyPI", "flask", "1"],
+        [],
+        ["FEED", "ID", "ALIASES", "TITLE"],
+        ["osv/PyPI", "PYSEC-1", "CVE-2020-1", "Flask", "is", "bad"],
+    ]
+    assert _db(tmp_path, "search", "cve-2020-1", "--format", "json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert ([one["id"] for one in document["advisories"]], document["packages"], document["more"]) == (["PYSEC-1"], [], False)
+    assert _db(tmp_path, "search", "is bad", "--limit", "1") == 0
+    assert "only the first 1" in capsys.readouterr().err
+    assert _db(tmp_path, "search", "nonesuch") == 1
+    assert _db(tmp_path, "search", "%") == 1
+
+
+def test_status_says_how_old_each_source_is(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a word for people, as seconds for programs."""
+    _db(tmp_path, "update", "--mirror", mirror.as_uri(), "--only", "PyPI")
+    capsys.readouterr()
+    assert _db(tmp_path, "status") == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("osv/PyPI"))
+    assert "  0m  " in row
+    path = tmp_path / "cache/db/index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    index["feeds"]["osv/PyPI"]["fetched_at"] = "2020-01-01T00:00:00Z"
+    path.write_text(json.dumps(index), encoding="utf-8")
+    assert _db(tmp_path, "status", "--format", "json") == 0
+    (source,) = json.loads(capsys.readouterr().out)["sources"]
+    assert source["state"] == "stale"
+    assert source["age_seconds"] > 86_400 * 365

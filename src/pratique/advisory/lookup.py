@@ -149,6 +149,19 @@ class Database:
             ids = {identifier, *(name for _, name in file.named([identifier]))}
             yield from ((feed, ecosystem, package, hit) for ecosystem, package, hit in file.affected(ids))
 
+    def search(self, text: str) -> Iterator[tuple[str, Advisory]]:
+        """Yield (feed, advisory without `affected`) whose title or one of whose names contains `text`, in any case: slow."""
+        wanted = text.lower()
+        for feed, file in sorted(self._files.items()):
+            for advisory in file.advisories():
+                if wanted in "\0".join((advisory.summary, advisory.id, *advisory.aliases)).lower():
+                    yield feed, advisory
+
+    def packages(self, text: str) -> Iterator[tuple[str, str, str, int]]:
+        """Yield (feed, ecosystem, package, number of advisories) of packages whose name contains `text`, in any case: slow."""
+        for feed, file in sorted(self._files.items()):
+            yield from ((feed, *row) for row in file.packages(text.lower()))
+
     def kev(self, cves: Iterable[str]) -> dict[str, Exploited]:
         """Return CISA's entries for those of `cves` that are known to be exploited."""
         wanted = sorted(set(cves))

@@ -111,6 +111,17 @@ class FeedFile:
             if any(mark in row for mark in marks):
                 yield from ((ecosystem, package, hit) for hit in self._decode(_hits, row) if hit.id in ids)
 
+    def packages(self, text: str) -> Iterator[tuple[str, str, int]]:
+        """Yield (ecosystem, package, number of advisories) of packages with `text` (lower case) in their names: slow."""
+        sql = "SELECT ecosystem, name, hits FROM packages WHERE instr(lower(name), ?) ORDER BY ecosystem, name"
+        for ecosystem, name, data in self._ask(sql, (text,)):
+            yield ecosystem, name, len(self._decode(_hits, self._row(data)))
+
+    def advisories(self) -> Iterator[Advisory]:
+        """Yield every advisory about which there is more to say than the id, without `affected`, by id."""
+        for (data,) in self._ask("SELECT data FROM advisories ORDER BY id", ()):
+            yield self._decode(_advisory, self._plain(self._details, data))
+
     def check(self) -> str:
         """Return what SQLite's own integrity check complains of; "" when nothing."""
         row = next(self._ask("PRAGMA integrity_check(1)", ()), ("no answer",))

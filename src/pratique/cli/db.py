@@ -38,7 +38,7 @@ _format = setting(
 )
 
 
-@click.group(short_help="The advisory database: update, status, verify.", context_settings=_HELP)
+@click.group(short_help="The advisory database: update, status, search, show, verify.", context_settings=_HELP)
 def command() -> None:
     """Fetch advisories, and say what is known."""
 
@@ -123,7 +123,7 @@ def _line(outcome: Outcome) -> str:
 @_cache_dir
 @_debug
 def status(**given: Any) -> int:
-    """Say of each feed: records, newest, when it was last fetched, licence, address."""
+    """Say of each feed: records, newest, when it was last fetched, its age, licence, address."""
     from datetime import timedelta  # noqa: PLC0415
 
     import msgspec  # noqa: PLC0415
@@ -138,7 +138,10 @@ def status(**given: Any) -> int:
     with open_database(folder) as database:
         info = database.info()
     if given["format"].lower() == "json":
-        sources = [{**msgspec.to_builtins(entry), "state": _state(entry, now, age)} for entry in entries]
+        sources = [
+            {**msgspec.to_builtins(entry), "state": _state(entry, now, age), "age_seconds": _age_seconds(entry, now)}
+            for entry in entries
+        ]
         document = {
             "kind": info.kind,
             "built_at": info.built_at,
@@ -151,7 +154,7 @@ def status(**given: Any) -> int:
     click.echo(f"{info.kind} database, built {info.built_at}, {info.digest}")
     if info.kind == "starter":
         click.echo(f"Only the starter set of {info.sources[0].records} vulnerabilities is there; run: pratique db update")
-    rows: list[tuple[str, ...]] = [("SOURCE", "RECORDS", "NEWEST", "FETCHED", "STATE", "LICENCE", "ADDRESS")]
+    rows: list[tuple[str, ...]] = [("SOURCE", "RECORDS", "NEWEST", "FETCHED", "AGE", "STATE", "LICENCE", "ADDRESS")]
     rows += [_row(entry, now, age) for entry in entries]
     _table(rows if entries else [])
     return 0
@@ -163,10 +166,27 @@ def _row(entry: Entry, now: datetime, age: Any) -> tuple[str, ...]:
         str(entry.records),
         entry.newest[:10] or "-",
         entry.fetched_at[:16] or "never",
+        _age(entry, now),
         _state(entry, now, age),
         entry.licence,
         entry.url or "-",
     )
+
+
+def _age(entry: Entry, now: datetime) -> str:
+    """Say how long ago a feed was last fetched: minutes, hours below two days, then days."""
+    seconds = _age_seconds(entry, now)
+    if seconds is None:
+        return "-"
+    if seconds < 3600:
+        return f"{seconds // 60}m"
+    return f"{seconds // 3600}h" if seconds < 2 * 86_400 else f"{seconds // 86_400}d"
+
+
+def _age_seconds(entry: Entry, now: datetime) -> int | None:
+    from datetime import datetime as moment  # noqa: PLC0415
+
+    return max(0, int((now - moment.fromisoformat(entry.fetched_at)).total_seconds())) if entry.fetched_at else None
 
 
 def _state(entry: Entry, now: datetime, age: Any) -> str:
@@ -225,6 +245,53 @@ def show(identifier: str, **given: Any) -> int:
             _table([("FEED", "ID", "ECOSYSTEM", "PACKAGE", "AFFECTED"), *affected] if affected else [])
     if not found and not affected:
         click.echo(f"pratique: {_printable(identifier)} is not known here", err=True)
+        return 1
+    return 0
+
+
+@command.command(context_settings=_HELP)
+@click.argument("text", metavar="TEXT")
+@setting("--limit", type=click.IntRange(1, 100_000), default=50, metavar="N", help="Show at most N of each kind (default 50).")
+@_format
+@_cache_dir
+@_debug
+def search(text: str, **given: Any) -> int:
+    """Find packages whose name, and advisories whose title or id, contains TEXT. Exit codes: 0 found, 1 nothing.
+
+    Reads the whole database, but not the shipped starter set. Upper and lower case are the same.
+    """
+    from itertools import islice  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
+    from pratique.advisory.lookup import open_database  # noqa: PLC0415
+
+    limit = given["limit"]
+    with open_database(_folder(given["cache_dir"])) as database:
+        packages = list(islice(database.packages(text), limit + 1))
+        advisories = [
+            (feed, one.id, " ".join(one.aliases), one.summary) for feed, one in islice(database.search(text), limit + 1)
+        ]
+    more = len(packages) > limit or len(advisories) > limit
+    packages, advisories = packages[:limit], advisories[:limit]
+    if given["format"].lower() == "json":
+        document = {
+            "text": text,
+            "packages": [dict(zip(("feed", "ecosystem", "package", "advisories"), row, strict=True)) for row in packages],
+            "advisories": [dict(zip(("feed", "id", "aliases", "title"), row, strict=True)) for row in advisories],
+            "more": more,
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    else:
+        named = [(feed, place, name, str(count)) for feed, place, name, count in packages]
+        _table([("FEED", "ECOSYSTEM", "PACKAGE", "ADVISORIES"), *named] if named else [])
+        if named and advisories:
+            click.echo("")
+        _table([("FEED", "ID", "ALIASES", "TITLE"), *advisories] if advisories else [])
+    if more:
+        click.echo(f"pratique: only the first {limit} of each kind are shown; see --limit", err=True)
+    if not packages and not advisories:
+        click.echo(f"pratique: nothing here contains {_printable(text)}", err=True)
         return 1
     return 0
 

@@ -30,6 +30,7 @@ _UPSTREAM = "https://security.access.redhat.com/data/csaf/v2/vex/"
 # The archive of everything has some 300 MB.
 _MAX_BYTES = 1 << 30
 _ARCHIVE = re.compile(r"[A-Za-z0-9_.-]{1,100}\.tar\.zst")
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(?::[\w.+-]+/[\w.+-]+)?")
 _EPOCH = re.compile(r"-(\d+):")
 _STREAM = re.compile(r"(.*\.el\d+_\d+)(?:\.|$)")
 _ERRATUM = re.compile(r"/errata/(RH[SBE]A-\d{4}:\d+)")
@@ -146,7 +147,7 @@ class _Reader:
             return None
         if reference not in self._components:
             kind, value = self._helpers.get(reference, ("", ""))
-            self._components[reference] = _component(value, reference) if kind == "purl" else None
+            self._components[reference] = _component(value, reference) if kind == "purl" else _unhelped(reference)
         component = self._components[reference]
         if component is None:
             return None
@@ -171,6 +172,11 @@ def _module_of(purl: str) -> str:
     """pkg:rpmmod/redhat/nodejs@18:8090020231019:b46abd14 -> "nodejs:18/"."""
     name, at, version = purl.removeprefix("pkg:rpmmod/redhat/").partition("@")
     return f"{unquote(name)}:{unquote(version).partition(':')[0]}/" if at and purl.startswith("pkg:rpmmod/") else ""
+
+
+def _unhelped(reference: str) -> _Component | None:
+    """Some packages without a fix have a name and no purl: a source package, as the others of that age are."""
+    return _Component(f"{reference.removesuffix('.src')}.src", "", source=True) if _NAME.fullmatch(reference) else None
 
 
 def _component(purl: str, reference: str) -> _Component | None:
