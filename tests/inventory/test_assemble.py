@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from pratique.inventory.assemble import assemble
-from pratique.inventory.squash import Seen
+from pratique.inventory.squash import Seen, squash
 from pratique.model.inventory import (
     Distro,
     Evidence,
@@ -15,7 +15,7 @@ from pratique.model.inventory import (
     PackageEvidence,
     SourcePackage,
 )
-from pratique.model.layer import Located
+from pratique.model.layer import Inspected, LayerRecord, LayerTree, Located
 
 DEBIAN = Distro(id="debian", version="12")
 
@@ -68,6 +68,33 @@ def test_owners() -> None:
         assert packages(*order)["pkg:pypi/x@1"].owner == expected
     assert packages(status, *lists, *places, copy)["pkg:pypi/x@1"].owner == ""
     assert packages(*lists, *places)["pkg:pypi/x@1"].owner == ""
+
+
+def test_a_file_that_a_later_layer_changed_is_not_its_packages() -> None:
+    """Its package's advisories say nothing of it. A layer that writes it as it was, or updates the package, changes nothing."""
+
+    listed = OwnershipEvidence(type="deb", package="node-x", paths=("x/package.json",))
+
+    def layer(*evidence: PackageEvidence) -> LayerRecord:
+        files = {"x/package.json": tuple(item for item in evidence if item.type == "pypi")}
+        files["var/lib/dpkg/status"] = tuple(item for item in evidence if item.type == "deb")
+        there = [Located(path, found) for path, found in files.items() if found]
+        tree = LayerTree(files="\0".join(item.path for item in there).encode())
+        return LayerRecord(diff_id="", tree=tree, inspected={"reader": Inspected(1, tuple(there), ())})
+
+    def owner(*upper: PackageEvidence) -> str:
+        layers = [layer(deb("node-x"), pypi("x", "1")), layer(*upper)]
+        alive = [*squash(layers).alive, seen("x.list", listed)]
+        found = assemble(alive, ["sha256:0", "sha256:1"], DEBIAN, "Debian").packages
+        return next(package.owner for package in found if package.type == "pypi")
+
+    ours = "pkg:deb/debian/node-x@1?arch=amd64&distro=debian-12"
+    assert owner() == ours
+    assert owner(pypi("x", "1")) == ours
+    assert owner(deb("node-x", "1"), pypi("x", "1")) == ours
+    assert owner(pypi("x", "0.9")) == ""
+    assert owner(pypi("x", "0.9"), deb("node-x", "1")) == ""
+    assert owner(pypi("x", "2"), deb("node-x", "2")) == ours.replace("@1", "@2")
 
 
 def test_one_package_with_all_its_places() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from pratique.inventory.purl import purl
@@ -68,7 +68,7 @@ class _Draft:
         self.declared = evidence.declared
         self.roles: set[str] = set()
         self.locations: set[Location] = set()
-        self.paths: set[str] = set()
+        self.paths: dict[str, int] = {}  # and the layer that changed what the file had said before; -1 where none did
 
 
 class _Builder:
@@ -80,6 +80,7 @@ class _Builder:
         self._owned: dict[str, tuple[str, str]] = {}
         self._licenses: dict[tuple[str, str], tuple[str, ...]] = {}
         self._os_purls: dict[tuple[str, str], str] = {}
+        self._came: dict[str, int] = {}
         self.gaps: list[Gap] = []
 
     def add(self, evidence: PackageEvidence, item: Seen) -> None:
@@ -98,9 +99,11 @@ class _Builder:
         draft.declared = draft.declared and evidence.declared
         draft.roles.add(evidence.role)
         inner = f"{path}!/{evidence.inner}" if evidence.inner else path
-        layer = self._diff_ids[item.origins.get(identity(evidence), item.layer)] if self._diff_ids else ""
-        draft.locations.add(Location(inner, layer))
-        draft.paths.add(path)
+        first = item.origins.get(identity(evidence), item.layer)
+        draft.locations.add(Location(inner, self._diff_ids[first] if self._diff_ids else ""))
+        changed = first if item.origins and first == item.layer else -1
+        draft.paths[path] = max(draft.paths.get(path, -1), changed)
+        self._came.setdefault(key, first)
 
     def own(self, evidence: OwnershipEvidence) -> None:
         """Enter the files of an OS package."""
@@ -162,14 +165,20 @@ class _Builder:
             declared=draft.declared,
         )
 
-    def _owner(self, paths: Iterable[str]) -> str:
-        """Return the purl of the OS package that installed all of `paths`, else "": a copy of other making must be matched."""
+    def _owner(self, paths: Mapping[str, int]) -> str:
+        """Return the purl of the OS package that installed all of `paths`, else "": what others made must be matched.
+
+        A file that says something else since a later layer than its package's own is not the package's any more.
+        """
         owner = ""
-        for path in sorted(paths):
+        for path, changed in sorted(paths.items()):
             found = self._owned.get(path) or self._owned.get(_other_name(path))
             if found is None:
                 return ""
-            owner = owner or self._os_purls.get(found) or self._os_purls.get((found[0], ""), "")
+            installer = self._os_purls.get(found) or self._os_purls.get((found[0], ""), "")
+            if changed > self._came.get(installer, changed):
+                return ""
+            owner = owner or installer
         return owner
 
 
