@@ -73,10 +73,10 @@ def test_owners() -> None:
 def test_a_file_that_a_later_layer_changed_is_not_its_packages() -> None:
     """Its package's advisories say nothing of it. A layer that writes it as it was, or updates the package, changes nothing."""
 
-    listed = OwnershipEvidence(type="deb", package="node-x", paths=("x/package.json",))
+    listed = OwnershipEvidence(type="deb", package="node-x", paths=("usr/share/x/package.json",))
 
     def layer(*evidence: PackageEvidence) -> LayerRecord:
-        files = {"x/package.json": tuple(item for item in evidence if item.type == "pypi")}
+        files = {"usr/share/x/package.json": tuple(item for item in evidence if item.type == "pypi")}
         files["var/lib/dpkg/status"] = tuple(item for item in evidence if item.type == "deb")
         there = [Located(path, found) for path, found in files.items() if found]
         tree = LayerTree(files="\0".join(item.path for item in there).encode())
