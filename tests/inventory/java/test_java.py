@@ -128,6 +128,32 @@ def test_a_header_inside_a_comment_is_no_member() -> None:
     assert list(archive(out.getvalue()).containing(b".jar", lambda _: True)) == []
 
 
+def with_comment(data: bytes, comment: bytes) -> bytes:
+    """Add a comment to an archive that has none, whatever it holds."""
+    return data[:-2] + struct.pack("<H", len(comment)) + comment
+
+
+def test_the_end_of_another_archive_in_a_comment_hides_nothing() -> None:
+    """What looks like an end record in the comment is none for Java, which runs what the true table lists."""
+    data = jar(pom("g", "a", "1"))
+    nothing = b"PK\5\6" + bytes(16) + struct.pack("<H", 7)
+    assert short(see(with_comment(data, nothing))) == ["g:a:1"]
+    assert short(see(with_comment(data, nothing + bytes(5_000)))) == ["g:a:1"]
+
+
+def test_a_wide_end_that_nobody_asked_for_hides_nothing() -> None:
+    """The records of zip64 count where the end record refers to them, and nowhere else: not in a member's comment."""
+    empty = struct.pack("<4sQHHLLQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 0, 0, 0, 0)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as opened:
+        opened.writestr("empty", empty)
+        for name, value in pom("g", "a", "1").items():
+            info = zipfile.ZipInfo(name)
+            info.comment = struct.pack("<4sLQL", b"PK\6\7", 0, len(b"empty") + 30, 1)
+            opened.writestr(info, value)
+    assert short(see(out.getvalue())) == ["g:a:1"]
+
+
 @pytest.mark.parametrize(
     ("base", "stem", "version"),
     [

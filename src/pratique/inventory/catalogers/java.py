@@ -57,7 +57,7 @@ class _Java:
     """The inspector: see the module's text."""
 
     name = "java"
-    version = 1
+    version = 2
     interest = Interest(suffixes=SUFFIXES, max_bytes=MAX_BYTES)
 
     def inspect(self, file: File) -> Iterator[PackageEvidence | Gap]:

@@ -26,10 +26,12 @@ _END = struct.Struct("<10xHLLH")
 _END64_LOCATOR = struct.Struct("<4s4xQ4x")
 _END64 = struct.Struct("<4s28xQQQ")
 _SIGNATURE = b"PK\1\2"
+_LOCAL_SIGNATURE = b"PK\3\4"
 # flags, method, checksum, packed size, size, lengths of name, extra field and comment, offset of the local header
 _ENTRY = struct.Struct("<4s4xHH4xLLLHHH8xL")
 _LOCAL = struct.Struct("<4s22xHH")
 _IN_ZIP64 = 0xFFFFFFFF
+_MANY = 0xFFFF
 _ZIP64_FIELD = 1
 _STORED = 0
 _DEFLATED = 8
@@ -98,7 +100,7 @@ class Archive:
     def _start(self, member: Member) -> int:
         """Return where a member's bytes begin, behind its local header."""
         local = self.read_at(member.offset, _LOCAL.size)
-        if len(local) < _LOCAL.size or local[:4] != b"PK\3\4":
+        if len(local) < _LOCAL.size or local[:4] != _LOCAL_SIGNATURE:
             raise ParseError("a zip member lies outside the file")
         _, name, extra = _LOCAL.unpack(local)
         return member.offset + _LOCAL.size + int(name) + int(extra)
@@ -139,17 +141,10 @@ def _wide(extra: bytes, *fields: int) -> list[int]:
 
 def _table(read_at: ReadAt, size: int) -> tuple[bytes, int, int]:
     """Return the table of contents, by how much offsets are shifted (a launcher stands before it), and the number of entries."""
-    for length in (_SHORT_TAIL, _TAIL):
-        tail = read_at(max(0, size - length), length)
-        at = tail.rfind(_END_SIGNATURE, 0, max(0, len(tail) - _END_SIZE) + len(_END_SIGNATURE))
-        if at >= 0 or length >= size:
-            break
-    if at < 0:
-        raise ParseError("no end of a zip archive: cut off, or no archive")
-    end = size - len(tail) + at
+    end, tail, at = _end(read_at, size)
     count, length, start, _ = _END.unpack_from(tail, at)
     wide = tail[max(0, at - _END64_LOCATOR.size) : at]
-    if wide[:4] == b"PK\6\7":
+    if wide[:4] == b"PK\6\7" and (_IN_ZIP64 in (length, start) or count == _MANY):  # else Java does not look at it
         end = _END64_LOCATOR.unpack(wide)[1]
         record = read_at(end, _END64.size)
         if record[:4] != b"PK\6\6" or len(record) < _END64.size:
@@ -164,3 +159,30 @@ def _table(read_at: ReadAt, size: int) -> tuple[bytes, int, int]:
     if len(table) != length:
         raise ParseError("the zip table of contents is cut off")
     return table, shift, count
+
+
+def _end(read_at: ReadAt, size: int) -> tuple[int, bytes, int]:
+    """Return where the end record is: in the file, and in the part of the file that is returned, too.
+
+    Chosen as Java does, since what it does not load does not run: the last one whose comment ends the file, or which follows upon
+    a table. An archive's comment may hold what looks like the end of another.
+    """
+    for length in (_SHORT_TAIL, _TAIL):
+        tail = read_at(max(0, size - length), length)
+        first = size - len(tail)
+        at = tail.rfind(_END_SIGNATURE, 0, max(0, len(tail) - _END_SIZE) + len(_END_SIGNATURE))
+        while at >= 0:
+            if _is_end(read_at, tail, at, size):
+                return first + at, tail, at
+            at = tail.rfind(_END_SIGNATURE, 0, at + len(_END_SIGNATURE) - 1)
+        if length >= size:
+            break
+    raise ParseError("no end of a zip archive: cut off, or no archive")
+
+
+def _is_end(read_at: ReadAt, tail: bytes, at: int, size: int) -> bool:
+    _, length, start, comment = _END.unpack_from(tail, at)
+    if at + _END_SIZE + comment == len(tail):
+        return True
+    table = size - len(tail) + at - length
+    return table >= start and read_at(table, 4) == _SIGNATURE and read_at(table - start, 4) == _LOCAL_SIGNATURE
