@@ -93,3 +93,39 @@ def test_line_ends_of_other_systems_hide_nothing(take: Any) -> None:
         "libc6",
         "openssl",
     ]
+
+
+# -- ownership ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["srv/app", "opt/app", "app", "home/u", "usr/local/lib", "var/www"])
+def test_no_package_list_silences_an_application(take: Any, folder: str) -> None:
+    """What lies where no distribution installs anything is matched, whoever says to have installed it."""
+    manifest = f"{folder}/node_modules/lodash/package.json"
+    metadata = f"{folder}/site-packages/flask-0.12.dist-info/METADATA"
+    found = take(
+        {
+            "etc/os-release": DEBIAN,
+            "var/lib/dpkg/status": debs("shop"),
+            "var/lib/dpkg/info/shop.list": f"/.\n/{manifest}\n/{metadata}\n",
+            manifest: LODASH,
+            metadata: FLASK,
+        }
+    )
+    assert asked(found) == ["flask", "lodash", "shop"]
+
+
+def test_a_distribution_s_own_packages_stay_its_own(take: Any) -> None:
+    """In the system's folders the owner answers, on either side of a merged /usr."""
+    paths = ("usr/share/nodejs/lodash/package.json", "lib/python3/dist-packages/flask-0.12.dist-info/METADATA")
+    listed = "".join(f"/{path}\n" for path in paths)
+    found = take(
+        {
+            "etc/os-release": DEBIAN,
+            "var/lib/dpkg/status": debs("shop"),
+            "var/lib/dpkg/info/shop.list": f"/.\n{listed}",
+            paths[0]: LODASH,
+            f"usr/{paths[1]}": FLASK,
+        }
+    )
+    assert asked(found) == ["shop"]

@@ -33,6 +33,13 @@ ECOSYSTEMS = {
 _NAMESPACES = {"rhel": "redhat", "amzn": "amazon", "ol": "oracle", "sles": "suse", "opensuse-leap": "opensuse"}
 
 
+# Where distributions install: none puts programs under /opt, /srv, /home, /var or /usr/local (FHS 3.0, chapters 3 and 4; Debian
+# Policy 9.1; Fedora's guidelines), but for Red Hat's software collections. Packages that do are of other making: no advisory of
+# the distribution speaks of what they bring along, and a list that names an application's own files silences nothing.
+_SYSTEM = ("usr/", "lib/", "lib32/", "lib64/", "libx32/", "bin/", "sbin/", "opt/rh/")
+_LOCAL = "usr/local/"
+
+
 class Assembled(NamedTuple):
     """Packages sorted by purl, what could not be settled, and the paths that OS packages installed."""
 
@@ -117,7 +124,7 @@ class _Builder:
 
     def __contains__(self, path: object) -> bool:
         """Say whether an OS package installed the file at `path`."""
-        return isinstance(path, str) and (path in self._owned or _other_name(path) in self._owned)
+        return isinstance(path, str) and self._installer(path) is not None
 
     def packages(self) -> list[Package]:
         """Return what was entered, sorted by purl."""
@@ -172,7 +179,7 @@ class _Builder:
         """
         owner = ""
         for path, changed in sorted(paths.items()):
-            found = self._owned.get(path) or self._owned.get(_other_name(path))
+            found = self._installer(path)
             if found is None:
                 return ""
             installer = self._os_purls.get(found) or self._os_purls.get((found[0], ""), "")
@@ -180,6 +187,12 @@ class _Builder:
                 return ""
             owner = owner or installer
         return owner
+
+    def _installer(self, path: str) -> tuple[str, str] | None:
+        """Return the OS package that says to have installed the file at `path`, if it lies where distributions install."""
+        if not path.startswith(_SYSTEM) or path.startswith(_LOCAL):
+            return None
+        return self._owned.get(path) or self._owned.get(_other_name(path))
 
 
 def _role(roles: set[str]) -> str:
