@@ -17,9 +17,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedsim import CASES, serving, tarball
+from feedsim import CASES, archive, record, serving, tarball
 from pratique.advisory import archive as limits
-from pratique.advisory import xml
+from pratique.advisory import modules, xml
 from pratique.advisory.feeds import sources
 from pratique.advisory.fetch import Fetcher, Validators
 from pratique.advisory.providers import amazon, redhat
@@ -307,3 +307,29 @@ def test_a_document_says_why_there_is_no_fix() -> None:
     rows = [(one.name, one.state, one.note) for advisory in found for one in advisory.affected]
     assert rows == [("snakeyaml.src", "wont-fix", "Out of support scope")]
     assert redhat.PROVIDER.feeds()[0].ecosystems == ("Red Hat",)
+
+
+# -- modules ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("title", "fixes", "names"),
+    [
+        ("Important: nodejs:18 security update", "1:18.9.1-1.module_el8.7.0+1+a", ("nodejs:18/npm",)),
+        ("Low: virt:rhel and virt-devel:rhel security update", "1-1.module+el8", ("virt:rhel/npm", "virt-devel:rhel/npm")),
+        ("Important: varnish security update", "1-1.module+el8", ("npm",)),
+        ("Moderate: kernel:4.18.0 security update", "4.18.0-1.el8", ("npm",)),
+        ("", "1-1.module+el8", ("npm",)),
+    ],
+)
+def test_titles_say_which_stream_a_notice_means(title: str, fixes: str, names: tuple[str, ...]) -> None:
+    """Only where the fixed version is a module's."""
+    assert modules.names("npm", fixes, title) == names
+
+
+def test_a_notice_of_one_stream_does_not_speak_of_another() -> None:
+    """AlmaLinux: the package is kept under the stream of the title."""
+    notice = record("ALSA-2024:1", "npm", "1:10.2.4-1.module_el8.9.0+1+a", "AlmaLinux:8", related=["CVE-2024-1"])
+    notice["summary"] = "Important: nodejs:20 security update"
+    (advisory,) = _parse("osv/AlmaLinux", archive([notice]))
+    assert [one.name for one in advisory.affected] == ["nodejs:20/npm"]

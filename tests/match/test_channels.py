@@ -69,6 +69,14 @@ def test_a_package_of_a_module_is_asked_by_its_stream() -> None:
     ]
 
 
+def test_a_module_without_its_stream_is_a_gap() -> None:
+    """A package list without labels does not say the stream."""
+    installed = package("rpm", "npm", "1:10.2.4-1.module+el8.9.0+1+a")
+    found, gaps = subjects([installed], "AlmaLinux:8")
+    assert [one.name for one in found] == ["npm"]
+    assert [(gap.code, gap.package) for gap in gaps] == [("advisories.unmatchable", installed.purl)]
+
+
 def test_some_distributions_name_source_packages() -> None:
     """Azure Linux and Photon: both; AlmaLinux: what is installed."""
     both = [("openssl-libs", "3.3.0-1.azl3"), ("openssl", "3.3.0-1.azl3")]

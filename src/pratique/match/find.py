@@ -24,6 +24,8 @@ _SIGNED = "linux-signed"
 _SIGNED_FOR = frozenset(("amd64", "arm64", "armhf", "i386"))
 # Their advisories name source packages, some of them binary ones.
 _BY_SOURCE = frozenset(("Azure Linux", "Photon OS"))
+# Most of their notices that are about a module say which stream they mean.
+_BY_STREAM = frozenset(("AlmaLinux", "Oracle Linux", "Rocky Linux"))
 # SUSE files a package of version 15 under the module that ships it; what is mended for long-term customers, under the product.
 _SUSE_MODULES = (
     "Basesystem",
@@ -35,6 +37,7 @@ _SUSE_MODULES = (
     "Legacy",
 )
 _MODULE = ".module"  # in the release of every RPM that a module stream was built of: ".module+el9...", ".module_el9..."
+_MODULAR = ".module"
 _NAMED = 5  # advisories that a gap names; the findings name all
 
 
@@ -77,6 +80,8 @@ def subjects(packages: Iterable[Package], release: str) -> tuple[list[Subject], 
         if package.type in OS_TYPES:
             if release:
                 asked += _os_subjects(package, release)
+                if _MODULAR in package.version and not _module(package.purl):
+                    gaps.append(_streamless(package))
         elif not package.owner and not (package.declared and package.role == "main"):  # no registry has sources one just wrote
             gap = _unaskable(package)
             if gap is not None:
@@ -104,7 +109,7 @@ def _asked(package: Package, place: str) -> list[tuple[str, str]]:
             (module + package.name, package.version),
             (f"{module}{source.name if source is not None else package.name}.src", version),
         ]
-    if family == "Oracle Linux":  # some records say which module's stream they mean
+    if family in _BY_STREAM:
         return list(dict.fromkeys((name + package.name, package.version) for name in ("", _module(package.purl))))
     if source is None or (package.type == "rpm" and family not in _BY_SOURCE):  # other rpm advisories name binary packages
         return [(package.name, package.version)]
@@ -150,6 +155,12 @@ def _module(purl: str) -> str:
 def _language_subject(package: Package) -> Subject:
     ecosystem = canonical(package.ecosystem)
     return Subject(package, ecosystem, normalize(ecosystem, package.name), package.version)
+
+
+def _streamless(package: Package) -> Gap:
+    message = f"{package.name} {package.version}: of a module whose stream is not known, so that not all advisories can be found"
+    path = package.locations[0].path if package.locations else ""
+    return Gap(code="advisories.unmatchable", message=message, package=package.purl, path=path)
 
 
 def _unaskable(package: Package) -> Gap | None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from pratique.advisory import modules
 from pratique.advisory.archive import unreadable
 from pratique.advisory.feeds import Parsed
 from pratique.advisory.keys import Keys
@@ -83,9 +84,10 @@ def _advisory(element: _Element, keys: Keys) -> Advisory:
     if criteria is not None:
         start = _Context(platform[1] if platform else "", "")
         for place, name, version in _fixes(criteria, start, 0):
-            known = fixes.get((place, name), version)
-            # Rebuilds of one fix, for one architecture or another: whoever has the lowest has the fix.
-            fixes[place, name] = min(version, known, key=lambda one: keys(one) or b"")
+            for label in (name,) if "/" in name else modules.names(name, version, title[2]):
+                known = fixes.get((place, label), version)
+                # Rebuilds of one fix, for one architecture or another: whoever has the lowest has the fix.
+                fixes[place, label] = min(version, known, key=lambda one: keys(one) or b"")
     if not fixes:
         raise ValueError("names no version of a package")
     advisory = metadata.find("{*}advisory")

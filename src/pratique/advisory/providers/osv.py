@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from pratique.advisory import modules
 from pratique.advisory.archive import entries, unreadable
 from pratique.advisory.events import Event, intervals
 from pratique.advisory.feeds import Parsed
@@ -217,17 +218,24 @@ class _Reader:
             severity, note = _local(one)
             if one.package.ecosystem.startswith("Ubuntu:Pro:") and any(r.fixed for r in ranges):
                 note = "with Ubuntu Pro"
-            found.append(
+            found += (
                 Affected(
                     ecosystem=place(one.package.ecosystem),
-                    name=normalize(one.package.ecosystem, one.package.name),
+                    name=name,
                     ranges=tuple(ranges),
                     versions=tuple(one.versions or ()),
                     severity=severity,
                     note=note,
                 )
+                for name in self._names(one.package, ranges, record)
             )
         return _one_per_package(found, self._keys)
+
+    def _names(self, package: _Package, ranges: Iterable[VersionRange], record: _Record) -> tuple[str, ...]:
+        name = normalize(package.ecosystem, package.name)
+        if self._ecosystem not in _REBUILT:
+            return (name,)
+        return modules.names(name, " ".join(one.fixed for one in ranges), record.summary or "")
 
 
 def _one_per_package(found: list[Affected], keys: Keys) -> tuple[Affected, ...]:
