@@ -209,8 +209,9 @@ def test_markdown_is_never_too_long() -> None:
     """A comment that is too long is refused as a whole: rather less is said, and how much less."""
     packages = [reporting.pypi(f"p{number}" * 10) for number in range(3000)]
     report = reporting.report(*(reporting.finding(f"CVE-2024-{number:05}", item) for number, item in enumerate(packages)))
-    text = written("markdown", report).decode()
-    assert 55_000 < len(text) <= markdown.MAX_CHARACTERS
+    document = written("markdown", report)
+    text = document.decode()
+    assert 60_000 < len(document) <= markdown.MAX_BYTES
     assert "lines are left out here" in text
     assert text.count("<details>") == text.count("</details>") == 1
 

@@ -14,7 +14,7 @@ from pratique.model.report import Report
 from pratique.report.document import VULNERABLE, counts, fix_of, is_link, name_of, waiver_text, worst_first
 from pratique.report.text import cut, safe
 
-MAX_CHARACTERS = 64_000  # GitHub refuses comments of more than 65,536 characters, GitLab of more than 1,000,000
+MAX_BYTES = 64_000  # GitHub refuses comments of more than 65,536 characters, GitLab of more than 1,000,000
 OPEN_ROWS = 10  # shown unfolded
 MAX_CELL = 120  # characters of one cell
 _ESCAPES = str.maketrans(
@@ -56,12 +56,12 @@ def _bounded(report: Report) -> Iterator[str]:
     findings = worst_first(report)
     head = "\n".join(_top(report)) + "\n"
     tail = "\n".join(_bottom(report)) + "\n"
-    left = MAX_CHARACTERS - len(head) - len(tail) - 500  # for the folds and the line that says what is left out
+    left = MAX_BYTES - _size(head) - _size(tail) - 500  # for the folds and the line that says what is left out
     yield head
     rows = [_row(group) for group in _grouped(findings)]
     rest = [f"- {_other(finding)}" for finding in findings if finding.kind not in VULNERABLE]
     shown = _fitting(rest, left // 4)
-    left -= sum(map(len, shown)) + len(shown)
+    left -= sum(map(_size, shown)) + len(shown)
     if shown:
         yield "\n" + "\n".join(shown) + "\n"
     fitting = _fitting(rows, left)
@@ -76,10 +76,14 @@ def _bounded(report: Report) -> Iterator[str]:
     yield tail
 
 
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "backslashreplace"))
+
+
 def _fitting(lines: Sequence[str], budget: int) -> list[str]:
     found = []
     for line in lines:
-        budget -= len(line) + 1
+        budget -= _size(line) + 1
         if budget < 0:
             break
         found.append(line)
