@@ -95,6 +95,15 @@ def test_line_ends_of_other_systems_hide_nothing(take: Any) -> None:
     ]
 
 
+def test_packages_under_another_distribution_s_name_are_a_gap(take: Any) -> None:
+    """Advisories of the distribution that an edited os-release names do not speak of packages of another kind."""
+    files = {"etc/os-release": ALPINE, "var/lib/dpkg/status": debs("openssl"), "lib/apk/db/installed": apks("musl")}
+    assert ("advisories.unsupported-distribution", "var/lib/dpkg/status") in gaps(take(files))
+    assert ("advisories.unsupported-distribution", "lib/apk/db/installed") in gaps(take(files | {"etc/os-release": DEBIAN}))
+    assert gaps(take({"etc/os-release": DEBIAN, "var/lib/dpkg/status": debs("openssl")})) == []
+    assert gaps(take({"etc/os-release": ALPINE, "lib/apk/db/installed": apks("musl")})) == []
+
+
 # -- ownership ------------------------------------------------------------------------------------------------------------------
 
 

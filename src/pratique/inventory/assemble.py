@@ -33,6 +33,12 @@ ECOSYSTEMS = {
 _NAMESPACES = {"rhel": "redhat", "amzn": "amazon", "ol": "oracle", "sles": "suse", "opensuse-leap": "opensuse"}
 
 
+# How distributions that advisories speak of package what they ship, by their OSV ecosystem; all others: rpm.
+_FORMATS = {
+    **dict.fromkeys(("Debian", "Ubuntu", "Echo"), "deb"),
+    **dict.fromkeys(("Alpine", "Alpaquita", "MinimOS", "Wolfi", "Chainguard"), "apk"),
+}
+
 # Where distributions install: none puts programs under /opt, /srv, /home, /var or /usr/local (FHS 3.0, chapters 3 and 4; Debian
 # Policy 9.1; Fedora's guidelines), but for Red Hat's software collections. Packages that do are of other making: no advisory of
 # the distribution speaks of what they bring along, and a list that names an application's own files silences nothing.
@@ -63,7 +69,8 @@ def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | Non
                 builder.own(evidence)
             elif isinstance(evidence, LicenseEvidence):
                 builder.license(evidence)
-    return Assembled(builder.packages(), builder.gaps, builder)
+    packages = builder.packages()
+    return Assembled(packages, builder.gaps + _strangers(packages, distro, ecosystem), builder)
 
 
 class _Draft:
@@ -193,6 +200,22 @@ class _Builder:
         if not path.startswith(_SYSTEM) or path.startswith(_LOCAL):
             return None
         return self._owned.get(path) or self._owned.get(_other_name(path))
+
+
+def _strangers(packages: Sequence[Package], distro: Distro | None, ecosystem: str) -> list[Gap]:
+    """Packages of a kind that the distribution does not use: its advisories, the only ones that are asked, mean others."""
+    own = _FORMATS.get(ecosystem, "rpm")
+    if not ecosystem or distro is None:
+        return []
+    gaps = []
+    for kind in sorted(OS_TYPES - {own}):
+        strange = [package for package in packages if package.type == kind]
+        if strange:
+            name = f"{distro.id} {distro.version}".strip()
+            message = f"{len(strange)} {kind} packages in what calls itself {name}: no advisory source speaks of them there"
+            path = strange[0].locations[0].path
+            gaps.append(Gap(code="advisories.unsupported-distribution", message=message, path=path, source=name))
+    return gaps
 
 
 def _role(roles: set[str]) -> str:
