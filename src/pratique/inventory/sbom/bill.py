@@ -16,7 +16,7 @@ from pratique.model.inventory import DistroEvidence, Gap, Location, SourcePackag
 T = TypeVar("T")
 
 MAX_BYTES = 512 << 20  # of a document; the largest seen, of a 2 GB image with all its files, has 60 MiB
-MAX_COMPONENTS = 500_000  # ten times the packages of the largest image seen
+MAX_COMPONENTS = 200_000  # forty times the packages of the largest image seen; so many take 4 s and 500 MiB
 MAX_RELATIONS = 5_000_000  # Syft relates each file to its package
 MAX_LOCATIONS = 50  # of one component; the first are kept
 MAX_GAPS = 100  # of one kind; a count of the rest follows
