@@ -165,7 +165,6 @@ def prune(*, dry_run: bool, report: Path | None, **given: Any) -> int:
     path = _path(given["waivers"])
     before = read_bounded(path)
     ended = [(at, waiver, why) for at, waiver, why in _states(path, moment(given["now"]), report) if why]
-    ended = [entry for entry in ended if not entry[2].startswith("begins")]
     after = edit.remove(decode(str(path), before), [at for at, _, _ in ended])
     read(str(path), after.encode(), Waivers)
     for _, waiver, why in ended:

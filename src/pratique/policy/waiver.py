@@ -127,8 +127,6 @@ def why_ended(waiver: Waiver, item: Item) -> str:
     now = moment(item.subject.now)
     if waiver.expires and now >= moment(waiver.expires):
         return f"expired on {waiver.expires}"
-    if waiver.created is not None and now < moment(waiver.created):
-        return f"begins only on {waiver.created}"
     for condition in waiver.until:
         why = _holds(condition, waiver, item)
         if why:
