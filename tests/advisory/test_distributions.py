@@ -324,3 +324,13 @@ def test_a_cve_without_a_severity_gets_that_of_nvd(tmp_path: Path) -> None:
     assert _found(report) == [("CVE-2024-3094", "xz-libs", "critical", ("5.6.1-r2",))]
     assert [vector.source for vector in report.findings[-1].cvss] == ["nvd/2024"]
     assert "nvd/2024" in [source.name for source in report.meta.database.sources]
+
+
+def test_a_malicious_package_is_malware(tmp_path: Path) -> None:
+    """OSV's records of malicious packages come with their ecosystem, and weigh most."""
+    malicious = record("MAL-2024-1", "evil-pad", "9", "npm")
+    del malicious["affected"][0]["ranges"]
+    malicious["affected"][0]["versions"] = ["1.0.0"]
+    manifest = {"srv/app/node_modules/evil-pad/package.json": '{"name": "evil-pad", "version": "1.0.0"}'}
+    report = _scan(tmp_path, _os("debian", "12"), manifest, {"osv/npm/all.zip": archive([malicious])})
+    assert [(one.kind, one.id, one.severity.value) for one in report.findings] == [("malware", "MAL-2024-1", "critical")]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from feedsim import FeedServer, archive, record, serving, small_mirror
+from feedsim import FeedServer, archive, record, serving, small_mirror, tarball
 from pratique.advisory import fetch
 from pratique.advisory import update as updating
 from pratique.advisory.feeds import sources
@@ -165,6 +165,18 @@ def test_a_scan_fetches_what_it_needs_and_nothing_twice(server: FeedServer, tmp_
     assert ensure(tmp_path, ["PyPI"], options, now=lambda: _NOW + timedelta(hours=1)) == []
     assert len(server.asked) == asked
     assert len(ensure(tmp_path, ["PyPI"], options, now=lambda: _NOW + timedelta(days=2))) == 3
+
+
+def test_a_large_feed_is_refreshed_seldom(server: FeedServer, tmp_path: Path) -> None:
+    """Red Hat's archive comes whole each time: a scan two days later takes what is there, one a week later does not."""
+    server.files["rhel/csaf/v2/vex/archive_latest.tar.zst"] = tarball({"a.json": b"{}"})
+    options = Options(mirror=server.url)
+    place = "Red Hat:enterprise_linux:9"
+    assert "redhat/vex" in {outcome.name for outcome in ensure(tmp_path, [place], options, now=lambda: _NOW)}
+    for days, wanted in ((2, False), (7, True)):
+        later = _NOW + timedelta(days=days)
+        outcomes = ensure(tmp_path, [place], options, now=lambda later=later: later)  # type: ignore[misc]
+        assert ("redhat/vex" in {outcome.name for outcome in outcomes}) is wanted
 
 
 def test_a_scan_does_not_insist(server: FeedServer, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def _fetch(folder: Path, name: str, url: str, known: Validators | None = None) -
         fetcher.close()
 
 
+@pytest.mark.loopback
 def test_the_archive_is_found_by_the_name_beside_it(tmp_path: Path) -> None:
     """Red Hat names the archive of the day in a small file; the same name and tag are not fetched again."""
     body = tarball({"a.json": b"{}"})
@@ -59,6 +60,7 @@ def test_the_archive_is_found_by_the_name_beside_it(tmp_path: Path) -> None:
         assert _fetch(tmp_path, "redhat/vex", address, first.validators).path.read_bytes() == b"new"
 
 
+@pytest.mark.loopback
 @pytest.mark.parametrize("name", [b"https://elsewhere.example/x.tar.zst", b"../x.tar.zst", b"", b"x.zip", b"\xff" * 50])
 def test_a_name_that_is_none_is_refused(name: bytes, tmp_path: Path) -> None:
     """Only a file beside the list is an archive."""
@@ -76,6 +78,7 @@ def _repository(server: Any, notices: bytes, digest: str) -> None:
     server.files["al/guid/x86_64/repodata/u.xml.gz"] = notices
 
 
+@pytest.mark.loopback
 def test_notices_are_found_by_the_index_and_verified(tmp_path: Path) -> None:
     """Amazon: list of mirrors, index of the repository, notices with a digest; a wrong digest is refused."""
     notices = gzip.compress((CASES / "amazon/documented/feed").read_bytes())

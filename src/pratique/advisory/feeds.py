@@ -18,6 +18,8 @@ Step = Callable[[str, bytes], str]
 FALLBACKS = {"osv/Debian": "debian/tracker", "osv/Red Hat": "redhat/vex"}
 # Feeds about CVEs, whatever the ecosystem: every scan wants them.
 ENRICHMENT = ("cisa/kev", "epss/current")
+# Feeds of hundreds of megabytes that come whole each time: a scan refreshes them after so many days, others after one.
+SELDOM = {"redhat/vex": 3}
 
 
 class Provider(Protocol):

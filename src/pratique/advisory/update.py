@@ -15,7 +15,7 @@ import msgspec
 
 from pratique.advisory import index as catalogue
 from pratique.advisory.build import build
-from pratique.advisory.feeds import ENRICHMENT, Source, names_for, sources
+from pratique.advisory.feeds import ENRICHMENT, SELDOM, Source, names_for, sources
 from pratique.advisory.fetch import ATTEMPTS, Fetched, Fetcher, Progress, Validators
 from pratique.advisory.index import Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
 from pratique.advisory.layout import FORMAT
@@ -125,15 +125,15 @@ def required_missing(outcomes: Iterable[Outcome], chosen: bool) -> list[str]:  #
 
 def _outdated(folder: Path, names: Sequence[str], now: datetime) -> list[str]:
     feeds = _index(folder).feeds
-    return [name for name in names if _wants(feeds.get(name), now, folder)]
+    return [name for name in names if _wants(feeds.get(name), now, folder, REFRESH_AFTER * SELDOM.get(name, 1))]
 
 
-def _wants(entry: Entry | None, now: datetime, folder: Path) -> bool:
+def _wants(entry: Entry | None, now: datetime, folder: Path, age: timedelta) -> bool:
     if entry is None:
         return True
     if entry.failure is not None and now - _time(entry.failure.at) < _RETRY_AFTER:
         return False
-    return not _there(entry, folder) or now - _time(entry.fetched_at) > REFRESH_AFTER
+    return not _there(entry, folder) or now - _time(entry.fetched_at) > age
 
 
 def _there(entry: Entry | None, folder: Path) -> bool:
