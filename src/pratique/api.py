@@ -26,8 +26,8 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
 ) -> Report:
     """Inspect a target (written as for `pratique scan`), match it against advisories, judge it.
 
-    `platform` is os/arch[/variant]; `fail_on` as on the command line; `now` (with a time zone) replaces the present. Call it from
-    a process with one thread: the image is read in a forked, confined child. Raises `pratique.model.errors.PratiqueError`.
+    `platform` is os/arch[/variant]; `fail_on` as on the command line; `now` (with a time zone) replaces the present. The image is
+    read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
     """
     from pratique.image.options import SourceOptions  # noqa: PLC0415 - importing the package stays cheap
     from pratique.image.reference import parse_target  # noqa: PLC0415

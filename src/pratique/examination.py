@@ -66,6 +66,18 @@ class Channel(Protocol):
     def receive(self) -> bytes | None: ...
 
 
+def inspectors_for(*, declared: bool) -> list[Inspector]:
+    """Return all inspectors that apply: installed evidence always, lock files only where `declared` evidence counts."""
+    import pratique.inventory.catalogers  # noqa: PLC0415 - imported when something is inspected, not at start-up
+    import pratique.inventory.detectors  # noqa: PLC0415 - as above
+    from pratique._kit.discover import offers  # noqa: PLC0415 - as above
+
+    found: list[Inspector] = []
+    for package in (pratique.inventory.catalogers, pratique.inventory.detectors):
+        found += offers(package, "INSPECTOR").values()
+    return [inspector for inspector in found if declared or inspector.interest.scope == "installed"]
+
+
 def serve(channel: Channel, inspectors: Sequence[Inspector], seconds: float | None, spools: Sequence[int]) -> None:
     """Examine what the channel brings until it ends. `spools` are unnamed temporary files, one a thread."""
     crew = _Crew(channel, inspectors, seconds)
@@ -78,6 +90,25 @@ def serve(channel: Channel, inspectors: Sequence[Inspector], seconds: float | No
     crew.close()
     for thread in threads:
         thread.join()
+
+
+class Setup(msgspec.Struct, array_like=True):
+    """What a new process must know: whether lock files count, the time limit, how many threads, how many of them have a spool."""
+
+    declared: bool
+    seconds: float | None
+    threads: int
+    spools: int
+
+
+def confined_worker(argument: bytes) -> Callable[[Channel], None]:
+    """Make what a spawned process does of an encoded Setup."""
+    from pratique._kit.spawned import FIRST_KEPT  # noqa: PLC0415 - only in such a process
+
+    setup = msgspec.msgpack.decode(argument, type=Setup)
+    inspectors = inspectors_for(declared=setup.declared)
+    spools = [FIRST_KEPT + place if place < setup.spools else -1 for place in range(setup.threads)]
+    return lambda channel: serve(channel, inspectors, setup.seconds, spools)
 
 
 def thread_count(jobs: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from pratique._version import __version__
-from pratique.examination import Advance, Channel, Job, Outcome, serve, thread_count
+from pratique.examination import Advance, Channel, Job, Outcome, Setup, inspectors_for, serve, thread_count
 from pratique.image.options import SourceOptions
 from pratique.inventory.cache import LayerCache, stale_inspectors
 from pratique.model.ecosystems import base
@@ -40,7 +40,8 @@ MAX_SPOOLED = 2 << 30  # bytes written to an unnamed temporary file: more than a
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """How to examine: time limit in seconds (None: no limit), whether lock files count, and whom to tell of progress.
 
-    `say` is called with a line worth keeping, `disown` when a layer is not what it says, so that a download that was damaged on this disk is not used again.
+    `say` is called with a line worth keeping, `disown` when a layer is not what it says, so that a download that was damaged
+    on this disk is not used again.
     """
 
     seconds: float | None = None
@@ -48,18 +49,6 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress | None = None
     disown: Callable[[], None] | None = None
     say: Callable[[str], None] | None = None
-
-
-def inspectors_for(*, declared: bool) -> list[Inspector]:
-    """Return all inspectors that apply: installed evidence always, lock files only where `declared` evidence counts."""
-    import pratique.inventory.catalogers  # noqa: PLC0415 - imported when something is inspected, not at start-up
-    import pratique.inventory.detectors  # noqa: PLC0415 - as above
-    from pratique._kit.discover import offers  # noqa: PLC0415 - as above
-
-    found: list[Inspector] = []
-    for package in (pratique.inventory.catalogers, pratique.inventory.detectors):
-        found += offers(package, "INSPECTOR").values()
-    return [inspector for inspector in found if declared or inspector.interest.scope == "installed"]
 
 
 def take_inventory(image: OpenImage, cache: LayerCache, how: Inspection) -> Inventory:
@@ -158,7 +147,7 @@ class _Proof:
 
 def _examine(jobs: Sequence[Job], inspectors: Sequence[Inspector], how: Inspection) -> dict[int, LayerRecord]:
     """Let a confined process examine layers; return the records by index."""
-    from pratique._kit.confined import confined  # noqa: PLC0415 - only where something is examined
+    from pratique._kit.confined import can_fork, confined  # noqa: PLC0415 - only where something is examined
     from pratique._kit.sandbox import Limits  # noqa: PLC0415 - as above
 
     with ExitStack() as stack:
@@ -170,7 +159,13 @@ def _examine(jobs: Sequence[Job], inspectors: Sequence[Inspector], how: Inspecti
         readable = sorted({job.path for job in jobs}.union(_own_code()))
         bounds = Limits(file_size=MAX_SPOOLED)
         keep = [spool for spool in spools if spool >= 0]
-        child = stack.enter_context(confined(worker, read_paths=readable, limits=bounds, keep=keep))
+        if can_fork():
+            child = stack.enter_context(confined(worker, read_paths=readable, limits=bounds, keep=keep))
+        else:
+            from pratique._kit.spawned import spawned  # noqa: PLC0415 - for programs with threads that use us as a library
+
+            setup = msgspec.msgpack.encode(Setup(how.declared, how.seconds, len(spools), len(keep)))
+            child = stack.enter_context(spawned("pratique.examination", setup, read_paths=readable, limits=bounds, keep=keep))
         child.send(msgspec.msgpack.encode(jobs))
         child.finish()
         _import_the_rest()
@@ -287,7 +282,8 @@ def _missing_database(evidence: Sequence[object], distro: str) -> list[Gap]:
 class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it.
 
-    `rules` are policies and waivers, None where there are neither. `tell` is called with progress, `say` with a line worth keeping.
+    `rules` are policies and waivers, None where there are neither. `tell` is called with progress, `say` with a line worth
+    keeping.
     """
 
     sources: SourceOptions

@@ -348,7 +348,7 @@ def _child(
         die_with_parent(parent)
         gc.freeze()  # collecting would touch, and so copy, every page that is shared with the parent
         reader, writer = _take_descriptors(pipes, keep)
-        status = _work(worker, reader, writer, bounds)
+        status = work(worker, reader, writer, bounds)
     finally:
         os._exit(status)
 
@@ -368,7 +368,8 @@ def _take_descriptors(pipes: tuple[int, int, int], keep: Sequence[int]) -> tuple
     return reader, writer
 
 
-def _work(worker: Callable[[Connection], None], reader: int, writer: int, bounds: tuple[Sequence[str], Limits | None]) -> int:
+def work(worker: Callable[[Connection], None], reader: int, writer: int, bounds: tuple[Sequence[str], Limits | None]) -> int:
+    """Confine this process, run the worker in it, tell the parent how it went; return the exit status."""
     connection = Connection(reader, writer, Confinement())
     try:
         connection.confinement = confine(*bounds)
