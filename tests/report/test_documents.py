@@ -25,7 +25,7 @@ from pratique.model.finding import Cvss
 from pratique.model.report import Report
 from pratique.report import markdown, template
 from pratique.report.csv import guarded
-from pratique.report.document import image_purl
+from pratique.report.document import checksum, image_purl
 from pratique.report.licences import expression, joined, licence_id
 
 REPORTERS = offers(pratique.report, "REPORTER")
@@ -298,3 +298,11 @@ def test_template_that_is_none(tmp_path: Path) -> None:
         template.REPORTER.of(tmp_path / "none")
     with pytest.raises(UsageError, match="needs --template"):
         template.REPORTER.write(hostilereport.rich(), io.BytesIO())
+
+
+def test_checksums_are_whole() -> None:
+    """A digest is given as a checksum only if it is one."""
+    target = hostilereport.empty().target
+    assert checksum(target) == ("", "")
+    assert checksum(msgspec.structs.replace(target, digest="sha256:" + "0a" * 32)) == ("sha256", "0a" * 32)
+    assert checksum(msgspec.structs.replace(target, digest="sha256:" + "0A" * 32)) == ("", "")

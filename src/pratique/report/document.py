@@ -97,6 +97,13 @@ def image_purl(target: Target) -> str:
     return f"pkg:oci/{quote(last.lower(), safe='.-_~')}@{target.digest}" + (f"?{pairs}" if pairs else "")
 
 
+def checksum(target: Target) -> tuple[str, str]:
+    """Return ("sha256", hexadecimal digits) of a target's digest; empty where it has none that documents may carry."""
+    algorithm, _, value = target.digest.partition(":")
+    sound = len(value) == {"sha256": 64, "sha512": 128}.get(algorithm) and not set(value) - set("0123456789abcdef")
+    return (algorithm, value) if sound else ("", "")
+
+
 def fix_of(finding: Finding, *, named: bool = True) -> str:
     """Say in a few words what mends a finding; without the package's name where it is said of several."""
     if finding.fixed_in:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pratique.model.finding import Finding
 from pratique.model.report import Report, Target
-from pratique.report.document import VULNERABLE, encode, fix_of, identifier, image_purl, is_link, waiver_text
+from pratique.report.document import VULNERABLE, checksum, encode, fix_of, identifier, image_purl, is_link, waiver_text
 from pratique.report.text import safe
 
 CONTEXT = "https://openvex.dev/ns/v0.2.0"
@@ -72,8 +72,8 @@ def product(target: Target) -> dict[str, Any]:
     else:
         name = target.digest or quote(target.reference, safe="/-._~")
         found = {"@id": f"urn:pratique:target:{quote(target.scheme, safe='-')}:{name}"}
-    algorithm, _, value = target.digest.partition(":")
-    if algorithm in ("sha256", "sha512"):
+    algorithm, value = checksum(target)
+    if algorithm:
         found["hashes"] = {f"sha-{algorithm[3:]}": value}
     return found
 

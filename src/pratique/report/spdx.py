@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from pratique.model.errors import UsageError
 from pratique.model.inventory import Package
 from pratique.model.report import Report
-from pratique.report.document import VULNERABLE, compact, digest, encode, identifier, image_purl, is_link
+from pratique.report.document import VULNERABLE, checksum, compact, digest, encode, identifier, image_purl, is_link
 from pratique.report.licences import LIST_VERSION, joined
 
 VERSIONS = ("2.3", "3.0")
@@ -140,8 +140,8 @@ def _target(report: Report, annotate: _Annotator) -> dict[str, Any]:
     target = report.target
     purpose = "SOURCE" if target.scheme == "dir" else "CONTAINER"
     found = _bare(_TARGET, target.reference or target.scheme, target.digest, purpose)
-    algorithm, _, value = target.digest.partition(":")
-    if algorithm in ("sha256", "sha512"):
+    algorithm, value = checksum(target)
+    if algorithm:
         found["checksums"] = [{"algorithm": algorithm.upper(), "checksumValue": value}]
     if image := image_purl(target):
         found["externalRefs"] = [_purl(image)]

@@ -12,7 +12,7 @@ from typing import Any
 from pratique.model.finding import Cvss, Finding
 from pratique.model.inventory import Package
 from pratique.model.report import Report
-from pratique.report.document import VULNERABLE, digest, fix_of, identifier, image_purl, is_link
+from pratique.report.document import VULNERABLE, checksum, digest, fix_of, identifier, image_purl, is_link
 from pratique.report.licences import joined
 from pratique.report.spdx import element_id, own_facts, target_facts
 
@@ -98,9 +98,10 @@ class _Graph:
         target = self._report.target
         facts: dict[str, Any] = {"name": target.reference or target.scheme}
         facts["software_primaryPurpose"] = "source" if target.scheme == "dir" else "container"
-        algorithm, _, value = target.digest.partition(":")
-        if algorithm in ("sha256", "sha512"):
+        algorithm, value = checksum(target)
+        if target.digest:
             facts["software_packageVersion"] = target.digest
+        if algorithm:
             facts["verifiedUsing"] = [{"type": "Hash", "algorithm": algorithm, "hashValue": value}]
         if image := image_purl(target):
             facts["software_packageUrl"] = image
