@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import imagebuilder
-from imagebuilder import Content, layer
+from imagebuilder import Content, layer, symlink
 from pratique.image.open import open_target
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_target
@@ -102,6 +102,47 @@ def test_packages_under_another_distribution_s_name_are_a_gap(take: Any) -> None
     assert ("advisories.unsupported-distribution", "lib/apk/db/installed") in gaps(take(files | {"etc/os-release": DEBIAN}))
     assert gaps(take({"etc/os-release": DEBIAN, "var/lib/dpkg/status": debs("openssl")})) == []
     assert gaps(take({"etc/os-release": ALPINE, "lib/apk/db/installed": apks("musl")})) == []
+
+
+MOVED = ("image.link-unresolved", "var/lib/dpkg/status")
+
+
+@pytest.mark.parametrize("link", ["var/lib/dpkg", "var/lib", "var"])
+@pytest.mark.parametrize("apart", [0, 1, 2])
+def test_a_database_behind_a_linked_folder_is_a_gap(take: Any, link: str, apart: int) -> None:
+    """Also without an os-release to miss it, and whatever layers bring the link and the database in."""
+    path = "opt/" + "var/lib/dpkg/status".removeprefix(link).lstrip("/")
+    made: dict[str, Content] = {link: symlink("/opt")}
+    there: dict[str, Content] = {path: debs("openssl")}
+    layers = [made | there] if apart == 0 else [made, there] if apart == 1 else [there, made]
+    found = take(*layers)
+    assert names(found) == []
+    assert MOVED in gaps(found)
+
+
+def test_a_database_behind_a_link_is_read_anew_or_a_gap(take: Any) -> None:
+    """What a layer above writes to the file that the link leads to is not hidden by what was there before."""
+    lower: dict[str, Content] = {"var/lib/dpkg/status": symlink("/opt/status"), "opt/status": debs("libc6")}
+    assert gaps(take(lower)) == []
+    found = take(lower, {"opt/status": debs("libc6", "openssl")})
+    assert MOVED in gaps(found) or "openssl" in names(found)
+    found = take({"var/lib/dpkg": symlink("/opt"), "opt/status.d/openssl": debs("openssl")})
+    assert gaps(found) == [(MOVED[0], "var/lib/dpkg/status.d")]
+
+
+def test_links_that_distributions_make_are_no_gap(take: Any) -> None:
+    """Databases that moved with a release have links at their former places."""
+    files: dict[str, Content] = {
+        "lib": symlink("usr/lib"),
+        "etc/os-release": symlink("../usr/lib/os-release"),
+        "usr/lib/os-release": ALPINE,
+        "usr/lib/apk/db/installed": apks("musl"),
+        "var/lib/rpm": symlink("../../usr/lib/sysimage/rpm"),
+    }
+    found = take(files)
+    assert (names(found), gaps(found)) == (["musl"], [])
+    found = take({"var/lib/dpkg": symlink("/opt")}, {"var/lib/dpkg/status": debs("openssl")})
+    assert (names(found), gaps(found)) == (["openssl"], [])
 
 
 # -- ownership ------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pratique.inventory.moved import moved
 from pratique.inventory.placement import Placement, placement
 from pratique.model.inventory import Gap, PackageEvidence
 from pratique.model.layer import LayerRecord, LayerTree, Located, shown
@@ -55,6 +56,7 @@ def squash(records: Sequence[LayerRecord]) -> Squashed:
         state.apply(index, record)
     alive = [seen for path in sorted(state.alive) for seen in state.alive[path]]
     gaps = state.gaps + [gap for seen in alive for gap in seen.gaps]
+    gaps += moved(state.links, records, {path: max(seen.layer for seen in found) for path, found in state.alive.items()})
     return Squashed([seen for seen in alive if seen.located.evidence or seen.located.findings], state.leaked, gaps)
 
 
@@ -63,7 +65,7 @@ class _State:
         self.alive: dict[bytes, list[Seen]] = {}
         self.leaked: list[Seen] = []
         self.gaps: list[Gap] = []
-        self._links: dict[bytes, bytes] = {}
+        self.links: dict[bytes, bytes] = {}
         self._above: set[bytes] = set()  # the folders above all that ever was alive or a link
         self._origins: dict[bytes, dict[Identity, int]] = {}
 
@@ -73,21 +75,21 @@ class _State:
         files = tree.files.split(b"\0") if tree.files else []
         directories = set(tree.directories.split(b"\0")) if tree.directories else set()
         covers = set(files)
-        placed = placement(tree, files, directories, self._links)
+        placed = placement(tree, files, directories, self.links)
         if placed is None and _below_files([*own, *tree.symlinks], covers):
             placed = Placement({})
         self._alias(index, tree, own, placed, covers)
-        if self.alive or self._links:
+        if self.alive or self.links:
             self._whiteout(tree, directories)
         if placed is None:
             self._cover(covers, directories, set())
-            self._links.update(tree.symlinks)
+            self.links.update(tree.symlinks)
             for path, seen in own.items():
                 self.alive[path] = self._dated(path, seen)
         else:
             self._in_order(files, tree, own, placed)
         self._resolve_elsewhere(index, tree, placed)
-        _climb([*own, *tree.symlinks] if placed is None else [*self.alive, *self._links], self._above)
+        _climb([*own, *tree.symlinks] if placed is None else [*self.alive, *self.links], self._above)
         for path in self._origins.keys() - self.alive.keys():
             del self._origins[path]
 
@@ -122,7 +124,7 @@ class _State:
     def _whiteout(self, tree: LayerTree, directories: set[bytes]) -> None:
         """Hide what whiteouts name. They follow the lower layers' links, but not where this layer brings a folder itself."""
         if tree.whiteouts or tree.opaques:
-            links = {path: target for path, target in self._links.items() if path not in directories}
+            links = {path: target for path, target in self.links.items() if path not in directories}
             placed = Placement(links)
             self._cover({placed(path) for path in tree.whiteouts}, set(), {placed.folder(path) for path in tree.opaques})
 
@@ -130,8 +132,8 @@ class _State:
         """Remove what is at or below `covers` and below `opaque`, and what is no folder at `directories`."""
         for path in sorted((self.alive.keys() & covers) | (self.alive.keys() & directories)):
             self._lose(path)
-        for path in (self._links.keys() & covers) | (self._links.keys() & directories):
-            del self._links[path]
+        for path in (self.links.keys() & covers) | (self.links.keys() & directories):
+            del self.links[path]
         if not opaque and self._above.isdisjoint(covers):
             return
         hidden_folder: dict[bytes, bool] = {b"": b"" in opaque}
@@ -151,22 +153,22 @@ class _State:
 
         for path in [p for p in self.alive if hidden(p)]:
             self._lose(path)
-        for path in [p for p in self._links if hidden(p)]:
-            del self._links[path]
+        for path in [p for p in self.links if hidden(p)]:
+            del self.links[path]
 
     def _lose(self, path: bytes) -> None:
         self.leaked += [seen for seen in self.alive.pop(path) if seen.located.findings]
 
     def _in_order(self, files: Sequence[bytes], tree: LayerTree, own: dict[bytes, list[Seen]], placed: Placement) -> None:
         """Apply a layer that writes through links, one entry after the other; folders first, as archivers write them."""
-        folders = _Folders([*self.alive, *self._links])
-        placed.links = self._links
+        folders = _Folders([*self.alive, *self.links])
+        placed.links = self.links
         placed.forget()
         for path in tree.directories.split(b"\0") if tree.directories else ():
             landed = placed(path)
             if landed in self.alive:
                 self._lose(landed)
-            if self._links.pop(landed, None) is not None:
+            if self.links.pop(landed, None) is not None:
                 placed.forget()
         last = {path: number for number, path in enumerate(files) if path in tree.symlinks}
         for number, path in enumerate(files):
@@ -174,10 +176,10 @@ class _State:
             for gone in folders.below(landed):
                 if gone in self.alive:
                     self._lose(gone)
-                if self._links.pop(gone, None) is not None:
+                if self.links.pop(gone, None) is not None:
                     placed.forget()
             if last.get(path) == number:
-                self._links[landed] = tree.symlinks[path]
+                self.links[landed] = tree.symlinks[path]
                 placed.forget()
                 folders.add(landed)
             elif path in own:
