@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -336,3 +337,10 @@ def test_a_notice_of_one_stream_does_not_speak_of_another() -> None:
     notice["summary"] = "Important: nodejs:20 security update"
     (advisory,) = _parse("osv/AlmaLinux", archive([notice]))
     assert [one.name for one in advisory.affected] == ["nodejs:20/npm"]
+
+
+def test_every_provider_is_in_the_list_of_sources() -> None:
+    """docs/reference/sources.md names all of them."""
+    page = (Path(__file__).parents[2] / "docs/reference/sources.md").read_text(encoding="utf-8")
+    listed = {name.partition("/")[0] for name in re.findall(r"`([a-z]+/[^`]*)`", page)}
+    assert {name.partition("/")[0] for name in sources()} <= listed
