@@ -220,7 +220,11 @@ def test_bound_rules() -> None:
     seen = finding(kev=True)
     assert [decision(subject(seen, stage=stage), deny) for stage in ("", "dev", "deploy")] == ["deny", "allow", "deny"]
     allow = policy(
-        "rules:\n- {id: a, when: finding.kev, effect: allow, environments: ['test-*']}\n- {id: k, when: finding.kev, effect: deny}\n"
+        """
+        rules:
+        - {id: a, when: finding.kev, effect: allow, environments: ['test-*']}
+        - {id: k, when: finding.kev, effect: deny}
+        """
     )
     assert [decision(subject(seen, environment=name), allow) for name in ("", "prod", "test-1")] == ["deny", "deny", "allow"]
 
