@@ -1,0 +1,1 @@
+"""Dockerfiles, Compose files and Kubernetes manifests in, findings about privileges and hygiene out."""

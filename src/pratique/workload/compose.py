@@ -1,0 +1,210 @@
+"""A Compose file in, the Spec of each service out.
+
+Format: https://github.com/compose-spec/compose-spec/blob/main/spec.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pratique.model.errors import BudgetExceededError
+from pratique.workload.place import Place
+from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Device, Mount, Port, Spec, Variable, capability
+from pratique.workload.yamltree import Node
+
+_DEFAULT = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^${}]*))?\}")
+_NAMESPACES = (
+    ("network_mode", "net"),
+    ("pid", "pid"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("userns_mode", "user"),
+    ("cgroup", "cgroup"),
+)
+_PROPAGATIONS = frozenset(("shared", "rshared", "slave", "rslave", "private", "rprivate"))
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
+
+
+def is_compose(document: Node) -> bool:
+    """Say whether a document is one: services, and nothing of a Kubernetes object."""
+    return document.get("services").kind == "map" and not document.get("apiVersion").given
+
+
+def extract(document: Node) -> list[Spec]:
+    """Return one Spec a service. Raises BudgetExceededError."""
+    services = list(document.get("services").members())
+    if len(services) > MAX_SPECS:
+        raise BudgetExceededError(f"more than {MAX_SPECS} services")
+    return [_Service(name, node, document).spec() for name, node in services if node.kind == "map"]
+
+
+def unresolved(document: Node) -> Iterator[tuple[Place, str]]:
+    """Yield what stands in other files, which is not read."""
+    if document.get("include").given:
+        yield document.at("include"), "include"
+    for name, node in document.get("services").members():
+        file = node.get("extends", "file")
+        if file.given:
+            yield file.place, f"service {name} extends a service of {text_of(file)}"
+
+
+def text_of(node: Node) -> str:
+    """Return a scalar with the defaults of its variables put in; a variable without one stays as it is written."""
+
+    def value(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else found[2] if found[2] is not None else found[0]
+
+    return _DEFAULT.sub(value, node.string)
+
+
+def _listed(node: Node) -> list[Node]:
+    items = list(node) if node.kind == "list" else [node] if node.kind == "text" and node.given else []
+    if len(items) > MAX_LISTED:
+        raise BudgetExceededError(f"a list of more than {MAX_LISTED} items")
+    return items
+
+
+class _Service:
+    def __init__(self, name: str, node: Node, document: Node) -> None:
+        self._name = name
+        self._node = node
+        self._document = document
+        self._places: dict[str, Place] = {}
+
+    def spec(self) -> Spec:
+        given: dict[str, Any] = self._security()
+        user = self._text("user", "user")
+        name, _, group = (user or "").partition(":")
+        limits = self._node.get("deploy", "resources", "limits")
+        return Spec(
+            format="compose",
+            subject=f"service {self._name}",
+            place=self._document.get("services").at(self._name),
+            image=self._text("image", "image") or "",
+            user=name or None,
+            group=group or None,
+            groups=tuple(text_of(item) for item in _listed(self._get("group_add", "groups"))),
+            privileged=self._get("privileged", "privileged").truth is True,
+            capabilities_add=tuple(capability(text_of(item)) for item in _listed(self._get("cap_add", "capabilities_add"))),
+            capabilities_drop=tuple(capability(text_of(item)) for item in _listed(self._get("cap_drop", "capabilities_drop"))),
+            host_namespaces=tuple(self._namespaces()),
+            mounts=tuple(self._mounts()),
+            devices=tuple(self._devices()),
+            read_only_root=self._get("read_only", "read_only_root").truth,
+            ports=tuple(self._ports()),
+            environment=tuple(self._environment()),
+            memory_limit=self._text("mem_limit", "memory_limit") or text_of(limits.get("memory")) or None,
+            cpu_limit=self._text("cpus", "cpu_limit") or text_of(limits.get("cpus")) or None,
+            pids_limit=self._text("pids_limit", "pids_limit") or text_of(limits.get("pids")) or None,
+            cgroup_parent=self._text("cgroup_parent", "cgroup_parent"),
+            places=self._places,
+            **given,
+        )
+
+    def _get(self, key: str, attribute: str) -> Node:
+        node = self._node.get(key)
+        if node.given:
+            self._places[attribute] = self._node.at(key)
+        return node
+
+    def _text(self, key: str, attribute: str) -> str | None:
+        return text_of(self._get(key, attribute)) or None
+
+    def _security(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for item in _listed(self._node.get("security_opt")):
+            name, _, value = text_of(item).replace("=", ":", 1).partition(":")
+            attribute: str = {"no-new-privileges": "no_new_privileges", "systempaths": "masked_paths", "label": "selinux"}.get(
+                name, name
+            )
+            if attribute == "no_new_privileges":
+                found[attribute] = value.lower() != "false"
+            elif attribute == "masked_paths":
+                found[attribute] = value != "unconfined"
+            elif attribute in ("seccomp", "apparmor", "selinux"):
+                found[attribute] = value
+            else:
+                continue
+            self._places[attribute] = item.place
+        return found
+
+    def _namespaces(self) -> Iterator[str]:
+        for key, namespace in _NAMESPACES:
+            node = self._node.get(key)
+            if text_of(node) == "host":
+                self._places["host_" + namespace] = self._node.at(key)
+                yield namespace
+
+    def _mounts(self) -> Iterator[Mount]:
+        for item in _listed(self._node.get("volumes")):
+            mount = self._long(item) if item.kind == "map" else _short(item)
+            yield self._backed(mount)
+
+    def _long(self, item: Node) -> Mount:
+        kinds: dict[str, Literal["bind", "volume", "tmpfs"]] = {"bind": "bind", "volume": "volume", "tmpfs": "tmpfs"}
+        return Mount(
+            kind=kinds.get(text_of(item.get("type")), "other"),
+            source=text_of(item.get("source")) or text_of(item.get("src")),
+            target=text_of(item.get("target")) or text_of(item.get("dst")),
+            read_only=item.get("read_only").truth is True,
+            propagation=text_of(item.get("bind", "propagation")),
+            place=item.place,
+        )
+
+    def _backed(self, mount: Mount) -> Mount:
+        """A named volume of the local driver can be a folder of the machine under another name."""
+        options = (
+            self._document.get("volumes", mount.source, "driver_opts") if mount.kind == "volume" else Node("none", mount.place)
+        )
+        device = text_of(options.get("device"))
+        if "bind" not in text_of(options.get("o")).split(",") or not device:
+            return mount
+        return Mount(kind="bind", source=device, target=mount.target, read_only=mount.read_only, place=mount.place)
+
+    def _devices(self) -> Iterator[Device]:
+        for item in _listed(self._node.get("devices")):
+            text = text_of(item.get("source")) if item.kind == "map" else text_of(item).partition(":")[0]
+            if text.startswith("/"):
+                yield Device(text, item.place)
+        for item in _listed(self._node.get("device_cgroup_rules")):
+            yield Device(text_of(item), item.place)
+
+    def _ports(self) -> Iterator[Port]:
+        for item in _listed(self._node.get("ports")):
+            if item.kind == "map":
+                published = text_of(item.get("published")).partition("-")[0]
+                address = text_of(item.get("host_ip"))
+                container = text_of(item.get("target"))
+            else:
+                head, _, container = text_of(item).rpartition(":")
+                address, _, published = head.rpartition(":") if ":" in head else ("", "", head)
+                published = published.partition("-")[0]
+            host = int(published) if published.isdecimal() and len(published) < 6 else 0
+            if item.kind == "map" or item.given:
+                yield Port(container=container, host=host, address=address.strip("[]"), place=item.place)
+
+    def _environment(self) -> Iterator[Variable]:
+        node = self._node.get("environment")
+        for name, value in node.members():
+            if value.given:
+                yield Variable(name, text_of(value), node.at(name))
+        for item in _listed(node):
+            name, equals, text = text_of(item).partition("=")
+            if equals:
+                yield Variable(name, text, item.place)
+
+
+def _short(item: Node) -> Mount:
+    """`[source:]target[:options]`; a source that is a path is a bind."""
+    text = text_of(item)
+    drive = text[:2] if _WINDOWS.match(text) else ""
+    parts = text[len(drive) :].split(":")
+    if len(parts) == 1:
+        return Mount(kind="volume", source="", target=drive + parts[0], place=item.place)
+    source, target = drive + parts[0], parts[1]
+    options = parts[2].split(",") if len(parts) > 2 else []
+    kind: Literal["bind", "volume"] = "bind" if source[:1] in ("/", ".", "~") or drive else "volume"
+    propagation = next((option for option in options if option in _PROPAGATIONS), "")
+    return Mount(kind=kind, source=source, target=target, read_only="ro" in options, propagation=propagation, place=item.place)

@@ -1,0 +1,1 @@
+"""A Dockerfile in, its instructions with exact places and the stages that they make out."""

@@ -1,0 +1,201 @@
+"""Kubernetes objects in, pods and the Spec of each of their containers out; pod templates wherever an object holds one.
+
+Fields: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pratique.model.errors import BudgetExceededError
+from pratique.workload.place import Place
+from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Mount, Port, Spec, Variable, capability
+from pratique.workload.yamltree import Node
+
+CONTAINERS = (("initContainers", "init container"), ("containers", "container"), ("ephemeralContainers", "ephemeral container"))
+_LIST_DEPTH = 4  # lists in lists of objects; kubectl writes one level
+# Where the objects that make pods keep the template; a resource of any other kind is looked at in the same places.
+_TEMPLATES = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"), ("template",), ("spec", "podTemplate"))
+_HOST = (("hostNetwork", "net"), ("hostPID", "pid"), ("hostIPC", "ipc"))
+
+
+class Container(NamedTuple):
+    """One container of a pod: its node, its name and what sort it is."""
+
+    node: Node
+    name: str
+    sort: str
+
+
+class Pod(NamedTuple):
+    """A pod or the template of one: the object it is in, its metadata and its spec."""
+
+    owner: Node
+    metadata: Node
+    spec: Node
+
+    @property
+    def subject(self) -> str:
+        """Kind, namespace and name, as people name objects."""
+        namespace, name = self.owner.get("metadata", "namespace").string, self.owner.get("metadata", "name").string
+        named = name or self.owner.get("metadata", "generateName").string or "(without a name)"
+        return f"{self.owner.get('kind').string} {namespace + '/' if namespace else ''}{named}"
+
+    def containers(self) -> Iterator[Container]:
+        """Yield init containers, containers and ephemeral containers."""
+        for key, sort in CONTAINERS:
+            for number, node in enumerate(self.spec.get(key)):
+                if node.kind == "map":
+                    yield Container(node, node.get("name").string or f"number {number + 1}", sort)
+
+
+def is_object(document: Node) -> bool:
+    """Say whether a document is a Kubernetes object."""
+    return document.kind == "map" and bool(document.get("apiVersion").string) and bool(document.get("kind").string)
+
+
+def objects(document: Node, depth: int = 0) -> Iterator[Node]:
+    """Yield an object, or those in a List. Raises BudgetExceededError for lists in lists."""
+    if document.get("items").kind == "list" and document.get("kind").string.endswith("List"):
+        if depth >= _LIST_DEPTH:
+            raise BudgetExceededError(f"lists of objects deeper than {_LIST_DEPTH}")
+        for item in document.get("items"):
+            yield from objects(item, depth + 1)
+    elif is_object(document):
+        yield document
+
+
+def pods(documents: list[Node]) -> list[Pod]:
+    """Return the pods and pod templates of all documents. Raises BudgetExceededError."""
+    found: list[Pod] = []
+    for document in documents:
+        for item in objects(document):
+            found += _pods(item)
+            if len(found) > MAX_SPECS:
+                raise BudgetExceededError(f"more than {MAX_SPECS} pods")
+    return found
+
+
+def _pods(item: Node) -> Iterator[Pod]:
+    if item.get("kind").string == "Pod":
+        yield Pod(item, item.get("metadata"), item.get("spec"))
+        return
+    for path in _TEMPLATES:
+        template = item.get(*path)
+        if any(template.get("spec", key).kind == "list" for key, _ in CONTAINERS):
+            yield Pod(item, template.get("metadata"), template.get("spec"))
+
+
+def extract(documents: list[Node]) -> list[Spec]:
+    """Return one Spec a container; what the pod says counts where its container says nothing. Raises BudgetExceededError."""
+    found: list[Spec] = []
+    for pod in pods(documents):
+        found += [_Reader(pod, container).spec() for container in pod.containers()]
+        if len(found) > MAX_SPECS:
+            raise BudgetExceededError(f"more than {MAX_SPECS} containers")
+    return found
+
+
+def _listed(node: Node) -> list[Node]:
+    items = list(node)
+    if len(items) > MAX_LISTED:
+        raise BudgetExceededError(f"a list of more than {MAX_LISTED} items")
+    return items
+
+
+class _Reader:
+    def __init__(self, pod: Pod, container: Container) -> None:
+        self._pod = pod
+        self._node = container.node
+        self._subject = f"{pod.subject}, {container.sort} {container.name}"
+        self._own = container.node.get("securityContext")
+        self._shared = pod.spec.get("securityContext")
+        self._places: dict[str, Place] = {}
+
+    def spec(self) -> Spec:
+        user, group = self._merged("user", "runAsUser"), self._merged("group", "runAsGroup")
+        limits = self._node.get("resources", "limits")
+        escalation = self._field("no_new_privileges", "allowPrivilegeEscalation").truth
+        capabilities = self._own.get("capabilities")
+        for side, attribute in (("add", "capabilities_add"), ("drop", "capabilities_drop")):
+            if capabilities.get(side).given:
+                self._places[attribute] = capabilities.at(side)
+        if self._node.get("image").given:
+            self._places["image"] = self._node.at("image")
+        return Spec(
+            format="kubernetes",
+            subject=self._subject,
+            place=self._node.place,
+            image=self._node.get("image").string,
+            user=user.string or None,
+            group=group.string or None,
+            groups=tuple(item.string for item in _listed(self._shared.get("supplementalGroups"))),
+            run_as_non_root=self._merged("run_as_non_root", "runAsNonRoot").truth,
+            privileged=self._field("privileged", "privileged").truth is True,
+            capabilities_add=tuple(capability(item.string) for item in _listed(capabilities.get("add"))),
+            capabilities_drop=tuple(capability(item.string) for item in _listed(capabilities.get("drop"))),
+            host_namespaces=tuple(self._namespaces()),
+            mounts=tuple(self._mounts()),
+            read_only_root=self._field("read_only_root", "readOnlyRootFilesystem").truth,
+            no_new_privileges=None if escalation is None else not escalation,
+            seccomp=self._profile("seccomp", "seccompProfile"),
+            apparmor=self._profile("apparmor", "appArmorProfile"),
+            masked_paths=self._field("masked_paths", "procMount").string in ("", "Default"),
+            ports=tuple(self._ports()),
+            environment=tuple(self._environment()),
+            memory_limit=limits.get("memory").string or None,
+            cpu_limit=limits.get("cpu").string or None,
+            places=self._places,
+        )
+
+    def _field(self, attribute: str, key: str) -> Node:
+        node = self._own.get(key)
+        if node.given:
+            self._places[attribute] = self._own.at(key)
+        return node
+
+    def _merged(self, attribute: str, key: str) -> Node:
+        node = self._field(attribute, key)
+        if node.given:
+            return node
+        node = self._shared.get(key)
+        if node.given:
+            self._places[attribute] = self._shared.at(key)
+        return node
+
+    def _profile(self, attribute: str, key: str) -> str | None:
+        node = self._merged(attribute, key)
+        kind = node.get("type").string
+        return "unconfined" if kind == "Unconfined" else node.get("localhostProfile").string or kind or None
+
+    def _namespaces(self) -> Iterator[str]:
+        for key, namespace in _HOST:
+            if self._pod.spec.get(key).truth is True:
+                self._places["host_" + namespace] = self._pod.spec.at(key)
+                yield namespace
+
+    def _mounts(self) -> Iterator[Mount]:
+        volumes = {volume.get("name").string: volume for volume in _listed(self._pod.spec.get("volumes"))}
+        for item in _listed(self._node.get("volumeMounts")):
+            name = item.get("name").string
+            volume = volumes.get(name, Node("none", item.place))
+            path = volume.get("hostPath", "path")
+            yield Mount(
+                kind="bind" if volume.get("hostPath").given else "volume",
+                source=path.string if path.given else name,
+                target=item.get("mountPath").string,
+                read_only=item.get("readOnly").truth is True,
+                propagation=item.get("mountPropagation").string,
+                place=item.place,
+            )
+
+    def _ports(self) -> Iterator[Port]:
+        for item in _listed(self._node.get("ports")):
+            host = item.get("hostPort").integer or 0
+            yield Port(container=item.get("containerPort").string, host=host, address=item.get("hostIP").string, place=item.place)
+
+    def _environment(self) -> Iterator[Variable]:
+        for item in _listed(self._node.get("env")):
+            if item.get("value").given:
+                yield Variable(item.get("name").string, item.get("value").string, item.place)

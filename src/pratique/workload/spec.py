@@ -1,0 +1,109 @@
+"""The one description of something that asks to run, whatever format asked: who it is, and what it may do to the machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pratique.workload.place import Place
+
+MAX_SPECS = 1_000  # containers in one file; the largest bundles of a whole platform have some hundreds
+MAX_LISTED = 300  # mounts, ports, variables ... of one container; a reference to a list can be repeated for nothing
+
+Format = Literal["dockerfile", "compose", "kubernetes"]
+
+# What engines give a container that asks for nothing: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
+DEFAULT_CAPABILITIES = frozenset(
+    (
+        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP",
+        "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+    )
+)  # fmt: skip
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """`source` is a path of the machine for a `bind`, a name for a `volume`."""
+
+    kind: Literal["bind", "volume", "tmpfs", "other"]
+    source: str
+    target: str
+    read_only: bool = False
+    propagation: str = ""
+    place: Place
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A device of the machine, or a rule for many."""
+
+    path: str
+    place: Place
+
+
+class Port(msgspec.Struct, frozen=True, kw_only=True):
+    """A port of the container that the machine forwards; `host` is 0 where the engine picks one, `address` "" for all."""
+
+    container: str
+    host: int
+    address: str = ""
+    place: Place
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """A variable with a value in the clear."""
+
+    name: str
+    value: str
+    place: Place
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """One container. None means that nothing is said, so that the engine's default holds.
+
+    `user` and `group` are as written; a name may be root in the image. `host_namespaces` are of `pid`, `ipc`,
+    `net`, `uts`, `user`, `cgroup`. Capabilities have no CAP_ and are in capitals. `seccomp` and `apparmor` are "unconfined" or
+    the profile. `places` says where each attribute that is given stands.
+    """
+
+    format: Format
+    subject: str
+    place: Place
+    image: str = ""
+    user: str | None = None
+    group: str | None = None
+    groups: tuple[str, ...] = ()
+    run_as_non_root: bool | None = None
+    privileged: bool = False
+    capabilities_add: tuple[str, ...] = ()
+    capabilities_drop: tuple[str, ...] = ()
+    host_namespaces: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
+    read_only_root: bool | None = None
+    no_new_privileges: bool | None = None
+    seccomp: str | None = None
+    apparmor: str | None = None
+    selinux: str | None = None
+    masked_paths: bool = True
+    ports: tuple[Port, ...] = ()
+    environment: tuple[Variable, ...] = ()
+    memory_limit: str | None = None
+    cpu_limit: str | None = None
+    pids_limit: str | None = None
+    cgroup_parent: str | None = None
+    places: dict[str, Place] = {}
+
+    def at(self, attribute: str) -> Place:
+        """Return where an attribute stands, or where the container does."""
+        return self.places.get(attribute, self.place)
+
+
+def capability(name: str) -> str:
+    """Return a capability in capitals, without CAP_."""
+    return name.strip().upper().removeprefix("CAP_")
+
+
+def is_root(user: str | None) -> bool:
+    """Say whether `user[:group]` is certainly root; "00", "+0" and "-0" are, too."""
+    name = (user or "").partition(":")[0].strip()
+    return name == "root" or (name != "" and name.lstrip("+-").strip("0") == "" and name.strip("+-") != "")
