@@ -252,6 +252,11 @@ def _lie(connection: Connection) -> None:
     time.sleep(60)
 
 
+def _flood(connection: Connection) -> None:
+    while True:
+        connection.send(b"more")
+
+
 def _babble(connection: Connection) -> None:
     for _ in range(40):
         os.write(2, b"n" * 65536)
@@ -270,6 +275,7 @@ FAILURES: dict[str, tuple[Callable[[Connection], None], Limits, float]] = {
     "exit": (_leave, Limits(), 60),
     "time": (_hang, Limits(), 0.3),
     "protocol": (_lie, Limits(), 60),
+    "flood": (_flood, Limits(), 60),
     "none": (_babble, Limits(), 60),
 }
 
@@ -278,7 +284,7 @@ def run_failure(name: str) -> dict[str, Any]:
     worker, limits, wait = FAILURES[name]
     said = []
     answer: dict[str, Any] = {"reason": "none"}
-    with confined(worker, read_paths=python_paths(), limits=limits, wait_seconds=wait) as channel:
+    with confined(worker, read_paths=python_paths(), limits=limits, wait_seconds=wait, max_answers=4096) as channel:
         try:
             while (message := channel.receive()) is not None:
                 said.append(message.decode())

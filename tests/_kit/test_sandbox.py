@@ -102,6 +102,14 @@ def test_a_worker_that_ends_early_is_named(reason: str) -> None:
     assert result["zombies"] == 0
 
 
+def test_a_child_that_never_ends_its_answers_is_ended() -> None:
+    """What the parent hears is bounded in all, not only message by message: its memory is no child's to fill."""
+    result = probe("flood")
+    assert result["reason"] == "protocol"
+    assert "4096 bytes in all" in result["message"]
+    assert result["zombies"] == 0
+
+
 def test_a_failure_keeps_what_came_before() -> None:
     """Messages sent before the end are received, the error's own words are kept, a crash keeps its standard error."""
     failed = probe("error")

@@ -38,6 +38,9 @@ MESSAGE, CONFINED, FAILED, ENDED = b"M", b"C", b"F", b"E"
 
 MAX_MESSAGE = 256 * MEBIBYTE
 """Bytes of one message: the record of a layer with a million paths has about 100 MiB."""
+MAX_ANSWERS = 512 * MEBIBYTE
+"""Bytes of all messages together: the records of five million paths, five times those of the largest image known. What the parent
+keeps of them is what its own memory is worth to whoever makes an image of many layers."""
 MAX_ERROR_TEXT = 4096
 MAX_STDERR = 65536
 """Bytes kept of what the child says on standard error: the last ones, where a crash explains itself."""
@@ -113,6 +116,7 @@ class Channel:
     def __init__(self, pid: int, reader: int, writer: int, errors: int, wait_seconds: float) -> None:
         self._pid: int | None = pid
         self._reader, self._writer, self._errors = reader, writer, errors
+        self._room = self._most = MAX_ANSWERS
         self._left = wait_seconds
         self._limit = wait_seconds
         self._buffer = bytearray()
@@ -123,6 +127,10 @@ class Channel:
         """What holds for the child; known once `ready`, `receive` or `send` has returned."""
         for handle in (reader, writer, errors):
             os.set_blocking(handle, False)
+
+    def bound(self, most: int) -> None:
+        """Hear at most so many bytes in all."""
+        self._room = self._most = most
 
     @property
     def pid(self) -> int | None:
@@ -191,6 +199,9 @@ class Channel:
         kind, length = HEADER.unpack_from(self._buffer)
         if length > MAX_MESSAGE:
             self._fail(f"it announced a message of {length} bytes (limit {MAX_MESSAGE})", "protocol")
+        self._room -= HEADER.size + length
+        if self._room < 0:
+            self._fail(f"its messages have more than {self._most} bytes in all", "protocol")
         while len(self._buffer) < HEADER.size + length:
             self._wait()
         content = bytes(memoryview(self._buffer)[HEADER.size : HEADER.size + length])
@@ -259,7 +270,7 @@ class Channel:
         if status == -signal.SIGXCPU:
             return self._error("it reached its limit of processor time", "cpu")
         if status < 0:
-            return self._error(f"it was ended by {signal.Signals(-status).name}", "signal")
+            return self._error(f"it was ended by {_signal(-status)}", "signal")
         return self._error(f"it left with status {status}", "exit")
 
     def _decode(self, content: bytes) -> Confinement:
@@ -282,6 +293,14 @@ class Channel:
             os.close(handle)
 
 
+def _signal(number: int) -> str:
+    """Name a signal; those of real time have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def can_fork() -> bool:
     """Return whether this process has one thread: a fork of several may find locks that nobody will ever release."""
     try:
@@ -298,10 +317,12 @@ def confined(
     limits: Limits | None = None,
     wait_seconds: float = WAIT_SECONDS,
     keep: Sequence[int] = (),
+    max_answers: int = MAX_ANSWERS,
 ) -> Iterator[Channel]:
     """Run `worker` in a confined child while the block runs; see the module. `keep` are descriptors that the child inherits.
 
-    `wait_seconds` bounds the time that the parent spends waiting for the child, not the time in which it does other things.
+    `wait_seconds` bounds the time that the parent spends waiting for the child, not the time in which it does other things;
+    `max_answers` bounds the bytes of all that it hears.
     Raises RuntimeError if this process has other threads (see `can_fork`).
     """
     if not can_fork():
@@ -326,6 +347,7 @@ def confined(
             os.close(handle)
         raise
     channel = Channel(pid, results[0], commands[1], errors[0], wait_seconds)
+    channel.bound(max_answers)
     try:
         yield channel
     finally:
