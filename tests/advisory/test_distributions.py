@@ -237,14 +237,14 @@ _CASES = {
         _os("rhel", "9.3"),
         "rpm",
         [("libcurl", "7.76.1-26.el9_3.1", "curl-7.76.1-26.el9_3.1")],
-        {"rhel/csaf/v2/vex/archive_latest.tar.zst": tarball(_records("redhat/real"))},
+        {"rhel/csaf/v2/vex-feed/archive_latest.tar.zst": tarball(_records("redhat/real"))},
         [("CVE-2023-38545", "libcurl", "high", ("7.76.1-26.el9_3.2",))],
     ),
     "redhat-fixed-in-earlier-minor-release": Case(
         _os("rhel", "9.2"),
         "rpm",
         [("libcurl", "7.76.1-23.el9_2.5", "curl-7.76.1-23.el9_2.5")],
-        {"rhel/csaf/v2/vex/archive_latest.tar.zst": tarball(_records("redhat/real"))},
+        {"rhel/csaf/v2/vex-feed/archive_latest.tar.zst": tarball(_records("redhat/real"))},
         [],
     ),
     "redhat-source-packages": Case(
@@ -254,7 +254,7 @@ _CASES = {
             ("glibc-common", "2.39-58.el10_1", "glibc-2.39-58.el10_1"),
             ("bind-libs", "32:9.18.33-3.el10", "bind-9.18.33-3.el10"),
         ],
-        {"rhel/csaf/v2/vex/archive_latest.tar.zst": tarball(_records("redhat/form_of_2026"))},
+        {"rhel/csaf/v2/vex-feed/archive_latest.tar.zst": tarball(_records("redhat/form_of_2026"))},
         [
             ("CVE-2026-90001", "bind-libs", "medium", ("32:9.18.33-4.el10_0",)),
             ("CVE-2026-90001", "glibc-common", "medium", ()),
@@ -269,7 +269,7 @@ _CASES = {
             ("krb5-libs", "1.21.1-8.el9", "krb5-1.21.1-8.el9"),
             ("krb5-server", "1.21.1-8.el9", "krb5-1.21.1-8.el9"),
         ],
-        {"rhel/csaf/v2/vex/archive_latest.tar.zst": tarball(_records("redhat/form_of_2026"))},
+        {"rhel/csaf/v2/vex-feed/archive_latest.tar.zst": tarball(_records("redhat/form_of_2026"))},
         [("CVE-2026-90002", "expat", "low", ()), ("CVE-2026-90002", "krb5-server", "medium", ())],
     ),
     "redhat-without-a-feed": Case(

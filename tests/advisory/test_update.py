@@ -169,7 +169,7 @@ def test_a_scan_fetches_what_it_needs_and_nothing_twice(server: FeedServer, tmp_
 
 def test_a_large_feed_is_refreshed_seldom(server: FeedServer, tmp_path: Path) -> None:
     """Red Hat's archive comes whole each time: a scan two days later takes what is there, one a week later does not."""
-    server.files["rhel/csaf/v2/vex/archive_latest.tar.zst"] = tarball({"a.json": b"{}"})
+    server.files["rhel/csaf/v2/vex-feed/archive_latest.tar.zst"] = tarball({"a.json": b"{}"})
     options = Options(mirror=server.url)
     place = "Red Hat:enterprise_linux:9"
     assert "redhat/vex" in {outcome.name for outcome in ensure(tmp_path, [place], options, now=lambda: _NOW)}

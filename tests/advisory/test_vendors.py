@@ -282,6 +282,45 @@ def test_a_version_with_a_fix_is_never_affected(fixes: list[str]) -> None:
     assert _affects(fixes, "0.0-0")
 
 
+def _streams(fixed: str, open_: str) -> bytes:
+    cpe = "cpe:/a:redhat:enterprise_linux:9"
+    products = [
+        {"product": {"product_id": name, "product_identification_helper": {"cpe": cpe}}} for name in sorted({fixed, open_})
+    ]
+    for version, name in (("@1.0-5.el9_4", "fix"), ("", "a")):
+        purl = f"pkg:rpm/redhat/a{version}?arch=src"
+        products.append({"product": {"product_id": name, "product_identification_helper": {"purl": purl}}})
+    pairs = ((fixed, "fix"), (open_, "a"))
+    relationships = [
+        {"full_product_name": {"product_id": f"{p}:{c}"}, "product_reference": c, "relates_to_product_reference": p}
+        for p, c in pairs
+    ]
+    status = {"fixed": [f"{fixed}:fix"], "known_affected": [f"{open_}:a"]}
+    return msgspec.json.encode(
+        {
+            "document": {},
+            "product_tree": {"branches": products, "relationships": relationships},
+            "vulnerabilities": [{"cve": "CVE-1", "product_status": status}],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "open_", "later"),
+    [
+        ("rhel-9.4.z", "rhel-9.6.z", True),
+        ("rhel-9.4.z", "red_hat_enterprise_linux_9", True),
+        ("rhel-9.4.z", "rhel-9.3.0", False),
+        ("AppStream-9.4.0.Z.MAIN", "rhel-9.3.0", False),
+    ],
+)
+def test_a_stream_without_a_fix_counts_unless_a_later_one_has_it(fixed: str, open_: str, later: bool) -> None:
+    """What an older minor release never got does not make a newer one affected."""
+    (advisory,) = _parse("redhat/vex", tarball({"a.json": _streams(fixed, open_)}))
+    (row,) = advisory.affected
+    assert (row.ranges[0].fixed, len(row.ranges)) == ("1.0-5.el9_4", 2 if later else 1)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.recursive(

@@ -26,15 +26,19 @@ from pratique.model.advisory import Advisory, Affected, Feed, RangeState, Versio
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
 
-_UPSTREAM = "https://security.access.redhat.com/data/csaf/v2/vex/"
+# Beside it, under vex/, are the documents in their older form; those of 2026 say more of single streams and less that is void.
+_UPSTREAM = "https://security.access.redhat.com/data/csaf/v2/vex-feed/"
 # The archive of everything has some 300 MB.
 _MAX_BYTES = 1 << 30
 _ARCHIVE = re.compile(r"[A-Za-z0-9_.-]{1,100}\.tar\.zst")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(?::[\w.+-]+/[\w.+-]+)?")
 _EPOCH = re.compile(r"-(\d+):")
 _STREAM = re.compile(r"(.*\.el\d+_\d+)(?:\.|$)")
+_MINOR = re.compile(r"(?<![\d.])\d{1,2}\.(\d{1,2})(?!\d)")
 _ERRATUM = re.compile(r"/errata/(RH[SBE]A-\d{4}:\d+)")
 _NOT_INSTALLED = ("-debuginfo", "-debugsource")
+# Products without a minor release mean the newest; no release has as many.
+_ANY = 100
 _MAX_ERRATA = 6
 _TITLE_CHARACTERS = 240
 _NOTE_CHARACTERS = 80
@@ -49,7 +53,7 @@ class RedHat:
         return [
             Feed(
                 name="redhat/vex",
-                path="rhel/csaf/v2/vex/archive_latest.tar.zst",
+                path="rhel/csaf/v2/vex-feed/archive_latest.tar.zst",
                 url=_UPSTREAM + "archive_latest.txt",
                 max_bytes=_MAX_BYTES,
                 ecosystems=("Red Hat",),
@@ -96,12 +100,14 @@ class _Component(NamedTuple):
 class _Row:
     """What is said of one package of one release."""
 
-    __slots__ = ("denied", "fixes", "note", "open", "severity", "source", "state")
+    __slots__ = ("denied", "fixed_minor", "fixes", "note", "open", "open_minor", "severity", "source", "state")
 
     def __init__(self, source: bool) -> None:  # noqa: FBT001 - private, one caller
         self.source = source
         self.fixes: set[str] = set()
         self.open = False
+        self.fixed_minor = -1
+        self.open_minor = -1
         self.denied = False
         self.state: RangeState = ""
         self.note = ""
@@ -134,8 +140,8 @@ class _Reader:
             if branch.branches:
                 self._collect(branch.branches)
 
-    def resolve(self, product_id: str) -> tuple[str, _Component] | None:
-        """Return (ecosystem, component); None for what is no package of a main stream."""
+    def resolve(self, product_id: str) -> tuple[str, _Component, int] | None:
+        """Return (ecosystem, component, minor release or _ANY); None for what is no package of a main stream."""
         pair = self._pairs.get(product_id)
         if pair is None:
             return None
@@ -154,7 +160,8 @@ class _Reader:
         ecosystem, module = place
         if module and "/" not in component.name:
             component = component._replace(name=module + component.name)
-        return ecosystem, component
+        minor = _MINOR.search(self._pairs.get(owner, ("", owner))[1])
+        return ecosystem, component, int(minor[1]) if minor else _ANY
 
     def _place(self, owner: str) -> tuple[str, str] | None:
         """Return (ecosystem, module or "") of a product, or of a module that is a component of a product."""
@@ -237,17 +244,19 @@ def _rows(one: Vulnerability, reader: _Reader) -> tuple[_Rows, bool]:
             if found is None:
                 continue
             spoken = True
-            ecosystem, component = found
+            ecosystem, component, minor = found
             if component.name.endswith(_NOT_INSTALLED):
                 continue
             row = rows.setdefault((ecosystem, component.name), _Row(component.source))
             row.severity = row.severity or words.get(product_id, "")
             if kind == "fixed" and component.version:
                 row.fixes.add(component.version)
+                row.fixed_minor = max(row.fixed_minor, minor % _ANY)
             elif kind == "denied":
                 row.denied = True
             elif kind != "fixed":
                 row.open = True
+                row.open_minor = max(row.open_minor, minor)
                 row.state, row.note = states.get(product_id, ("unfixed", ""))
                 row.state = "undetermined" if kind == "undetermined" else row.state
     return rows, spoken
@@ -296,7 +305,9 @@ def _affected(rows: _Rows, keys: Keys) -> Iterator[Affected]:
                 yield Affected(
                     ecosystem=ecosystem,
                     name=name,
-                    ranges=_ranges(sorted(row.fixes, key=lambda version: keys(version) or b""), row.open, keys),
+                    ranges=_ranges(
+                        sorted(row.fixes, key=lambda version: keys(version) or b""), row.open_minor >= row.fixed_minor, keys
+                    ),
                     severity=row.severity,
                     state="" if row.fixes else row.state,
                     note="" if row.fixes else row.note,
