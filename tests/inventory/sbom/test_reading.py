@@ -222,6 +222,15 @@ def test_distribution_from_purls(purl: str, release: str) -> None:
     assert found == release or (release.startswith("Red Hat") and found.startswith("Red Hat"))
 
 
+def test_a_release_without_a_number() -> None:
+    """Debian testing has only a code name, which stands in the purls."""
+    system = {"type": "operating-system", "name": "debian"}
+    inventory = read(cdx(system, component("pkg:deb/debian/bash@5.2-1?arch=amd64&distro=debian-forky/sid")))
+    assert inventory.distro is not None
+    assert inventory.distro.codename == "forky/sid"
+    assert inventory.packages[0].purl.endswith("distro=debian-forky/sid") or inventory.distro.version
+
+
 def test_go_modules_of_syft() -> None:
     """Syft puts the end of a module's path into the subpath."""
     (package,) = read(

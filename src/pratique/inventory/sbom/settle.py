@@ -89,15 +89,24 @@ def _parsed(component: Component, gaps: list[Gap]) -> Purl | None:
 
 
 def _distro(stated: DistroEvidence | None, purls: Iterable[Purl]) -> DistroEvidence | None:
-    """Return the distribution that the document states, else the one that most packages of the system name."""
-    if stated is not None and stated.id:
-        return _canonical(stated)
-    spoken = Counter(
+    """Return the distribution that the document states, its release from the packages if need be; else the one they name."""
+    spoken = _spoken(purls)
+    if stated is None or not stated.id:
+        return spoken
+    found = _canonical(stated)
+    if not found.version and not found.codename and spoken is not None and spoken.id == found.id:
+        return msgspec.structs.replace(found, version=spoken.version, codename=spoken.codename)
+    return found
+
+
+def _spoken(purls: Iterable[Purl]) -> DistroEvidence | None:
+    """Return the distribution that most packages of the system name."""
+    named = Counter(
         (purl.namespace, purl.qualifiers["distro"]) for purl in purls if purl.type in OS_TYPES and "distro" in purl.qualifiers
     )
-    if not spoken:
+    if not named:
         return None
-    (namespace, text), _ = max(spoken.items(), key=lambda item: (item[1], item[0]))
+    (namespace, text), _ = max(named.items(), key=lambda item: (item[1], item[0]))
     head, dash, tail = text.rpartition("-")
     if text[:1].isdigit():
         return _canonical(DistroEvidence(id=namespace, version=text))
