@@ -232,3 +232,20 @@ def test_rules_that_cannot_be_waived() -> None:
     verdict = judged(subject(finding(kev=True)), rule("finding.kev", waivable="false"), under=waivers(f"{CVE}, {LATER}")).verdict
     assert verdict.decision == "deny"
     assert "cannot be waived" in verdict.reasons[0].message
+
+
+def test_reports_tell_waivers_apart() -> None:
+    """What holds is called accepted everywhere; what has ended, or stands before one rule only, never is, but is shown."""
+    from pratique.report.document import accepted, waiver_note, waiver_text
+
+    seen = subject(finding(kev=True))
+    rules = rule("finding.kev", id="a")
+    for entry, holds, note in (
+        (f"{CVE}, {LATER}", True, ""),
+        (f"{CVE}, {LATER}, until: kev", False, "waiver waiver-1 ended: it is known to be exploited (KEV)"),
+        (f"rule: a, {LATER}", False, "waiver waiver-1 stands before rule a only: known"),
+    ):
+        [found] = judged(seen, rules, under=waivers(entry)).findings
+        assert accepted(found) is holds
+        assert bool(waiver_text(found)) is holds
+        assert waiver_note(found) == note

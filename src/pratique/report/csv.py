@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from pratique.model.finding import Finding
 from pratique.model.report import Report
-from pratique.report.document import fix_of, score_of, waiver_text, worst_first
+from pratique.report.document import fix_of, score_of, waiver_note, waiver_text, worst_first
 from pratique.report.text import safe
 
 COLUMNS = (
@@ -49,7 +49,7 @@ def _cells(finding: Finding) -> Iterator[str]:
     yield from (package.ecosystem, package.purl) if package is not None else ("", "")
     yield from (place.path, str(place.line or ""), place.layer, place.instruction) if place is not None else ("", "", "", "")
     yield from (finding.title or finding.message, fix_of(finding), " ".join(finding.aliases), next(iter(finding.references), ""))
-    yield from (finding.published, waiver_text(finding), finding.fingerprint)
+    yield from (finding.published, waiver_text(finding) or waiver_note(finding), finding.fingerprint)
 
 
 REPORTER = _Csv()

@@ -123,10 +123,26 @@ def score_of(finding: Finding) -> float | None:
     return max((item.score for item in finding.cvss if item.version == newest), default=None)
 
 
-def waiver_text(finding: Finding) -> str:
-    """Return one line about a finding's waiver, "" without one."""
+def accepted(finding: Finding) -> bool:
+    """Say whether a waiver holds for a finding: one that has ended, or stands before one rule only, accepts nothing."""
     waiver = finding.waiver
-    if not waiver:
+    return bool(waiver) and waiver is not None and waiver.get("state", "active") == "active" and "rule" not in waiver
+
+
+def waiver_note(finding: Finding) -> str:
+    """Return one line about a waiver that does not, or not wholly, hold; "" where none is there or it does."""
+    waiver = finding.waiver
+    if not waiver or accepted(finding):
+        return ""
+    if waiver.get("ended"):
+        return f"waiver {waiver.get('id', '')} ended: {waiver['ended']}"
+    return f"waiver {waiver.get('id', '')} stands before rule {waiver.get('rule', '')} only: {waiver.get('reason', '')}"
+
+
+def waiver_text(finding: Finding) -> str:
+    """Return one line about the waiver that holds for a finding, "" without one."""
+    waiver = finding.waiver
+    if not waiver or not accepted(finding):
         return ""
     told = [f"{key} {waiver[key]}" for key in ("id", "owner", "reason", "expires") if waiver.get(key)]
     return "accepted: " + ", ".join(told) if told else "accepted"

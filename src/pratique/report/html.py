@@ -13,7 +13,18 @@ from pratique.model.finding import Finding
 from pratique.model.inventory import Gap, Package
 from pratique.model.report import Report
 from pratique.report import plots
-from pratique.report.document import VULNERABLE, counts, fix_of, is_link, name_of, score_of, waiver_text, worst_first
+from pratique.report.document import (
+    VULNERABLE,
+    accepted,
+    counts,
+    fix_of,
+    is_link,
+    name_of,
+    score_of,
+    waiver_note,
+    waiver_text,
+    worst_first,
+)
 from pratique.report.text import cut, safe
 
 MAX_PACKAGES = 20_000  # rows; more only make a browser slow, and the JSON document has them all
@@ -184,7 +195,7 @@ def _named(finding: Finding) -> str:
     shown = _link(link, name) if link else name
     tags = ['<span class="tag kev">exploited</span>'] if finding.kev else []
     tags += [f'<span class="tag">{text(finding.status.replace("_", " "))}</span>'] if finding.status != "affected" else []
-    tags += ['<span class="tag">accepted</span>'] if finding.waiver else []
+    tags += ['<span class="tag">accepted</span>'] if accepted(finding) else []
     return " ".join([shown, *tags])
 
 
@@ -199,6 +210,7 @@ def _details(finding: Finding) -> str:
         ("Because", text(f"{because.advisory} ({because.source}): {because.comparison}") if because is not None else ""),
         ("Published", text(finding.published[:10])),
         ("Accepted", text(waiver_text(finding))),
+        ("Waiver", text(waiver_note(finding))),
     ]
     links = [f"<li>{_link(link, text(link))}</li>" for link in finding.references if is_link(link)]
     told = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts if value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pratique.model.finding import Finding
 from pratique.model.report import Report
-from pratique.report.document import fix_of, name_of, waiver_text, worst_first
+from pratique.report.document import accepted, fix_of, name_of, waiver_text, worst_first
 from pratique.report.text import cut, safe
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _described(suite: _Element, report: Report) -> None:
 
 
 def _settled(finding: Finding) -> bool:
-    return bool(finding.waiver) or finding.status in ("not_affected", "fixed")
+    return accepted(finding) or finding.status in ("not_affected", "fixed")
 
 
 def _case(suite: _Element, finding: Finding) -> None:

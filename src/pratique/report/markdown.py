@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report
-from pratique.report.document import VULNERABLE, counts, fix_of, is_link, name_of, waiver_text, worst_first
+from pratique.report.document import VULNERABLE, counts, fix_of, is_link, name_of, waiver_note, waiver_text, worst_first
 from pratique.report.text import cut, safe
 
 MAX_BYTES = 64_000  # GitHub refuses comments of more than 65,536 characters, GitLab of more than 1,000,000
@@ -117,7 +117,14 @@ def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
         if finding.kind in VULNERABLE:
             of = finding.package
             what = (of.source or of.name, of.version) if of is not None else ()
-            key = (finding.id, what, finding.severity, finding.status, finding.fixed_in, waiver_text(finding))
+            key = (
+                finding.id,
+                what,
+                finding.severity,
+                finding.status,
+                finding.fixed_in,
+                waiver_text(finding) or waiver_note(finding),
+            )
             groups.setdefault(key, []).append(finding)
     return list(groups.values())
 
@@ -131,7 +138,7 @@ def _row(group: Sequence[Finding]) -> str:
     if link and not set("()<>| ").intersection(link):
         name = f"[{name}]({link})"
     marks = [" **exploited**" if finding.kev else "", " (under investigation)" if finding.status == "under_investigation" else ""]
-    marks.append(f" ({_cell(waiver_text(finding), 60)})" if finding.waiver else "")
+    marks.append(f" ({_cell(waiver_text(finding) or waiver_note(finding), 60)})" if finding.waiver else "")
     cells = [
         f"{_MARKS[finding.severity]} {finding.severity.value}",
         name + "".join(marks),

@@ -61,6 +61,7 @@ class Table:
             yield ""
             yield "  ? under investigation: whether it holds is not known"
         yield from self._others(report.findings)
+        yield from self._waivers(report.findings)
         yield from self._layers(report)
         yield from self._gaps(report)
         yield from self._foot(report)
@@ -122,6 +123,21 @@ class Table:
             first, *others = self._wrapped(text, " " * 13, " " * 13)
             yield f"  {self._paint(word, _COLOURS[finding.severity])}{first[2 + len(word) :]}"
             yield from others
+
+    def _waivers(self, findings: Iterable[Finding]) -> Iterator[str]:
+        with_one = [finding for finding in findings if finding.waiver]
+        if not with_one:
+            return
+        from pratique.report.document import waiver_note, waiver_text  # noqa: PLC0415 - most reports have none
+
+        lines = {
+            f"{finding.id}{f' {finding.package.name}' if finding.package else ''}: {waiver_text(finding) or waiver_note(finding)}"
+            for finding in with_one
+        }
+        yield ""
+        yield self._paint("Waivers", "1")
+        for line in sorted(lines):
+            yield from self._wrapped(safe(line), "  ", "      ")
 
     def _layers(self, report: Report) -> Iterator[str]:
         used = {finding.location.layer for finding in report.findings if finding.location is not None}
