@@ -11,7 +11,7 @@ demo: $(RUN_STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/shop/demo.sh
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -468,7 +468,8 @@ def _end_of_life(inventory: Inventory, now: str) -> list[Finding]:
     distro = inventory.distro
     if distro is None or not is_eol(distro, now[:10]):
         return []
-    name = f"{distro.id}-{distro.version}"
+    release = inventory.release.partition(":")[2].partition(":")[0].removeprefix("v") or distro.version
+    name = f"{distro.id}-{release}"  # of the release, not of its latest point release: the finding stays the same
     return [
         Finding(
             kind="eol",

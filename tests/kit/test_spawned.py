@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +34,10 @@ def test_scan_from_a_program_with_threads(tmp_path: Path) -> None:
     """The same packages come out, and no descriptor or process stays."""
     assert not can_fork()
     (tmp_path / "image.tar").write_bytes(docker_archive([layer(PACKAGE)]))
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     report = pratique.scan(str(tmp_path / "image.tar"), offline=True, cache_dir=tmp_path / "cache")
     assert [package.name for package in report.packages] == ["lodash"]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.usefixtures("another_thread")
@@ -52,6 +51,5 @@ def test_a_tampered_layer_is_refused_there_too(tmp_path: Path) -> None:
 
 def test_a_module_that_is_not_there_is_said() -> None:
     """A new process that ends at once is an error that names it, not a hang."""
-    with pytest.raises(WorkerFailedError), spawned("no.such.module", b"", read_paths=[], limits=Limits()) as channel:
-        channel.finish()
+    with spawned("no.such.module", b"", read_paths=[], limits=Limits()) as channel, pytest.raises(WorkerFailedError):
         channel.receive()

@@ -106,7 +106,9 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo("pratique: " + " ".join(message.split("\n")), err=True)
+    from pratique.report.text import safe  # noqa: PLC0415 - only where there is something to say
+
+    click.echo("pratique: " + safe(" ".join(message.split("\n"))), err=True)
     return code
 
 
