@@ -85,6 +85,22 @@ def test_same_bytes_in_every_process() -> None:
     assert b"sha256:" in said.pop()
 
 
+def test_same_bytes_in_every_version() -> None:
+    """The digests of a fixed verdict and policy, which no release of Python changes."""
+    rules = policy("rules:\n- {id: a, when: finding.kev, effect: deny, grace: 1d, message: '{finding.id} {finding.epss}'}\n")
+    seen = subject(finding(kev=True, epss=0.1), finding("CVE-é", kev=True, epss=1e-5))
+    verdict = judged(seen, rules, under=waivers("vulnerability: CVE-2024-0001, expires: 2026-01-01")).verdict
+    assert rules.digest == "sha256:7b8a0abfb23fb7d23de62437cce825574c9fa3e77a68bb4e3be64700f0dac8fa"
+    assert verdict_digest(verdict) == "sha256:7f2c8558ab25f037cdb1121fb08d950ce270f7ff5da81f9a1d320305bd381b46"
+
+
+def test_counts_are_cheap_for_every_finding() -> None:
+    """What counts all findings is counted once, not once a finding."""
+    many = [finding(f"CVE-2024-{number}") for number in range(3000)]
+    verdict = judged(subject(*many), rule("image.high > 2999 && finding.id != ''", message="'{image.high}'")).verdict
+    assert [reason.message for reason in verdict.reasons] == ["3000"]
+
+
 def test_a_rule_that_errs_denies() -> None:
     """It names the rule and the error; rules beside it are judged as if it were not there; an `allow` then allows nothing."""
     seen = subject(finding(fixed_in=()), finding("CVE-2024-2", "low", fixed_in=("1",)))
@@ -180,6 +196,8 @@ def test_messages_and_reasons() -> None:
         ("14d", "2026-02-15T11:59:59Z", (), "", "deny"),
         ("14d", "", (), "", "deny"),
         ("14d", "garbage", (), "", "deny"),
+        ("14d", "0001-01-01T00:00:00+05:00", (), "", "deny"),
+        ("999999w", "2026-01-01", (), "", "warn"),
         ("{for: 14d, from: fix}", "2020-01-01", (), "", "warn"),
         ("{for: 14d, from: fix}", "2020-01-01", ("2",), "", "deny"),
         ("{for: 14d, from: fix}", "2020-01-01", ("2",), "2026-02-15T12:00:01Z", "warn"),

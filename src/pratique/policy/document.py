@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from pratique.policy.facts import STAGES, Each, moment
+from pratique.policy.facts import STAGES, Each, moment, written
 from pratique.policy.yamltree import Mapping, Node, Place, Scalar, Sequence, Text, decode, parse, within
 
 API_VERSION = "pratique/v1"
@@ -381,8 +381,8 @@ def _scalar(text: Text, node: Scalar, kind: Any, where: str) -> Any:
         return _duration(text, node, where)
     if kind is Moment:
         try:
-            return Moment(moment(node.value).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        except (ValueError, OverflowError):
+            return Moment(written(moment(node.value)))
+        except ValueError:
             text.fail(node.place, f"{where} is no moment: {node.value[:60]!r}", "RFC 3339, such as 2026-12-31T00:00:00Z")
     return node.value
 

@@ -17,7 +17,7 @@ from pratique.model.finding import Finding
 from pratique.model.report import PolicyRef, Reason, Verdict
 from pratique.policy.compose import STRENGTH, PolicySet, SetRule, fields_of, render
 from pratique.policy.document import Effect, Waiver
-from pratique.policy.facts import LONG_AGO, Each, Item, Subject, items, moment
+from pratique.policy.facts import LONG_AGO, Each, Item, Subject, items, moment, written
 from pratique.policy.judge import judge, parse_fail_on
 from pratique.policy.language import Batch, values
 from pratique.policy.waiver import Waived, apply, choose, short_of, shown
@@ -187,7 +187,7 @@ def _grace(rule: SetRule, item: Item) -> str:
         ends = begins + dt.timedelta(seconds=grace.lasts)
     except OverflowError:
         return "grace without end"
-    return f"grace until {ends:%Y-%m-%dT%H:%M:%SZ}" if moment(item.subject.now) < ends else ""
+    return f"grace until {written(ends)}" if moment(item.subject.now) < ends else ""
 
 
 def _moment(text: str) -> dt.datetime:

@@ -55,7 +55,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(NamedTuple):
-    """One thing that conditions look at; what does not apply is None. `waiver` is what Finding.waiver says."""
+    """One thing that conditions look at; what does not apply is None. `memo` keeps what is counted once for all of them."""
 
     subject: Subject
     finding: Finding | None = None
@@ -63,6 +63,7 @@ class Item(NamedTuple):
     layer: ReportLayer | None = None
     gap: Gap | None = None
     attestation: Attestation | None = None
+    memo: dict[str, int] | None = None
 
     def label(self) -> str:
         """Say in short what it is."""
@@ -91,7 +92,15 @@ class Variable(NamedTuple):
 def moment(text: str) -> dt.datetime:
     """Read RFC 3339; a date alone is its first second in UTC. Raises ValueError."""
     value = dt.datetime.fromisoformat(text)
-    return (value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+    try:
+        return (value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is outside of the calendar") from None
+
+
+def written(value: dt.datetime) -> str:
+    """Write a moment in UTC as everything here does: RFC 3339 to the second, with a Z."""
+    return value.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def _since(text: str) -> dt.datetime:
@@ -179,8 +188,17 @@ def _tag(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
-def _count(level: Severity) -> Callable[[Item], int]:
-    return lambda item: sum(finding.severity is level and bites(finding) for finding in item.subject.findings)
+def _count(level: Severity | None) -> Callable[[Item], int]:
+    """Count the findings that bite, of one severity or of all; once a subject, as every item may ask."""
+    name = level.value if level is not None else ""
+
+    def read(item: Item) -> int:
+        memo = item.memo if item.memo is not None else {}
+        if name not in memo:
+            memo[name] = sum(level in (None, finding.severity) and bites(finding) for finding in item.subject.findings)
+        return memo[name]
+
+    return read
 
 
 _SEVERITY = {
@@ -283,7 +301,7 @@ VARIABLES: dict[str, Variable] = {
     "image.distro_version": Variable("string", "version of its distribution", _distro("version")),
     "image.layers": Variable("int", "how many layers", lambda item: len(_target("layers")(item))),
     "image.packages": Variable("int", "how many packages", lambda item: len(item.subject.packages)),
-    "image.findings": Variable("int", "how many findings count", lambda item: sum(map(bites, item.subject.findings))),
+    "image.findings": Variable("int", "how many findings count", _count(None)),
     **_COUNTS,
     "image.gaps": Variable("int", "how many things could not be examined or known", lambda item: len(item.subject.gaps)),
     "image.attestations": Variable(
@@ -325,15 +343,19 @@ def names_for(each: Each) -> dict[str, Variable]:
 
 def items(subject: Subject, each: Each) -> list[Item]:
     """Return the things that a rule looks at, in the order of the subject."""
+    memo: dict[str, int] = {}
     if each == "finding":
         packages = {package.purl: package for package in subject.packages}
-        return [Item(subject, f, packages.get(f.package.purl) if f.package else None) for f in subject.findings]
+        return [
+            Item(subject, finding, packages.get(finding.package.purl) if finding.package else None, memo=memo)
+            for finding in subject.findings
+        ]
     if each == "package":
-        return [Item(subject, package=package) for package in subject.packages]
+        return [Item(subject, package=package, memo=memo) for package in subject.packages]
     if each == "layer":
-        return [Item(subject, layer=layer) for layer in (subject.target.layers if subject.target else ())]
+        return [Item(subject, layer=layer, memo=memo) for layer in (subject.target.layers if subject.target else ())]
     if each == "gap":
-        return [Item(subject, gap=gap) for gap in subject.gaps]
+        return [Item(subject, gap=gap, memo=memo) for gap in subject.gaps]
     if each == "attestation":
-        return [Item(subject, attestation=attestation) for attestation in subject.attestations]
-    return [Item(subject)]
+        return [Item(subject, attestation=attestation, memo=memo) for attestation in subject.attestations]
+    return [Item(subject, memo=memo)]

@@ -9,7 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from pratique.policy.document import Moment, Waiver
-from pratique.policy.facts import moment
+from pratique.policy.facts import moment, written
 from pratique.policy.yamltree import Mapping, Node, Scalar, Sequence, decode, parse
 
 NAMES = (".trivyignore", ".trivyignore.yaml", ".grype.yaml")
@@ -59,8 +59,8 @@ def _waiver(found: Ignored, line: int, **scope: Any) -> None:
 
 def _expiry(text: str) -> Moment | None:
     try:
-        return Moment(moment(text).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    except (ValueError, OverflowError):
+        return Moment(written(moment(text)))
+    except ValueError:
         return None
 
 

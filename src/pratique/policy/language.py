@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from pratique.policy.facts import SPEAKS_OF, VARIABLES, WORDS, Each, Item, names_for
+from pratique.policy.facts import ALWAYS, SPEAKS_OF, VARIABLES, WORDS, Each, Item, Subject, names_for
 
 MAX_EXPRESSION = 4096  # characters; a condition that is longer is a program
 MAX_COMPREHENSIONS = 3  # values can grow by the text's length at each: three keep the work of the worst below a second
@@ -239,6 +239,9 @@ class Batch:
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self._conditions = list(conditions)
         self.names = tuple(sorted({name for condition in conditions for name in condition.names}))
+        self._fixed_names = tuple(name for name in self.names if name.partition(".")[0] in ALWAYS)
+        self._item_names = tuple(name for name in self.names if name not in self._fixed_names)
+        self._fixed: tuple[Subject, dict[str, Any]] | None = None
         self._groups: list[tuple[list[Condition], Any]] = []
         for start in range(0, len(self._conditions), BATCH):
             group = self._conditions[start : start + BATCH]
@@ -246,7 +249,9 @@ class Batch:
 
     def ask(self, item: Item) -> list[bool | str]:
         """Return the answer of each condition, in their order."""
-        given = _given(self.names, item)
+        if self._fixed is None or self._fixed[0] is not item.subject:
+            self._fixed = item.subject, _given(self._fixed_names, item)  # what is alike for every item of a subject
+        given = self._fixed[1] | _given(self._item_names, item)
         answers: list[bool | str] = []
         for group, program in self._groups:
             answer: Any = None

@@ -19,6 +19,9 @@ from pratique.policy.facts import Item, Subject, items, moment, repository
 from pratique.policy.yamltree import Text
 
 FACTS = ("fix-available", "kev", "severity-raised", "new-image")
+SCOPE = ("vulnerability", "package", "image", "layer", "path", "environment", "rule")
+NARROW = ("vulnerability", "package", "path", "rule")  # one of these keeps a waiver from covering all that an image has
+
 _EPSS = re.compile(r"epss\s*>\s*(0(?:\.\d{1,6})?|1(?:\.0+)?)")
 
 
@@ -34,7 +37,10 @@ def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
     found: list[Waiver] = []
     seen: set[str] = set()
     for number, waiver in enumerate(document.waivers, 1):
-        if not (waiver.vulnerability or waiver.package or waiver.path or waiver.rule):
+        for name in SCOPE:
+            if name in waiver.places and not all(value.strip() for value in _listed(getattr(waiver, name)) or ("",)):
+                text.fail(waiver.place(name), f"{name} is empty", "leave it out where nothing is meant by it")
+        if not any(value.strip("*?") for name in NARROW for value in _listed(getattr(waiver, name))):
             text.fail(waiver.place(), "a waiver needs a vulnerability, package, path or rule", "else it would cover everything")
         for name in ("owner", "reason"):
             if not getattr(waiver, name).strip():
@@ -47,6 +53,10 @@ def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
         seen.add(named.id)
         found.append(named)
     return tuple(found)
+
+
+def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def check_condition(text: Text, waiver: Waiver, condition: str) -> None:
