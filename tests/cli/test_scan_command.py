@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+import imagebuilder
+
 NOW = ("--offline", "--now", "2024-06-01")
 Call = Callable[..., Any]
 
@@ -186,3 +188,15 @@ def test_documents_are_whole(call: Call, image: str, tmp_path: Path) -> None:
     text = (tmp_path / "report.json").read_text()
     assert text.endswith("}\n")
     json.loads(text)
+
+
+def test_all_platforms_in_one_document(call: Call, tmp_path: Path) -> None:
+    """Several platforms make one JSON document; formats that hold one report are refused before anything is scanned."""
+    release = {"etc/os-release": b"ID=debian\nVERSION_ID=12\n"}
+    made = [imagebuilder.image([imagebuilder.layer(release)], platform=("linux", kind, "")) for kind in ("amd64", "arm64")]
+    imagebuilder.oci_layout_of(tmp_path / "image", [(one, "") for one in made])
+    ran = call("scan", f"oci-dir:{tmp_path / 'image'}", "--all-platforms", *NOW, "-f", "json")
+    assert [report["target"]["platform"] for report in ran.json["reports"]] == ["linux/amd64", "linux/arm64"]
+    refused = call("scan", f"oci-dir:{tmp_path / 'image'}", "--all-platforms", *NOW, "-f", "sarif")
+    assert refused.code == 2
+    assert "sarif" in refused.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import msgspec
@@ -16,6 +17,7 @@ from pratique.cli.rules import RuleOptions, read_rules, rule_settings
 from pratique.cli.target import HELP, given_as, scan_options, target_settings
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
+from pratique.model.ports import Reporter
 from pratique.model.report import Report
 
 EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
@@ -24,7 +26,7 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @click.command(short_help="Inspect an image, match it against advisories, judge it and report.", context_settings=HELP)
 @click.argument("target")
 @output_settings
-@setting("--all-platforms", is_flag=True, help="Scan each platform of an index; one report after the other.")
+@setting("--all-platforms", is_flag=True, help="Scan each platform of an index: one report each.")
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
 @setting("--only-fixed", is_flag=True, help="Show only what has a fix. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, kev, gaps, eol; repeatable.")
@@ -43,18 +45,41 @@ def command(target: str, **given: object) -> int:
     progress = Progress(quiet=options.quiet)
     with ExitStack() as stack:
         writers = open_outputs(Outputs(options.output, options.format, options.template), stack)
+        if options.all_platforms:
+            _check_several([reporter for reporter, _ in writers])
         stack.callback(progress.clear)
         reports = _scan(target, options, progress)
         progress.clear()
-        for report in reports:
-            shown = _shown(report, options)
-            for reporter, out in writers:
-                reporter.write(shown, out)
-            if (hidden := len(report.findings) - len(shown.findings)) and not options.quiet:
+        shown = [_shown(report, options) for report in reports]
+        for reporter, out in writers:
+            _write(reporter, shown, out, several=options.all_platforms)
+        for report, visible in zip(reports, shown, strict=True):
+            if (hidden := len(report.findings) - len(visible.findings)) and not options.quiet:
                 progress.say(
                     f"{hidden} of {len(report.findings)} findings are not shown, as asked; the verdict is on all of them"
                 )
     return max(EXIT_CODES[report.verdict.decision] for report in reports)
+
+
+# Formats that can hold the reports of several platforms: json as one document with all, the others one after the other.
+_SEVERAL = frozenset(("json", "table", "markdown"))
+
+
+def _check_several(reporters: Sequence[Reporter]) -> None:
+    for reporter in reporters:
+        if reporter.name not in _SEVERAL:
+            hint = f"use one of {', '.join(sorted(_SEVERAL))}, or scan each platform with --platform"
+            raise UsageError(f"{reporter.name} holds one report, and --all-platforms makes several", hint=hint)
+
+
+def _write(reporter: Reporter, reports: Sequence[Report], out: BinaryIO, *, several: bool) -> None:
+    if several and reporter.name == "json":
+        from pratique.report.json import write_all  # noqa: PLC0415 - beside its one use
+
+        write_all(reports, out)
+        return
+    for report in reports:
+        reporter.write(report, out)
 
 
 class _Options(RuleOptions, kw_only=True):

@@ -10,6 +10,8 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from pratique.model.inventory import Gap
+
 RangeState = Literal["", "unfixed", "wont-fix", "not-affected", "undetermined", "end-of-life"]
 
 
@@ -79,7 +81,7 @@ class ExploitScore(msgspec.Struct, frozen=True, kw_only=True):
     date: str
 
 
-FeedRecord = Advisory | Exploited | ExploitScore
+FeedRecord = Advisory | Exploited | ExploitScore | Gap
 
 
 class Feed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

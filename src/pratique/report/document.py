@@ -23,7 +23,11 @@ _LINK = re.compile(r"https?://[A-Za-z0-9.\-_~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
 
 def encode(value: Any) -> bytes:
     """Write JSON, indented, with a newline at its end. Characters that something would obey are written as escapes."""
-    text = msgspec.json.format(msgspec.json.encode(_whole(value)), indent=2)
+    try:
+        data = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # halves of surrogate pairs, which no encoding carries
+        data = msgspec.json.encode(_mended(msgspec.to_builtins(value)))
+    text = msgspec.json.format(data, indent=2)
     if not text.isascii():
         text = _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text.decode()).encode()
     return text + b"\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import msgspec
 
 from pratique.model.report import Report
+from pratique.report.document import encode
 
 
 class _Json:
@@ -15,8 +17,13 @@ class _Json:
 
     def write(self, report: Report, out: BinaryIO) -> None:
         """Write the whole report, indented, with a newline at its end."""
-        out.write(msgspec.json.format(msgspec.json.encode(report), indent=2))
-        out.write(b"\n")
+        out.write(encode(report))
+
+
+def write_all(reports: Sequence[Report], out: BinaryIO) -> None:
+    """Write the reports of several platforms as one document: `schema` and `reports`."""
+    whole = {"schema": "urn:pratique:schema:scan-set-1", "reports": reports}
+    out.write(encode(whole))
 
 
 def schema() -> dict[str, Any]:
