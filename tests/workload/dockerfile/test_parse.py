@@ -157,7 +157,10 @@ def test_expansion(word: str, value: str, *, known: bool) -> None:
 
 def test_stages() -> None:
     """Bases by arguments, stages from stages, and whose USER holds in the end."""
-    text = "ARG V=12\nFROM debian:${V} AS Base\nENV U=app\nUSER $U\nFROM base\nRUN x\nFROM scratch\nARG V\nUSER ${V}:0\nONBUILD USER x\n"
+    text = (
+        "ARG V=12\nFROM debian:${V} AS Base\nENV U=app\nUSER $U\nFROM base\nRUN x\n"
+        "FROM scratch\nARG V\nUSER ${V}:0\nONBUILD USER x\n"
+    )
     base, second, third = stages(one(text))
     assert (base.base.text, base.name, base.parent) == ("debian:12", "base", -1)
     assert (second.parent, second.user, second.said) == (0, ("app", True), base.said)
