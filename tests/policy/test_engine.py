@@ -126,7 +126,8 @@ def test_a_rule_that_errs_denies() -> None:
 @pytest.mark.parametrize(
     "when",
     [
-        "[1].exists(a, [1].exists(b, [1].exists(c, [1].exists(d, true))))",
+        "[1].exists(a, [1].exists(b, [1].exists(c, true)))",
+        "[[1].map(a, [a]), [true && true]][0].map(b, [b]).exists(c, true)",
         "['x'].map(a, a + a).size() > 0",
         "['x'].exists(a, [a + a].exists(b, b == ''))",
     ],
@@ -137,10 +138,16 @@ def test_conditions_that_could_grow(when: str) -> None:
         policy(f"rules:\n- id: a\n  effect: deny\n  when: |\n    {when}\n")
 
 
+def test_comprehensions_side_by_side() -> None:
+    """Many are fine where one cannot feed the other."""
+    part = "finding.aliases.exists(a, finding.fixed_in.exists(b, a == b))"
+    assert decision(subject(finding(aliases=("1",), fixed_in=("1",))), rule(" && ".join([part] * 5))) == "deny"
+
+
 def test_long_work_ends() -> None:
     """More steps than any condition needs are an error, and so deny."""
     row = "[" + ",".join("1" * 120) + "]"
-    slow = policy(f'rules:\n- id: slow\n  effect: warn\n  when: "{row}.all(a, {row}.all(b, {row}.all(c, true)))"\n')
+    slow = policy(f'rules:\n- id: slow\n  effect: warn\n  when: "{row}.all(a, {row}.all(b, true))"\n')
     verdict = judged(subject(), slow).verdict
     assert verdict.decision == "deny"
     assert "budget" in verdict.reasons[0].message
