@@ -12,9 +12,13 @@ from imagebuilder import Content, layer, symlink
 from pratique.image.open import open_target
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_target
+from pratique.inventory import effort
 from pratique.inventory.cache import LayerCache
+from pratique.inventory.squash import squash
 from pratique.match.find import subjects
-from pratique.model.inventory import Inventory
+from pratique.model.errors import BudgetExceededError
+from pratique.model.inventory import Inventory, PackageEvidence
+from pratique.model.layer import Inspected, LayerRecord, LayerTree, Located
 from pratique.pipeline import Inspection, take_inventory
 
 DEBIAN = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
@@ -179,3 +183,55 @@ def test_a_distribution_s_own_packages_stay_its_own(take: Any) -> None:
         }
     )
     assert asked(found) == ["shop"]
+
+
+# -- exhaustion -----------------------------------------------------------------------------------------------------------------
+
+
+def record(files: list[bytes], links: dict[bytes, bytes], seen: list[bytes]) -> LayerRecord:
+    """What an examination tells of a layer in which something was seen in some files."""
+    located = tuple(Located(path.decode(), (PackageEvidence(type="npm", name="a", version="1"),)) for path in seen)
+    return LayerRecord(
+        diff_id="", tree=LayerTree(files=b"\0".join(files), symlinks=links), inspected={"reader": Inspected(1, located)}
+    )
+
+
+def deep_folders() -> list[LayerRecord]:
+    """Long paths that share no folder: each has a thousand."""
+    files = [b"%d/" % number + b"a/" * 990 + b"package.json" for number in range(50)]
+    return [record([b"q", b"q/f", *files], {b"q": b"/z"}, files)]
+
+
+def links_one_after_the_other() -> list[LayerRecord]:
+    """A link between any two files: where a file lands must be found out anew each time."""
+    links = {b"l%d" % number: b"/a" for number in range(500)}
+    files = [b"a/" * 500 + b"%d/package.json" % number for number in range(500)]
+    pairs = [path for pair in zip(links, files, strict=True) for path in pair]
+    return [record([b"q", b"q/f", *pairs], links | {b"q": b"/z"}, files)]
+
+
+def links_to_long_paths() -> list[LayerRecord]:
+    """A link that leads through itself, hundreds of times."""
+    files = [b"q/%d/package.json" % number for number in range(500)]
+    return [record([b"q", *files], {b"q": b"/" + b"q/" * 900}, files)]
+
+
+def many_layers_through_a_link() -> list[LayerRecord]:
+    """Each small layer writes through a link, so that its entries are taken in their order."""
+    links = {b"d%d/l" % number: b"/x" for number in range(2_000)}
+    return [record([b"q", *links], links | {b"q": b"/z"}, []), *(record([b"q/f"], {}, []) for _ in range(100))]
+
+
+@pytest.mark.parametrize("layers", [deep_folders, links_one_after_the_other, links_to_long_paths, many_layers_through_a_link])
+def test_putting_layers_together_ends(monkeypatch: pytest.MonkeyPatch, layers: Any) -> None:
+    """What layers of any kind may cost the process that is not confined is bounded, and the end of it is an error."""
+    squash(layers())
+    monkeypatch.setattr(effort, "MAX_EFFORT", 4 << 20)
+    with pytest.raises(BudgetExceededError):
+        squash(layers())
+
+
+def test_no_path_grows_beyond_what_a_system_takes() -> None:
+    """A link that leads through itself leads nowhere, and costs nothing."""
+    [seen] = squash([record([b"q", b"q/x"], {b"q": b"/" + b"q/" * 900}, [b"q/x"])]).alive
+    assert len(seen.located.path) < 5_000

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from pratique.inventory.effort import EACH, KEPT, Effort
 from pratique.model.layer import LayerTree
 
 MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
 MAX_STEPS = 1_000  # parts of one path looked at, those of links included: a hostile path of thousands lands where it says
+MAX_PATH = 4_096  # PATH_MAX of Linux: what a link makes longer leads nowhere
 
 
 class Placement:
     """Resolves the folders of paths; the answers are kept until `forget`."""
 
-    def __init__(self, links: Mapping[bytes, bytes]) -> None:
+    def __init__(self, links: Mapping[bytes, bytes], effort: Effort | None = None) -> None:
         self.links = links
+        self._effort = effort or Effort()
         self._known: dict[bytes, bytes] = {}
 
     def forget(self) -> None:
@@ -38,25 +41,35 @@ class Placement:
 
     def _resolve(self, folder: bytes) -> bytes:
         pending = folder.split(b"/")[::-1]
-        at: list[bytes] = []
-        followed = steps = 0
+        at = b""
+        followed = steps = cost = 0
         while pending and steps < MAX_STEPS:
             steps += 1
             part = pending.pop()
+            cost += len(at) + EACH
             if part == b"..":
-                del at[-1:]
+                at = at.rpartition(b"/")[0]
             elif part not in (b"", b"."):
-                at.append(part)
-                target = self.links.get(b"/".join(at))
-                if target is not None and followed < MAX_LINKS:
+                here = at + b"/" + part if at else part
+                target = self.links.get(here)
+                if target is None or followed >= MAX_LINKS:
+                    at = here
+                else:
                     followed += 1
-                    at = [] if target.startswith(b"/") else at[:-1]
+                    if target.startswith(b"/"):
+                        at = b""
+                    cost += EACH * target.count(b"/")
                     pending += target.split(b"/")[::-1]
-        return b"/".join([*at, *(part for part in reversed(pending) if part not in (b"", b".", b".."))])
+        rest = [part for part in reversed(pending) if part not in (b"", b".", b"..")]
+        landed = b"/".join([at, *rest] if at else rest)
+        if len(landed) > MAX_PATH:
+            landed = folder
+        self._effort.spend(cost + KEPT * (len(landed) + EACH))
+        return landed
 
 
 def placement(
-    tree: LayerTree, files: Iterable[bytes], directories: Collection[bytes], lower: Mapping[bytes, bytes]
+    tree: LayerTree, files: Iterable[bytes], directories: Collection[bytes], lower: Mapping[bytes, bytes], effort: Effort
 ) -> Placement | None:
     """Return where the paths of a layer land, or None where each lands where it says: no link stands above any of them.
 
@@ -68,8 +81,9 @@ def placement(
     folders = {path.rpartition(b"/")[0] for path in files}
     folders.update(path.rpartition(b"/")[0] for path in directories)
     for folder in folders:
-        while folder and folder not in above:
+        if folder and folder not in above:
+            effort.climb(folder, above)
             above.add(folder)
-            folder = folder.rpartition(b"/")[0]  # noqa: PLW2901 - climbs
     links = {**lower, **tree.symlinks}
-    return Placement(links) if any(path in above for path in links if path not in directories) else None
+    effort.spend(EACH * len(lower))
+    return Placement(links, effort) if any(path in above for path in links if path not in directories) else None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pratique.inventory.effort import EACH, KEPT, Effort
 from pratique.inventory.moved import moved
 from pratique.inventory.placement import Placement, placement
 from pratique.model.inventory import Gap, PackageEvidence
@@ -66,6 +67,7 @@ class _State:
         self.leaked: list[Seen] = []
         self.gaps: list[Gap] = []
         self.links: dict[bytes, bytes] = {}
+        self._effort = Effort()
         self._above: set[bytes] = set()  # the folders above all that ever was alive or a link
         self._origins: dict[bytes, dict[Identity, int]] = {}
 
@@ -75,9 +77,9 @@ class _State:
         files = tree.files.split(b"\0") if tree.files else []
         directories = set(tree.directories.split(b"\0")) if tree.directories else set()
         covers = set(files)
-        placed = placement(tree, files, directories, self.links)
-        if placed is None and _below_files([*own, *tree.symlinks], covers):
-            placed = Placement({})
+        placed = placement(tree, files, directories, self.links, self._effort)
+        if placed is None and self._below_files([*own, *tree.symlinks], covers):
+            placed = Placement({}, self._effort)
         self._alias(index, tree, own, placed, covers)
         if self.alive or self.links:
             self._whiteout(tree, directories)
@@ -89,9 +91,17 @@ class _State:
         else:
             self._in_order(files, tree, own, placed)
         self._resolve_elsewhere(index, tree, placed)
-        _climb([*own, *tree.symlinks] if placed is None else [*self.alive, *self.links], self._above)
+        for path in [*own, *tree.symlinks] if placed is None else [*self.alive, *self.links]:
+            self._effort.climb(path, self._above)
         for path in self._origins.keys() - self.alive.keys():
             del self._origins[path]
+
+    def _below_files(self, paths: Sequence[bytes], files: Container[bytes]) -> bool:
+        """Say whether one of the paths lies below what is no folder, by the layer's names alone: one entry replaced another."""
+        above: set[bytes] = set()
+        for path in paths:
+            self._effort.climb(path, above)
+        return any(folder in files for folder in above)
 
     def _own(self, index: int, record: LayerRecord) -> dict[bytes, list[Seen]]:
         """Gather what the inspectors saw in this layer, by path."""
@@ -125,7 +135,7 @@ class _State:
         """Hide what whiteouts name. They follow the lower layers' links, but not where this layer brings a folder itself."""
         if tree.whiteouts or tree.opaques:
             links = {path: target for path, target in self.links.items() if path not in directories}
-            placed = Placement(links)
+            placed = Placement(links, self._effort)
             self._cover({placed(path) for path in tree.whiteouts}, set(), {placed.folder(path) for path in tree.opaques})
 
     def _cover(self, covers: set[bytes], directories: set[bytes], opaque: set[bytes]) -> None:
@@ -148,7 +158,9 @@ class _State:
                     break
                 unknown.append(folder)
                 folder = folder.rpartition(b"/")[0]
-            hidden_folder.update(dict.fromkeys(unknown, known))
+            if unknown:
+                self._effort.spend(KEPT * sum(map(len, unknown)) + EACH)
+                hidden_folder.update(dict.fromkeys(unknown, known))
             return known
 
         for path in [p for p in self.alive if hidden(p)]:
@@ -161,7 +173,7 @@ class _State:
 
     def _in_order(self, files: Sequence[bytes], tree: LayerTree, own: dict[bytes, list[Seen]], placed: Placement) -> None:
         """Apply a layer that writes through links, one entry after the other; folders first, as archivers write them."""
-        folders = _Folders([*self.alive, *self.links])
+        folders = _Folders([*self.alive, *self.links], self._effort)
         placed.links = self.links
         placed.forget()
         for path in tree.directories.split(b"\0") if tree.directories else ():
@@ -228,26 +240,11 @@ def _at(seen: Seen, path: bytes, layer: int) -> Seen:
     return _moved(seen, path)._replace(layer=layer, origins={}, gaps=())
 
 
-def _below_files(paths: Sequence[bytes], files: Container[bytes]) -> bool:
-    """Say whether one of the paths lies below what is no folder, by the names of the layer alone: an entry replaced the other."""
-    above: set[bytes] = set()
-    _climb(paths, above)
-    return any(folder in files for folder in above)
-
-
-def _climb(paths: Sequence[bytes], above: set[bytes]) -> None:
-    """Add all folders above some paths."""
-    for path in paths:
-        folder = path.rpartition(b"/")[0]
-        while folder and folder not in above:
-            above.add(folder)
-            folder = folder.rpartition(b"/")[0]
-
-
 class _Folders:
     """Paths by folder, to find what lies below one without a look at all."""
 
-    def __init__(self, paths: Sequence[bytes]) -> None:
+    def __init__(self, paths: Sequence[bytes], effort: Effort) -> None:
+        self._effort = effort
         self._inside: dict[bytes, set[bytes]] = {}
         self._paths: set[bytes] = set()
         for path in paths:
@@ -256,13 +253,16 @@ class _Folders:
     def add(self, path: bytes) -> None:
         """Enter a path, and the folders above it as far as they are not there."""
         self._paths.add(path)
+        cost = EACH
         while path:
             folder = path.rpartition(b"/")[0]
             inside = self._inside.setdefault(folder, set())
             if path in inside:
-                return
+                break
             inside.add(path)
+            cost += KEPT * (len(folder) + EACH)
             path = folder
+        self._effort.spend(cost)
 
     def below(self, path: bytes) -> list[bytes]:
         """Take out and return all paths at and below one, itself first."""
