@@ -11,7 +11,7 @@ import pytest
 
 from policying import HEAD, policy
 from pratique.policy.document import CaseFinding, Override, PolicySpec, Rule, Waiver, Waivers, read
-from pratique.policy.facts import VARIABLES
+from pratique.policy.facts import PATHS, VARIABLES
 from pratique.policy.waiver import FACTS, check_waivers
 from pratique.policyfiles import shipped
 
@@ -25,7 +25,8 @@ def test_names() -> None:
     listed = {
         row[0]: row[1:] for row in re.findall(r"^\| `([a-z]+\.[a-z_]+|now)` \| ([^|]+) \| ([^|]+) \|$", REFERENCE, re.MULTILINE)
     }
-    known = {name: (v.type, v.doc) for name, v in VARIABLES.items() if not name.startswith("severity.")}
+    assert [path for path in PATHS if f"`{path}`" not in REFERENCE] == []
+    known = {name: (v.type, v.doc) for name, v in VARIABLES.items() if not name.startswith("severity.") and name not in PATHS}
     assert known.items() <= listed.items()
     assert {
         name for name in listed if name.partition(".")[0] in {"finding", "package", "image", "context", "gap"}

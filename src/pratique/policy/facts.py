@@ -316,6 +316,22 @@ VARIABLES: dict[str, Variable] = {
     "now": Variable("timestamp", "the moment of the decision", lambda item: _since(item.subject.now)),
 }
 
+# As the JSON document has them: the same values under the paths that people see in reports.
+PATHS = {
+    "finding.package.purl": "package.purl",
+    "finding.package.name": "package.name",
+    "finding.package.version": "package.version",
+    "finding.package.ecosystem": "package.ecosystem",
+    "finding.package.source": "package.source",
+    "finding.location.path": "finding.path",
+    "finding.location.layer": "layer.diff_id",
+    "finding.epss.score": "finding.epss",
+    "finding.epss.percentile": "finding.percentile",
+    "image.distro.id": "image.distro",
+    "image.distro.version": "image.distro_version",
+}
+VARIABLES |= {path: VARIABLES[name] for path, name in PATHS.items()}
+
 # What a condition of each kind may speak of, beside image, context, severity and now.
 SPEAKS_OF: dict[Each, tuple[str, ...]] = {
     "finding": ("finding", "package", "layer", "waiver"),

@@ -116,10 +116,12 @@ def _environment(each: Each) -> Any:
 
 
 def _bound(pieces: Sequence[Token]) -> None:
-    """Refuse what could grow without end."""
+    """Refuse what could grow without end, and `has`, which would ask for the value of a name that is always there."""
     count = 0
     open_signs: list[bool] = []  # whether each parenthesis holds the arguments of a comprehension
     for before, piece in zip((Token("", "", 0), *pieces), pieces, strict=False):
+        if piece.text == "(" and before.text == "has":
+            raise ConditionError("every name is always there: has() asks nothing", before.offset, "compare it with '' or 0.0")
         if piece.text in ("(", "[", "{"):
             macro = piece.text == "(" and before.kind == "name" and before.text.rpartition(".")[2] in _MACROS
             count += macro
@@ -153,7 +155,8 @@ def _used(pieces: Sequence[Token], each: Each) -> tuple[str, ...]:
     for piece in pieces:
         if piece.kind == "name":
             parts = piece.text.split(".")
-            used.update(name for name in (parts[0], ".".join(parts[:2])) if name in known)
+            prefixes = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+            used.update(name for name in prefixes if name in known)
     return tuple(sorted(used))
 
 
@@ -166,16 +169,28 @@ def _explained(error: str, text: str, pieces: Sequence[Token], each: Each) -> Co
     offset = sum(len(row) + 1 for row in lines[: line - 1]) + max(column - 1, 0)
     message = match[3].replace(" (in container '')", "").replace(" [INVALID_ARGUMENT]", "")
     undeclared = _UNDECLARED.search(message)
+    if undeclared is None and "operand of a select" in message:
+        word = next((p for p in pieces if p.kind == "name" and p.offset <= offset < p.offset + len(p.text)), None)
+        if word is not None:
+            undeclared = re.fullmatch("(.*)", word.text)  # a path that goes on behind a plain value
     if undeclared is None:
         hint = "a number with a point is a double: write 1.0 for 1" if "double, int" in message else ""
         return ConditionError(message, min(offset, len(text)), hint)
     name = undeclared[1]
     piece = next((p for p in pieces if p.kind == "name" and (p.text == name or p.text.startswith(f"{name}."))), None)
     near = difflib.get_close_matches(name, names_for(each), 1) or difflib.get_close_matches(name, VARIABLES, 1)
-    dot = name.rfind(".") + 1 if piece is not None else 0
-    known_root = name.partition(".")[0] in {known.partition(".")[0] for known in VARIABLES}
-    at = (piece.offset + (dot if known_root else 0)) if piece is not None else offset
+    at = offset if piece is None else piece.offset + _odd_part(name)
     return ConditionError(f"there is no {name!r}", at, f"did you mean {near[0]!r}?" if near else "")
+
+
+def _odd_part(name: str) -> int:
+    """Return where in a dotted name the part begins with which it is no longer the beginning of a known one."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        start = ".".join(parts[:length])
+        if not any(known == start or known.startswith(f"{start}.") for known in VARIABLES):
+            return len(start) - len(parts[length - 1])
+    return 0
 
 
 def _check_words(pieces: Sequence[Token]) -> None:
@@ -264,7 +279,8 @@ class Batch:
                     answer = program.eval(data=given).plain_value()
                 except (RuntimeError, ValueError, TypeError):
                     answer = None  # one of them errs: each is asked alone, which tells which
-            answers += answer if isinstance(answer, list) else [_ask(condition, given) for condition in group]
+            sound = isinstance(answer, list) and all(isinstance(one, bool) for one in answer)
+            answers += answer if sound else [_ask(condition, given) for condition in group]
         return answers
 
 
