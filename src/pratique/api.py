@@ -12,6 +12,7 @@ from pratique.model.report import Report
 
 if TYPE_CHECKING:
     from pratique.advisory.lookup import Database
+    from pratique.policyfiles import Rules
 
 
 def scan(  # noqa: PLR0913 - keywords, each a flag of the command
@@ -19,6 +20,9 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     *,
     platform: str = "",
     fail_on: Sequence[str] = (),
+    policies: Sequence[str] = (),
+    waivers: Sequence[Path | str] = (),
+    stage: str = "",
     offline: bool = False,
     mirror: str = "",
     cache_dir: Path | str | None = None,
@@ -26,8 +30,9 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
 ) -> Report:
     """Inspect a target (written as for `pratique scan`), match it against advisories, judge it.
 
-    `platform` is os/arch[/variant]; `fail_on` as on the command line; `now` (with a time zone) replaces the present. The image is
-    read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
+    `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of
+    rule sets or files, `waivers` files (none is looked for), `stage` says where the decision is made; `now` (with a time zone)
+    replaces the present. The image is read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
     """
     from pratique.image.options import SourceOptions  # noqa: PLC0415 - importing the package stays cheap
     from pratique.image.reference import parse_target  # noqa: PLC0415
@@ -41,9 +46,26 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
         platform=Platform(*platform.split("/")) if platform else None,
         fail_on=parse_fail_on(fail_on),
         mirror=mirror,
+        rules=_rules(policies, waivers, stage),
         now=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     return run(parse_target(target), how)
+
+
+def _rules(policies: Sequence[str], waivers: Sequence[Path | str], stage: str) -> Rules | None:
+    if not (policies or waivers):
+        return None
+    import msgspec  # noqa: PLC0415 - only where there are rules
+
+    from pratique.model.errors import UsageError  # noqa: PLC0415 - as above
+    from pratique.policy.facts import Context  # noqa: PLC0415
+    from pratique.policyfiles import Rules, load_policies, load_waivers  # noqa: PLC0415
+
+    try:
+        context = msgspec.convert({"stage": stage}, Context)
+    except msgspec.ValidationError:
+        raise UsageError(f"stage {stage!r} is none", hint="dev, ci, registry, deploy or runtime") from None
+    return Rules(load_policies(policies), load_waivers([Path(path) for path in waivers]), context)
 
 
 def open_database(cache_dir: Path | str | None = None) -> Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import subprocess
 import sys
@@ -214,6 +215,23 @@ def test_simulate(call: Call, here: Path, image: str, clean: str) -> None:
     assert "2 reports: 1 would have been refused, 1 of them were not" in call("policy", "simulate", "kev", "saved").out
     assert call("policy", "simulate", "kev", "saved/clean.json").code == 0
     assert call("policy", "simulate", "kev", "absent.json").code == 3
+
+
+def test_as_a_library(here: Path, image: str) -> None:
+    """The same verdict as on the command line; nothing is taken from the working directory."""
+    from pratique import scan
+    from pratique.model.errors import UsageError
+
+    now = dt.datetime(2024, 6, 1, tzinfo=dt.UTC)
+    (here / ".trivyignore").write_text("CVE-2023-4911\n")
+    report = scan(image, offline=True, now=now, policies=["kev"])
+    assert (report.verdict.decision, report.verdict.policy is not None) == ("deny", True)
+    entry = "{vulnerability: CVE-2023-4911, owner: o, reason: r, expires: 2025-01-01}"
+    (here / "w.yaml").write_text(f"apiVersion: pratique/v1\nkind: Waivers\nwaivers:\n- {entry}\n")
+    report = scan(image, offline=True, now=now, policies=["kev"], waivers=["w.yaml"], stage="ci")
+    assert report.verdict.decision == "allow"
+    with pytest.raises(UsageError):
+        scan(image, offline=True, policies=["kev"], stage="nowhere")
 
 
 _MODULES = """

@@ -18,7 +18,6 @@ from pratique.policy.yamltree import Mapping, Node, Place, Scalar, Sequence, Tex
 
 API_VERSION = "pratique/v1"
 MAX_RULES = 500  # rules of one policy: a hundred times what a person reads
-MAX_WAIVERS = 20_000  # waivers of one file
 
 Effect = Literal["allow", "warn", "deny"]
 StageName = Literal["dev", "ci", "registry", "deploy", "runtime"]
