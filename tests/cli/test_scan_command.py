@@ -200,3 +200,34 @@ def test_all_platforms_in_one_document(call: Call, tmp_path: Path) -> None:
     refused = call("scan", f"oci-dir:{tmp_path / 'image'}", "--all-platforms", *NOW, "-f", "sarif")
     assert refused.code == 2
     assert "sarif" in refused.err
+
+
+def test_an_output_keeps_its_permissions(call: Call, image: str, tmp_path: Path) -> None:
+    """A report that only its owner may read stays so; a link stays, and what it names is replaced."""
+    private, link = tmp_path / "private.json", tmp_path / "link.json"
+    private.write_text("before")
+    private.chmod(0o600)
+    link.symlink_to(private)
+    assert call("scan", image, "--offline", "-o", f"json={link}").code == 0
+    assert link.is_symlink()
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert json.loads(private.read_bytes())["packages"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "private.json"]
+
+
+def test_no_link_is_followed_to_write(call: Call, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that others may write, nobody makes us overwrite another file: the name beside is new, or there is an error."""
+    precious = tmp_path / "precious"
+    precious.write_text("keep")
+    monkeypatch.setattr("os.urandom", bytes)
+    (tmp_path / f".out.json.{bytes(8).hex()}.new").symlink_to(precious)
+    ran = call("scan", image, "--offline", "-o", f"json={tmp_path / 'out.json'}")
+    assert (ran.code, precious.read_text()) == (2, "keep")
+
+
+def test_one_file_for_two_formats_is_bad_usage(call: Call, image: str, tmp_path: Path) -> None:
+    """One would replace the other."""
+    ran = call("scan", image, "--offline", "-o", f"json={tmp_path / 'out'}", "-o", f"sarif={tmp_path / 'x' / '..' / 'out'}")
+    assert ran.code == 2
+    assert "named twice" in ran.err
+    assert list(tmp_path.iterdir()) == []

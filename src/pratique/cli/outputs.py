@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pkgutil
 import sys
@@ -54,10 +55,16 @@ def open_outputs(outputs: Outputs, stack: ExitStack) -> list[tuple[Reporter, Bin
     """Open every output. Raises UsageError for a format that is none and a file that cannot be written."""
     wanted = list(outputs.output) + ([outputs.format] if outputs.format else [])
     writers: list[tuple[Reporter, BinaryIO]] = []
+    files: set[str] = set()
     for text in wanted or [outputs.default]:
         name, equals, path = text.partition("=")
         if equals and not path:
             raise UsageError(f"-o {text}: no file after the =")
+        real = os.path.realpath(path) if path else ""
+        if real in files:
+            raise UsageError(f"-o {text}: {path} is named twice")
+        if real and not real.startswith("/dev/"):
+            files.add(real)
         reporter = _reporter(name, outputs, terminal=not path)
         writers.append((reporter, stack.enter_context(_Output(Path(path))) if path else sys.stdout.buffer))
     return writers
@@ -121,9 +128,10 @@ class _Output:
         self._path = path.resolve() if path.is_symlink() and not special else path  # the link stays, what it names is replaced
         if self._path.is_dir():
             raise UsageError(f"{path}: is a directory")
-        self._beside = None if special else self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+        # A name that nobody can guess, and no link followed: in a folder that others may write, what is overwritten is ours.
+        self._beside = None if special else self._path.with_name(f".{self._path.name}.{os.urandom(8).hex()}.new")
         try:
-            self._out = (self._beside or self._path).open("wb")
+            self._out = self._path.open("wb") if self._beside is None else _made(self._beside, self._path)
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -144,3 +152,11 @@ class _Output:
         finally:
             if self._beside is not None:
                 self._beside.unlink(missing_ok=True)
+
+
+def _made(beside: Path, final: Path) -> BinaryIO:
+    """Make a file that is to replace another, with the permissions that the other has. Raises OSError."""
+    out = open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")  # noqa: PTH123, SIM115
+    with contextlib.suppress(OSError):  # there is none yet, or its permissions cannot be had here
+        os.fchmod(out.fileno(), final.stat().st_mode & 0o777)
+    return out
