@@ -31,6 +31,7 @@ from pratique.policy.facts import Context, names_for
 from pratique.policy.language import Condition, ConditionError, compile_condition
 from pratique.policy.yamltree import Text
 
+MAX_TEMPLATE = 1000  # characters of a message before names are filled in; the filled one is cut to a line anyway
 MAX_DOCUMENTS = 50  # policies that one policy may bring in, itself included
 STRENGTH = {"allow": 0, "warn": 1, "deny": 2}
 
@@ -191,6 +192,8 @@ def _compiled(rule: Rule, text: Text) -> Condition:
 
 def _check_message(written: Written, message: str, condition: Condition, text: Text) -> None:
     known = names_for(condition.each)
+    if len(message) > MAX_TEMPLATE:
+        text.fail(written.place("message"), f"a message of more than {MAX_TEMPLATE} characters")
     for match in _FIELD.finditer(message):
         name = match[1]
         if match[0] in ("{{", "}}") or name in known:

@@ -30,7 +30,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MACROS = frozenset(("all", "exists", "exists_one", "existsOne", "filter", "map"))
-_MESSAGE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_MESSAGE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _ROOTS = frozenset(root for roots in SPEAKS_OF.values() for root in roots)
 
@@ -165,7 +165,7 @@ def _explained(error: str, text: str, pieces: Sequence[Token], each: Each) -> Co
     if match is None:
         return ConditionError(error.partition(": ")[2].rpartition(" [")[0] or error)
     lines = text.split("\n")
-    line, column = min(int(match[1]), len(lines)), int(match[2])
+    line, column = min(max(int(match[1]), 1), len(lines)), int(match[2])
     offset = sum(len(row) + 1 for row in lines[: line - 1]) + max(column - 1, 0)
     message = match[3].replace(" (in container '')", "").replace(" [INVALID_ARGUMENT]", "")
     undeclared = _UNDECLARED.search(message)
