@@ -12,6 +12,7 @@ from imagebuilder import Content, layer, symlink
 from pratique.image.open import open_target
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_target
+from pratique.inspection import Inspection, take_inventory
 from pratique.inventory import effort
 from pratique.inventory.cache import LayerCache
 from pratique.inventory.squash import squash
@@ -19,7 +20,6 @@ from pratique.match.find import subjects
 from pratique.model.errors import BudgetExceededError
 from pratique.model.inventory import Inventory, PackageEvidence
 from pratique.model.layer import Inspected, LayerRecord, LayerTree, Located
-from pratique.pipeline import Inspection, take_inventory
 
 DEBIAN = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
 ALPINE = "ID=alpine\nVERSION_ID=3.20.1\n"

@@ -19,17 +19,18 @@ import pytest
 
 import imagebuilder
 from imagebuilder import Entry, digest, hardlink, layer, layer_of_entries, symlink
-from pratique import pipeline
+from pratique import inspection
+from pratique.examination import inspectors_for
 from pratique.image import blob
 from pratique.image.open import open_target
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_target
+from pratique.inspection import Inspection, take_inventory
 from pratique.inventory.cache import LayerCache
 from pratique.inventory.catalogers import dpkg, python
 from pratique.model.errors import CouldNotError, IntegrityError, TargetError
 from pratique.model.image import Extent, Layer
 from pratique.model.inventory import Inventory
-from pratique.pipeline import Inspection, take_inventory
 
 OS_RELEASE = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\n'
 
@@ -375,8 +376,8 @@ def test_what_an_absent_inspector_saw_does_not_count(tmp_path: Path, cache: Path
     """Records keep the parts of inspectors that are no longer there; they are not used."""
     target = layout(tmp_path / "oci", BASE, APP)
     take(target, cache)
-    kept = [inspector for inspector in pipeline.inspectors_for(declared=False) if inspector.name != "python"]
-    monkeypatch.setattr(pipeline, "inspectors_for", lambda *, declared: kept)
+    kept = [inspector for inspector in inspectors_for(declared=False) if inspector.name != "python"]
+    monkeypatch.setattr(inspection, "inspectors_for", lambda *, declared: kept)
     assert names(take(target, cache)) == ["libc6", "python3-six"]
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from pratique.examination import inspectors_for
 from pratique.image.blob import Deadline
 from pratique.image.tree import FolderWalk
 from pratique.inventory.examine import Examiner
 from pratique.inventory.interest import InterestIndex
 from pratique.model.ports import Inspector
-from pratique.pipeline import inspectors_for
 
 CASES = Path(__file__).parent / "cases"
 INSPECTORS: dict[str, Inspector] = {inspector.name: inspector for inspector in inspectors_for(declared=True)}
