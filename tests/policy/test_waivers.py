@@ -212,6 +212,7 @@ def test_waivers_of_one_rule() -> None:
     [
         ("expires: 2026-06-30", "it lasts longer than 90 days"),
         ("expires: 2026-04-01, created: 2025-12-01", "it lasts longer than 90 days"),
+        ("expires: 2030-04-01, created: 2030-03-01", "it lasts longer than 90 days"),
         ("expires: 2026-04-01", "it has no ticket"),
         ("expires: 2026-04-01, ticket: T-1", "nobody approved it"),
         ("expires: 2026-04-01, ticket: T-1, approver: team-a", "its approver is its owner or author"),

@@ -265,7 +265,8 @@ def short_of(waiver: Waiver, terms: Sequence[WaiverTerms], now: str) -> str:
         if term.longest is not None:
             if not waiver.expires:
                 return "it has no end"
-            lasts = (moment(waiver.expires) - moment(waiver.created or now)).total_seconds()
+            begins = min(moment(waiver.created or now), moment(now))  # a day of the future would shorten it on paper only
+            lasts = (moment(waiver.expires) - begins).total_seconds()
             if lasts > term.longest:
                 return f"it lasts longer than {term.longest // 86_400} days"
         if term.ticket and not waiver.ticket:
