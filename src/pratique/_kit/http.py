@@ -231,7 +231,7 @@ def download(open_at: OpenAt, target: Path, wanted: Wanted, note: Callable[[int]
 def _alone(part: Path) -> Iterator[int]:
     """Open the partial file with a lock on it. The file may be renamed or removed while one waits: then again."""
     while True:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)  # layers of private images, too
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:

@@ -32,7 +32,7 @@ class Progress:
             self._drawn = now
             self._shown = True
             amount = f"{_size(done)} of {_size(total)} ({100 * done // total} %)" if total > 0 else _size(done) if done else ""
-            sys.stderr.write(f"\r\x1b[K{what} {amount}".rstrip())
+            sys.stderr.write(f"\r\x1b[K{safe(what)} {amount}".rstrip())
             sys.stderr.flush()
 
     def say(self, text: str) -> None:

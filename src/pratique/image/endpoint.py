@@ -219,7 +219,10 @@ class Endpoint:
         except httpx2.InvalidURL:
             raise RegistryError(f"{self.place.host} names no token server that can be asked") from None
         host = f"{realm.host}:{realm.port}" if realm.port else realm.host
-        allowed = realm.scheme == "https" or (realm.scheme == "http" and (is_loopback(host) or is_insecure(host, self._options)))
+        here, trusted = is_loopback(host), is_insecure(host, self._options)
+        allowed = realm.scheme == "https" or (realm.scheme == "http" and (here or trusted))
+        if here and not (trusted or is_loopback(self.place.host)):
+            allowed = False  # a registry elsewhere has no token server here, but may want us to knock at this machine's doors
         if not allowed or not realm.host or realm.userinfo:
             raise RegistryError(
                 f"{self.place.host} names the token server {realm.scheme}://{host}, which is not safe to log in to"

@@ -241,6 +241,21 @@ def test_a_token_server_that_is_not_safe_gets_nothing(
             opened(f"{sim.host(registry)}/app:v1", options)
 
 
+def test_a_registry_elsewhere_sends_nobody_to_this_machine(
+    registry: sim.Registry, options: SourceOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token server on a loopback address is asked for a registry on one, or where it was named by hand."""
+    registry.auth = "bearer"
+    registry.add("app", ib.image(LAYERS), "v1")
+    elsewhere = sim.host(registry)
+    monkeypatch.setattr(endpoint, "is_loopback", lambda host: host.startswith("localhost"))
+    named = msgspec.structs.replace(options, insecure=(elsewhere,))
+    for realm in ("http://localhost:1/token", "https://localhost:1/token"):
+        registry.realm = realm
+        with pytest.raises(RegistryError, match="token server"):
+            opened(f"{elsewhere}/app:v1", named)
+
+
 def test_a_redirect_from_https_to_http_or_to_a_file_is_refused(registry: sim.Registry, options: SourceOptions) -> None:
     """Other schemes are not followed, and neither are redirects without end."""
     registry.add("app", ib.image(LAYERS), "v1")
@@ -351,7 +366,9 @@ def test_broken_downloads_go_on(registry: sim.Registry, options: SourceOptions, 
     registry.ranges = ranges
     digest = ib.digest(made.layers[1])
     registry.faults[digest] = [sim.Answer(cut=3000), sim.Answer(cut=2000), sim.Answer(cut=0)]
-    assert opened(f"{sim.host(registry)}/app:v1", options)[1] == made.layers
+    image, layers = opened(f"{sim.host(registry)}/app:v1", options)
+    assert layers == made.layers
+    assert {Path(image.fetch(layer).path).stat().st_mode & 0o777 for layer in image.layers} == {0o600}
     asked = [request.headers.get("range", "") for request in registry.asked if digest in request.path]
     if ranges:
         assert asked == ["", "bytes=3000-", "bytes=5000-", "bytes=5000-"]
