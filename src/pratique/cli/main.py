@@ -24,6 +24,7 @@ BROKEN_PIPE = 141
 COMMANDS = {
     "scan": "Inspect an image, match it against advisories, judge it and report.",
     "sbom": "List what is in a target: CycloneDX or SPDX.",
+    "lint": "Check Dockerfiles, Compose files and Kubernetes manifests.",
     "explain": "Say why a vulnerability is, or is not, reported for a target.",
     "db": "The advisory database: update, status, verify.",
     "policy": "Policies: check, test, explain, simulate.",

@@ -1,0 +1,120 @@
+"""`pratique lint`: files in, a report on privileges and hygiene and an exit code out."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+import msgspec
+
+from pratique.cli.options import setting
+from pratique.cli.outputs import Outputs, open_outputs, output_settings
+from pratique.cli.target import HELP, given_as, moment
+from pratique.model.errors import UsageError
+from pratique.model.finding import Severity
+from pratique.model.ports import Reporter
+
+if TYPE_CHECKING:
+    from pratique.model.report import Report
+
+EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
+FORMATS = ("table", "json", "sarif", "junit", "markdown", "csv", "template")
+_VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
+
+
+@click.command(short_help="Check Dockerfiles, Compose files and Kubernetes manifests.", context_settings=HELP)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@output_settings
+@setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
+@setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, gaps; repeatable.")
+@setting(
+    "--kubernetes-version", metavar="1.N", help="The cluster's version, for the Pod Security Standards (default: the newest)."
+)
+@setting("--now", metavar="TIME", help="Decide as of this moment (RFC 3339) instead of the present.")
+@setting("-q", "--quiet", is_flag=True, help="Print nothing but results and errors.")
+@setting("--debug", is_flag=True, help="Show where an error came from.")
+def command(paths: tuple[str, ...], **given: object) -> int:
+    """Check Dockerfiles, Compose files and Kubernetes manifests: privileges first, then hygiene.
+
+    PATH is a file, a folder, or - for standard input. In folders, Dockerfiles are found by name, the others by name and content.
+
+    A comment `# pratique: ignore=ID why it is so until=DATE` before a line (or behind it, in YAML) accepts a finding until then.
+
+    Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell: nothing there can be checked.
+    """
+    from pratique.lint.checks.podsecurity import LATEST  # noqa: PLC0415 - start-up stays lazy
+    from pratique.linting import LintOptions, lint_paths  # noqa: PLC0415 - as above
+    from pratique.policy.judge import parse_fail_on  # noqa: PLC0415 - as above
+
+    options = given_as(_Options, given)
+    how = LintOptions(
+        now=moment(options.now),
+        fail_on=parse_fail_on(options.fail_on),
+        version=_version(options.kubernetes_version) if options.kubernetes_version else LATEST,
+    )
+    wanted = _severities(options.severity)
+    with ExitStack() as stack:
+        outputs = Outputs(options.output, options.format, options.template, "table", FORMATS)
+        writers = open_outputs(outputs, stack)
+        report = lint_paths(paths, how, sys.stdin.buffer)
+        shown = _shown(report, wanted)
+        for reporter, out in writers:
+            _reporter(reporter, out).write(shown, out)
+    if (hidden := len(report.findings) - len(shown.findings)) and not options.quiet:
+        click.echo(
+            f"{hidden} of {len(report.findings)} findings are not shown, as asked; the verdict is on all of them", err=True
+        )
+    return EXIT_CODES[report.verdict.decision]
+
+
+class _Options(msgspec.Struct, kw_only=True):
+    output: tuple[str, ...]
+    format: str | None
+    template: Path | None
+    severity: tuple[str, ...]
+    fail_on: tuple[str, ...]
+    kubernetes_version: str | None
+    now: str | None
+    quiet: bool
+    debug: bool
+
+
+def _version(text: str) -> tuple[int, int]:
+    from pratique.lint.checks.podsecurity import LATEST, OLDEST  # noqa: PLC0415 - start-up stays lazy
+
+    found = _VERSION.fullmatch(text)
+    if found is None or (1, int(found[1])) < OLDEST:
+        hint = f"write 1.{OLDEST[1]} to 1.{LATEST[1]}, or a newer one to be judged by 1.{LATEST[1]}"
+        raise UsageError(f"--kubernetes-version {text!r} is no version that can be judged by", hint=hint)
+    return min((1, int(found[1])), LATEST)
+
+
+def _severities(values: tuple[str, ...]) -> frozenset[Severity]:
+    names = {severity.value for severity in Severity}
+    for value in values:
+        if value.lower() not in names:
+            raise UsageError(f"--severity {value}: not one of {', '.join(sorted(names))}")
+    return frozenset(Severity(value.lower()) for value in values)
+
+
+def _shown(report: Report, wanted: frozenset[Severity]) -> Report:
+    if not wanted:
+        return report
+    return msgspec.structs.replace(report, findings=tuple(item for item in report.findings if item.severity in wanted))
+
+
+def _reporter(reporter: Reporter, out: BinaryIO) -> Reporter:
+    """Take the table that has files and lines in the place of the one that has packages."""
+    if reporter.name != "table":
+        return reporter
+    from pratique.report.linted import LintTable  # noqa: PLC0415 - only the format that is asked for
+
+    if not (out is sys.stdout.buffer and sys.stdout.isatty()):
+        return LintTable()
+    colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return LintTable(colour=colour, width=min(os.get_terminal_size().columns, 140))

@@ -1,0 +1,149 @@
+"""Paths in, the report on the files that they name out: where files meet the pure checks.
+
+Files are opened for reading only, links in folders are not followed, and nothing that a file names is opened.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from pratique._version import __version__
+from pratique.lint.run import Result, kind_by_name, lint
+from pratique.model.errors import TargetNotFoundError
+from pratique.model.inventory import Gap
+from pratique.model.report import DatabaseInfo, Meta, Reason, Report, Target, Verdict
+from pratique.policy.judge import judge
+
+SCHEMA = "urn:pratique:schema:scan-1"
+MAX_FILE = 8 << 20  # bytes; the largest rendered charts that people commit have some 5 MB
+MAX_FILES = 20_000  # in folders; the largest repositories of manifests have some thousands
+STANDARD_INPUT = "-"
+
+# Folders that hold other people's files, or no files of a project at all.
+_PASSED_OVER = frozenset((".git", ".hg", ".svn", "node_modules", ".venv", ".tox", "__pycache__"))
+# One of these stands in every file in YAML or JSON that is looked for; the others of a folder are not worth parsing.
+_WORDS = (b"apiVersion", b"services")
+
+
+class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to lint: `now` as RFC 3339, `fail_on` as `parse_fail_on` returns it, `version` of the cluster (major, minor)."""
+
+    now: str
+    fail_on: tuple[str, ...] = ()
+    version: tuple[int, int]
+
+
+def lint_paths(paths: Sequence[str], how: LintOptions, stdin: BinaryIO) -> Report:
+    """Lint files, folders and `-` (standard input). Raises TargetNotFoundError for a path that is not there.
+
+    A file that is named is always looked at; in folders only those that are Dockerfiles, Compose files or manifests by name and
+    content. Where there is none of these at all, the decision is `unknown`.
+    """
+    now = dt.datetime.fromisoformat(how.now)
+    results: dict[str, Result] = {}
+    gaps: list[Gap] = []
+    for given in paths:
+        for name, content, named in _contents(given, stdin, gaps):
+            if name not in results and (named or _worth_reading(name, content)):
+                results[name] = lint(name, content, now, how.version)
+                if named and not results[name].kind and not results[name].gaps:
+                    message = "neither a Dockerfile nor a Compose file nor a manifest of Kubernetes"
+                    gaps.append(Gap(code="lint.unknown", message=message, path=name))
+    return _report(paths, results, gaps, how)
+
+
+def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], how: LintOptions) -> Report:
+    found = [finding for name in sorted(results) for finding in results[name].findings]
+    problems = tuple(sorted([*gaps, *(gap for result in results.values() for gap in result.gaps)]))
+    if any(result.kind for result in results.values()):
+        verdict = judge(found, problems, how.fail_on)
+    else:
+        verdict = Verdict(decision="unknown", reasons=(Reason("nothing-to-lint", "there is no file that can be checked"),))
+    target = Target(reference=" ".join(paths), scheme="files", digest="", platform="", distro=None, layers=())
+    return Report(
+        schema=SCHEMA,
+        complete=not problems,
+        meta=Meta(version=__version__, scanned_at=how.now, database=DatabaseInfo(built_at="", digest="", kind="none")),
+        target=target,
+        packages=(),
+        findings=tuple(found),
+        problems=problems,
+        verdict=verdict,
+    )
+
+
+def _contents(given: str, stdin: BinaryIO, gaps: list[Gap]) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield path, content, and whether the file was named itself. What cannot be read is added to `gaps`."""
+    if given == STANDARD_INPUT:
+        content = stdin.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            gaps.append(_too_large(given))
+        else:
+            yield given, content, True
+        return
+    path = Path(given)
+    if not path.exists():
+        raise TargetNotFoundError(f"{given}: there is no such file or folder")
+    if not path.is_dir():
+        content_or_none = _read(path, gaps)
+        if content_or_none is not None:
+            yield given, content_or_none, True
+        return
+    for number, name in enumerate(_files(given, gaps)):
+        if number == MAX_FILES:
+            gaps.append(Gap(code="lint.too-many", message=f"more than {MAX_FILES} files; the others were not read", path=given))
+            return
+        content_or_none = _read(Path(name), gaps)
+        if content_or_none is not None:
+            yield name, content_or_none, False
+
+
+def _files(folder: str, gaps: list[Gap]) -> Iterator[str]:
+    """Yield the files of a folder that are worth opening by their names, in the order of their paths."""
+
+    def unreadable(error: OSError) -> None:
+        gaps.append(Gap(code="lint.unreadable", message=error.strerror or "cannot be read", path=str(error.filename)))
+
+    for here, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if name not in _PASSED_OVER)
+        for name in sorted(names):
+            path = str(Path(here) / name)
+            if kind_by_name(name) and _is_regular(path, gaps):
+                yield path
+
+
+def _is_regular(path: str, gaps: list[Gap]) -> bool:
+    """A link may lead out of the folder, and a pipe would be waited for."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError as error:
+        gaps.append(Gap(code="lint.unreadable", message=error.strerror or "cannot be read", path=path))
+        return False
+
+
+def _read(path: Path, gaps: list[Gap]) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+    except OSError as error:
+        gaps.append(Gap(code="lint.unreadable", message=error.strerror or "cannot be read", path=str(path)))
+        return None
+    if len(content) > MAX_FILE:
+        gaps.append(_too_large(str(path)))
+        return None
+    return content
+
+
+def _too_large(path: str) -> Gap:
+    return Gap(code="lint.too-large", message=f"larger than {MAX_FILE} bytes", path=path)
+
+
+def _worth_reading(name: str, content: bytes) -> bool:
+    return kind_by_name(name) == "dockerfile" or any(word in content for word in _WORDS)
