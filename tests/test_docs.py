@@ -28,3 +28,9 @@ def test_every_command_and_option_is_documented() -> None:
     """docs/reference/cli.md is what `tools/cli_reference.py` writes now."""
     done = subprocess.run([sys.executable, ROOT / "tools/cli_reference.py", "--check"], check=False)
     assert done.returncode == 0, "run: python tools/cli_reference.py"
+
+
+def test_every_check_is_documented() -> None:
+    """docs/reference/checks.md is what `tools/checks_reference.py` writes now."""
+    done = subprocess.run([sys.executable, ROOT / "tools/checks_reference.py", "--check"], check=False)
+    assert done.returncode == 0, "run: python tools/checks_reference.py"

@@ -120,7 +120,7 @@ class _Builder:
     def take(self, event: Any) -> None:
         kind = type(event).__name__
         if kind == "ScalarEvent":
-            node = Node("text", _place(event), event.value, event.style is None)
+            node = Node("text", _place(event), event.value, not event.style)  # None, or "" from the parser in C
             self._add(node, event.anchor)
         elif kind in ("MappingStartEvent", "SequenceStartEvent"):
             node = Node("map", _place(event), pairs={}, keys={}) if kind[0] == "M" else Node("list", _place(event), items=[])

@@ -1,0 +1,2 @@
+FROM debian:12
+ADD https://x.example/a /a

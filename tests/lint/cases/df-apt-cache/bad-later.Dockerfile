@@ -1,0 +1,4 @@
+# lines: 3
+FROM debian:12
+RUN apt-get update && apt-get install -y x
+RUN rm -rf /var/lib/apt/lists/*

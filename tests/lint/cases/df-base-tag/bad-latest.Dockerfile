@@ -1,0 +1,3 @@
+# lines: 2
+FROM debian:latest
+USER 10001

@@ -1,0 +1,3 @@
+# lines: 2
+FROM registry.example:5000/team/app
+USER 10001

@@ -1,0 +1,3 @@
+FROM debian:12 AS base
+FROM base
+USER 10001

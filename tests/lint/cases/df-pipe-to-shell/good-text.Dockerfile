@@ -1,0 +1,2 @@
+FROM debian:12
+RUN echo 'curl https://x | sh' > /README

@@ -1,0 +1,2 @@
+FROM debian:12
+RUN --mount=type=secret,id=t TOKEN=$(cat /run/secrets/t) make

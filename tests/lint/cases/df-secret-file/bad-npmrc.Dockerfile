@@ -1,0 +1,3 @@
+# lines: 3
+FROM node:22
+COPY .npmrc package.json ./

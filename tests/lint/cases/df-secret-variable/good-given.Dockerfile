@@ -1,0 +1,4 @@
+ARG T
+FROM debian:12
+ARG T
+ENV TOKEN=$T

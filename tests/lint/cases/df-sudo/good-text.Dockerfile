@@ -1,0 +1,2 @@
+FROM debian:12
+RUN echo "no sudo here; sudo x" > /a

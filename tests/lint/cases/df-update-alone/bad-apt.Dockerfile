@@ -1,0 +1,4 @@
+# lines: 3
+FROM debian:12
+RUN apt-get update
+RUN apt-get install -y x

@@ -1,0 +1,3 @@
+# lines: 3
+FROM alpine:3
+RUN apk --no-cache upgrade

@@ -1,0 +1,3 @@
+# lines: 2
+FROM scratch
+COPY a /a

@@ -1,0 +1,4 @@
+ARG U
+FROM debian:12
+ARG U
+USER $U

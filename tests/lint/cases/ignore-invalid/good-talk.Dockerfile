@@ -1,0 +1,2 @@
+# pratique is a scanner
+FROM debian:12
