@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ def test_exact_versions_within_ranges_are_dropped(tmp_path: Path) -> None:
         ecosystem="PyPI", name="a", ranges=(VersionRange("1.0", "2.0"),), versions=("1.5", "0.5", "2.0", "odd version")
     )
     build([Advisory(id="X", source="osv", affected=(affected,))], tmp_path / "file.sqlite")
-    ((_, (hit,)),) = FeedFile(tmp_path / "file.sqlite", "osv/PyPI").hits("PyPI", ["a"])
+    with closing(FeedFile(tmp_path / "file.sqlite", "osv/PyPI")) as file:
+        ((_, (hit,)),) = file.hits("PyPI", ["a"])
     assert set(hit.versions) >= {"0.5", "2.0"}
     assert "1.5" not in hit.versions
 
@@ -125,7 +127,8 @@ def test_a_large_row_survives(tmp_path: Path) -> None:
         for n in range(70_000)
     ]
     build(advisories, tmp_path / "file.sqlite")
-    ((_, hits),) = FeedFile(tmp_path / "file.sqlite", "debian/tracker").hits("Debian:12", ["linux"])
+    with closing(FeedFile(tmp_path / "file.sqlite", "debian/tracker")) as file:
+        ((_, hits),) = file.hits("Debian:12", ["linux"])
     assert len(hits) == 70_000
 
 
