@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-COOL_DOWN = datetime.timedelta(days=7)  # most hijacked releases are found and withdrawn within days
+COOL_DOWN = dt.timedelta(days=7)  # most hijacked releases are found and withdrawn within days
 
 
 def compile_lock(output: str, *sources: str) -> None:
     """Resolve SOURCES (arguments of the resolver) into the file OUTPUT."""
-    before = datetime.datetime.now(datetime.UTC) - COOL_DOWN
+    before = dt.datetime.now(dt.UTC) - COOL_DOWN
     command = [
         sys.executable,
         "-m",

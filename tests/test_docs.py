@@ -8,7 +8,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SPEAKING = ("advisory", "image", "inventory", "match", "lint", "examination.py", "linting.py", "pipeline.py")  # rooms that leave gaps
+SPEAKING = (
+    "advisory",
+    "image",
+    "inventory",
+    "match",
+    "lint",
+    "workload",
+    "examination.py",
+    "inspection.py",
+    "linting.py",
+    "pipeline.py",
+)
 CODE = re.compile(r"\"((?:image|inventory|advisories|sbom|lint)\.[a-z]+(?:-[a-z]+)*)\"")
 
 

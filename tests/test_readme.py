@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_picture_of_the_output_is_true(tmp_path: Path) -> None:
     """The output between the marks is that of the command above it, run on the example image."""
     shown = re.search(
-        r"<!-- demo -->\n```console\n\$ ([^\n]+)\n(.*?)```\n<!-- /demo -->", (ROOT / "README.md").read_text("utf-8"), re.S
+        r"<!-- demo -->\n```console\n\$ ([^\n]+)\n(.*?)```\n<!-- /demo -->", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
     )
     assert shown is not None
     subprocess.run([sys.executable, ROOT / "examples/shop/build.py", tmp_path / "shop.tar"], check=True)

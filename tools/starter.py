@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - a script, not a package
+
 """A mirror of the public feeds in, the starter set out: `python tools/starter.py MIRROR` writes advisory/starter/facts.json.
 
 Takes the facts (ids, packages, ranges, vectors, dates) of what `starter.toml` wants, and no text. Records under share-alike
@@ -265,7 +265,7 @@ def main() -> int:
         for one in known:
             if one.id in wanted.wanted:
                 theirs = next((t.advisory.summary for t in takes[one.id] if t.advisory.summary and not t.notice), "")
-                print(f"{one.id}\n   {one.title}\n   {theirs}")  # noqa: T201
+                print(f"{one.id}\n   {one.title}\n   {theirs}")
     placed = {
         ecosystem: msgspec.Raw(msgspec.json.encode(dict(sorted(packages.items()))))
         for ecosystem, packages in sorted(facts.facts.items())
@@ -276,8 +276,8 @@ def main() -> int:
     content += b"\n"
     missing = sorted(set(wanted.wanted) - {one.id for one in known})
     count = sum(len(of) for listed in facts.facts.values() for of in listed.values())
-    print(f"{len(known)} vulnerabilities, {count} facts, {len(content)} bytes")  # noqa: T201
-    print(f"not confirmed by the mirror ({len(missing)}): {' '.join(missing)}")  # noqa: T201
+    print(f"{len(known)} vulnerabilities, {count} facts, {len(content)} bytes")
+    print(f"not confirmed by the mirror ({len(missing)}): {' '.join(missing)}")
     if options.check:
         return 0 if TARGET.read_bytes() == content else 1
     TARGET.write_bytes(content)

@@ -1,7 +1,7 @@
 """Build the example image, a `docker save` archive, without a container engine: the same bytes every time.
 
-It holds what a scanner reads (package databases, metadata of packages, the configuration) and none of the programs themselves; names
-and versions are those of Debian 12.0 as released on 2023-06-10 and of old releases on PyPI and npm.
+It holds what a scanner reads (package databases, metadata of packages, the configuration) and none of the programs themselves;
+names and versions are those of Debian 12.0 as released on 2023-06-10 and of old releases on PyPI and npm.
 
 usage: python3 build.py OUTPUT.tar
 """
@@ -74,7 +74,8 @@ BASE = ("apt", "base-files", "bash", "bsdutils", "coreutils", "dash", "debconf",
         "libc-bin", "libc6", "libgcrypt20", "libgnutls30", "liblzma5", "libpam0g", "libsystemd0", "login", "passwd", "perl-base",
         "tar", "tzdata", "util-linux", "zlib1g")  # fmt: skip
 PYTHON = {
-    "aiohttp": "3.8.4", "certifi": "2022.12.7", "cryptography": "39.0.0", "Django": "4.1.0", "Flask": "2.2.2", "gunicorn": "20.1.0",
+    "aiohttp": "3.8.4", "certifi": "2022.12.7", "cryptography": "39.0.0", "Django": "4.1.0", "Flask": "2.2.2",
+    "gunicorn": "20.1.0",
     "Jinja2": "2.11.2", "Pillow": "9.4.0", "PyYAML": "5.3.1", "requests": "2.28.1", "sqlparse": "0.4.3", "urllib3": "1.26.4",
     "Werkzeug": "2.2.2",
 }  # fmt: skip

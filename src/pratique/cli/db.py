@@ -251,7 +251,9 @@ def show(identifier: str, **given: Any) -> int:
 
 @command.command(context_settings=_HELP)
 @click.argument("text", metavar="TEXT")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, metavar="N", help="Show at most N of each kind (default 50).")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, metavar="N", help="Show at most N of each kind (default 50)."
+)
 @_format
 @_cache_dir
 @_debug

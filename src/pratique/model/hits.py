@@ -66,7 +66,10 @@ class Hit(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 # Ids of notices: a distributor's paper on the fixes of several vulnerabilities, each of which is a finding of its own.
-_NOTICES = ("OESA-", "ALSA-", "RLSA-", "DSA-", "DLA-", "USN-", "LSN-", "RHSA-", "ELSA-", "ALAS", "SUSE-", "openSUSE-", "PHSA-", "MGASA-")
+_NOTICES = (
+    "OESA-", "ALSA-", "RLSA-", "DSA-", "DLA-", "USN-", "LSN-", "RHSA-", "ELSA-", "ALAS", "SUSE-",
+    "openSUSE-", "PHSA-", "MGASA-",
+)  # fmt: skip
 _CVES = ("CVE-", "UBUNTU-CVE-", "DEBIAN-CVE-")
 
 

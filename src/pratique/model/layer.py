@@ -22,7 +22,7 @@ NOBODY = Selection((), 0, content=False)
 
 
 def shown(path: bytes) -> str:
-    """Return a path as text: bytes that are not UTF-8 appear as \\xNN, so that every document can carry it."""
+    r"""Return a path as text: bytes that are not UTF-8 appear as \xNN, so that every document can carry it."""
     return path.decode("utf-8", "backslashreplace")
 
 
