@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from matching import answers, between, hit, package
+from pratique.match import find as finding
 from pratique.match.find import Subject, subjects
+from pratique.model.errors import BudgetExceededError
 from pratique.model.inventory import Package, PackageType
 
 
@@ -216,3 +218,14 @@ def test_other_names_are_not_met() -> None:
     """Hits of another package or another release are no matches."""
     matches, _ = answers("Debian:12", [package("deb", "a", "1-1")], {"b": [hit("CVE-1", between("Debian:12"))]})
     assert matches.found == []
+
+
+def test_more_matches_than_any_image_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package database made to match without end ends the scan, whether sources affirm or deny."""
+    monkeypatch.setattr(finding, "MAX_MATCHES", 3)
+    installed = [package("pypi", "a", f"1.{number}") for number in range(4)]
+    affirmed, denied = hit("CVE-1", between("PyPI", "1.0")), hit("CVE-1", state="not-affected")
+    assert len(answers("", installed[:3], {"a": [affirmed]})[0].found) == 3
+    for spoken in (affirmed, denied):
+        with pytest.raises(BudgetExceededError):
+            answers("", installed, {"a": [spoken]})

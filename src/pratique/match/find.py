@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from pratique.model.ecosystems import base, canonical, normalize
-from pratique.model.errors import UnorderableVersionError
+from pratique.model.errors import BudgetExceededError, UnorderableVersionError
 from pratique.model.finding import FindingStatus
 from pratique.model.hits import LAST_AFFECTED, OPEN, Hit, HitRange
 from pratique.model.inventory import Gap, Package
@@ -38,6 +38,9 @@ _SUSE_MODULES = (
 )
 _MODULE = ".module"  # in the release of every RPM that a module stream was built of: ".module+el9...", ".module_el9..."
 _MODULAR = ".module"
+# A package database of 300,000 entries that all name one source weighs little, and matches millions of times, at 5 KB each in
+# memory. A machine with eight kernel packages and every advisory of its distribution has some 50,000.
+MAX_MATCHES = 300_000
 _NAMED = 5  # advisories that a gap names; the findings name all
 
 
@@ -178,7 +181,7 @@ def _unaskable(package: Package) -> Gap | None:
 
 
 def find(asked: Sequence[Subject], hits: Mapping[str, Mapping[str, Sequence[Hit]]]) -> Matches:
-    """Match every subject. `hits` are by ecosystem and name."""
+    """Match every subject. `hits` are by ecosystem and name. Raises BudgetExceededError for more matches than any image has."""
     matches = Matches([], set(), [])
     schemes: dict[str, VersionScheme | None] = {}
     for subject in asked:
@@ -187,6 +190,11 @@ def find(asked: Sequence[Subject], hits: Mapping[str, Mapping[str, Sequence[Hit]
             if subject.ecosystem not in schemes:
                 schemes[subject.ecosystem] = scheme_for(subject.ecosystem)
             _one(subject, known, schemes[subject.ecosystem], matches)
+            if len(matches.found) + len(matches.denied) > MAX_MATCHES:
+                raise BudgetExceededError(
+                    f"more than {MAX_MATCHES:,} vulnerabilities of packages",
+                    hint="an image with that many was made to exhaust whoever reads it",
+                )
     return matches
 
 
