@@ -21,8 +21,8 @@ Each check has an id, which is the `id` of its findings, and which comments name
 RUN sudo make check
 ```
 
-A comment covers what comes next; in YAML one behind a value covers its line. It needs a reason and a date, after which the finding
-counts again and `ignore-expired` says so. Accepted findings stay in the report.
+A comment covers what comes next; in YAML one behind a value covers its line. It needs a reason and a date, after which the
+finding counts again and `ignore-expired` says so. Accepted findings stay in the report.
 
 *This page is written by `tools/checks_reference.py`.*
 """

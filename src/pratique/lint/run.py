@@ -109,7 +109,9 @@ def _dockerfile(path: str, text: str, now: dt.datetime) -> Result:
 def _build_hits(build: Build) -> Iterator[Found]:
     for module in (users, exposure, origins, packages):
         for name, check in module.CHECKS.items():
-            for hit in check(build):
+            for number, hit in enumerate(check(build)):
+                if number == MAX_FINDINGS:
+                    raise BudgetExceededError(f"more than {MAX_FINDINGS} findings of {name} in one file")
                 yield name, hit
 
 

@@ -14,7 +14,7 @@ from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Mount, Port, Spec, Var
 from pratique.workload.yamltree import Node
 
 CONTAINERS = (("initContainers", "init container"), ("containers", "container"), ("ephemeralContainers", "ephemeral container"))
-_LIST_DEPTH = 4  # lists in lists of objects; kubectl writes one level
+_LIST_DEPTH = 2  # lists in lists of objects; kubectl writes one level
 # Where the objects that make pods keep the template; a resource of any other kind is looked at in the same places.
 _TEMPLATES = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"), ("template",), ("spec", "podTemplate"))
 _HOST = (("hostNetwork", "net"), ("hostPID", "pid"), ("hostIPC", "ipc"))

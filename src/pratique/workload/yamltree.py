@@ -16,9 +16,8 @@ from pratique.workload.place import Place
 
 MAX_CHARACTERS = 8 << 20  # the largest rendered charts that people commit have some 5 MB
 MAX_DEPTH = 100  # a pod template in a list is 15 levels deep
-MAX_NODES = 400_000  # nodes of a file; a line of a manifest makes two or three
+MAX_NODES = 400_000  # values of a file, each reference counted as all that it stands for; a line makes two or three
 MAX_DOCUMENTS = 2_000  # documents in one file; the largest bundles of a whole platform have some hundreds
-MAX_ALIASES = 500  # references in one file; people write some dozens
 
 # YAML 1.1 as the readers of Kubernetes and Compose take it.
 _TRUE = frozenset(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"))
@@ -37,6 +36,7 @@ class Node(msgspec.Struct, eq=False):
     items: list[Node] = []
     pairs: dict[str, Node] = {}
     keys: dict[str, Place] = {}
+    size: int = 1
 
     def get(self, *path: str) -> Node:
         """Return what stands under these keys, or a node without a value, which has the place of the last that was there."""
@@ -115,7 +115,7 @@ class _Builder:
         self._stack: list[Node] = []
         self._keys: list[Node | None] = []
         self._anchors: dict[str, Node] = {}
-        self._nodes = self._aliases = 0
+        self._nodes = 0
 
     def take(self, event: Any) -> None:
         kind = type(event).__name__
@@ -130,8 +130,10 @@ class _Builder:
             self._stack.append(node)
             self._keys.append(None)
         elif kind in ("MappingEndEvent", "SequenceEndEvent"):
-            self._stack.pop()
+            size = self._stack.pop().size
             self._keys.pop()
+            if self._stack:
+                self._stack[-1].size += size
         elif kind == "AliasEvent":
             self._alias(event)
         elif kind == "DocumentStartEvent":
@@ -140,20 +142,28 @@ class _Builder:
                 raise BudgetExceededError(f"more than {MAX_DOCUMENTS} YAML documents")
 
     def _alias(self, event: Any) -> None:
-        self._aliases += 1
         node = self._anchors.get(event.anchor)
         if node is None:
             raise ParseError(f"line {event.start_mark.line + 1}: nothing is called &{event.anchor[:80]}")
-        if self._aliases > MAX_ALIASES:
-            raise BudgetExceededError(f"more than {MAX_ALIASES} references in YAML")
         if any(node is open_node for open_node in self._stack):
             raise ParseError(f"line {event.start_mark.line + 1}: &{event.anchor[:80]} holds itself")
+        self._count(node.size)
         self._put(node)
+
+    def _count(self, size: int) -> None:
+        """Count what a reference stands for as if it were written out: whoever walks the tree walks it each time."""
+        self._nodes += size
+        if self._nodes > MAX_NODES:
+            raise BudgetExceededError(f"more than {MAX_NODES} values in YAML")
+        if self._stack:
+            self._stack[-1].size += size
 
     def _add(self, node: Node, anchor: str | None) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise BudgetExceededError(f"more than {MAX_NODES} values in YAML")
+        if self._stack and node.kind == "text":
+            self._stack[-1].size += 1
         if anchor:
             self._anchors[anchor] = node
         self._put(node)
@@ -182,9 +192,7 @@ class _Builder:
         """Take over the pairs of `<<: *anchor`; what the map says itself goes before."""
         for source in node.items if node.kind == "list" else [node]:
             for name, value in source.members():
-                self._nodes += 1
-                if self._nodes > MAX_NODES:
-                    raise BudgetExceededError(f"more than {MAX_NODES} values in YAML")
+                self._count(value.size)
                 if name not in above.pairs:
                     above.pairs[name] = value
                     above.keys[name] = source.at(name)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pratique.lint.build import Build, Run, hit
 from pratique.lint.hit import Hit
 from pratique.lint.shell import Command
-from pratique.workload.dockerfile.stages import Stage
+from pratique.workload.dockerfile.instructions import Instruction
+from pratique.workload.place import Place
 
 _INTERPRETERS = re.compile(r"(?:ba|da|a|k|z|fi|c|tc)?sh|python[0-9.]*|perl|ruby|node|php[0-9.]*|pwsh")
 _FETCHERS = frozenset(("curl", "wget", "aria2c", "fetch"))
@@ -33,11 +34,17 @@ _SWITCHES = {
 }
 
 
-def _bases(build: Build) -> Iterator[tuple[Stage, str]]:
-    """Yield what is pulled: bases that are no stage, not scratch, and that the file itself decides."""
+def _bases(build: Build) -> Iterator[tuple[Instruction, Place | None, str]]:
+    """Yield the images that are pulled, as far as the file itself decides: bases that are no stage, and what is copied from."""
     for stage in build.stages:
         if stage.parent < 0 and stage.base.known and stage.base.text and stage.base.text.lower() != "scratch":
-            yield stage, stage.base.text
+            yield stage.start, stage.image.place if stage.image else None, stage.base.text
+    names = {stage.name for stage in build.stages}
+    for _, _, instruction in build.steps("COPY", "ADD"):
+        for flag in instruction.flags:
+            source = flag.value or ""
+            if flag.name == "from" and source and source.lower() not in names and not source.isdecimal() and "$" not in source:
+                yield instruction, flag.place, source
 
 
 def tag_of(image: str) -> str:
@@ -47,17 +54,17 @@ def tag_of(image: str) -> str:
 
 def base_tag(build: Build) -> Iterator[Hit]:
     """The base has no tag, or one that moves with every release."""
-    for stage, image in _bases(build):
+    for instruction, place, image in _bases(build):
         if "@" not in image and tag_of(image) in ("", "latest"):
             what = "latest" if tag_of(image) else "no tag, which is latest"
-            yield hit(stage.start, f"base image {image}: {what}", stage.image.place if stage.image else None)
+            yield hit(instruction, f"image {image}: {what}", place)
 
 
 def base_digest(build: Build) -> Iterator[Hit]:
     """The base has a tag, but no digest."""
-    for stage, image in _bases(build):
+    for instruction, place, image in _bases(build):
         if "@sha256:" not in image and tag_of(image) not in ("", "latest"):
-            yield hit(stage.start, f"base image {image} is not pinned to a digest", stage.image.place if stage.image else None)
+            yield hit(instruction, f"image {image} is not pinned to a digest", place)
 
 
 def pipe_to_shell(build: Build) -> Iterator[Hit]:

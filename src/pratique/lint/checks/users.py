@@ -9,20 +9,32 @@ from pratique.lint.build import Build, hit
 from pratique.lint.checks.packages import installed
 from pratique.lint.hit import Hit
 from pratique.lint.shell import Command
+from pratique.workload.dockerfile.stages import Stage
 from pratique.workload.spec import is_root
 
 _SETUID = re.compile(r"0*[2-7][0-7]{3}|[augo]*[+=][rwxXt]*s[rwxXst]*")
 _WRITABLE = re.compile(r"[0-7]*[0-7]{2}[2367]|(?:a|o|ugo|go|uo|og|guo)?[+=][rxX]*w[rwxXst]*")
+_SAYS_USER = re.compile(r"non-?root|rootless|unprivileged")  # bases that have a user and say so in their name
 _SYMBOLIC_OTHERS = re.compile(r"[ug]+[+=]")
 
 
 def user_missing(build: Build) -> Iterator[Hit]:
     """Nothing in the file sets a user for the image that is built."""
     last = build.last
-    if last is not None and last.user is None and last.base.text.lower() != "scratch":
-        yield hit(last.start, "no USER: the image runs as whatever its base says, which is root for most")
-    elif last is not None and last.user is None:
+    if last is None or last.user is not None:
+        return
+    base = _root_of(build, last).base.text.lower()
+    if base == "scratch":
         yield hit(last.start, "no USER: an image from scratch runs as root")
+    elif not _SAYS_USER.search(base):
+        yield hit(last.start, "no USER: the image runs as whatever its base says, which is root for most")
+
+
+def _root_of(build: Build, stage: Stage) -> Stage:
+    """Return the stage that is built from an image."""
+    while stage.parent >= 0:
+        stage = build.stages[stage.parent]
+    return stage
 
 
 def user_root(build: Build) -> Iterator[Hit]:
@@ -37,6 +49,8 @@ def sudo(build: Build) -> Iterator[Hit]:
     for run, command in build.invocations():
         if command.name == "sudo":
             yield hit(run.instruction, "sudo in a build: RUN already runs as the USER before it", command.program[0].place)
+        elif run.shipped and command.name in ("echo", "printf") and any("NOPASSWD" in word for word in command.arguments):
+            yield hit(run.instruction, "sudo without a password is a way to root for whoever gets in", command.program[0].place)
         elif run.shipped:
             for word in installed(command):
                 if word.text.partition("=")[0] in ("sudo", "doas"):

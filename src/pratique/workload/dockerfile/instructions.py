@@ -6,6 +6,9 @@ import msgspec
 
 from pratique.workload.place import Mapped, Place
 
+MAX_TEXT = 8_192  # characters that tell one instruction from another; the longest that people write have some 5,000
+MAX_HEREDOCS = 8  # as above
+
 
 class Word(msgspec.Struct, frozen=True):
     """One argument as the builder splits it: quotes and escapes are kept in it, except in the JSON form."""
@@ -54,9 +57,9 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The instruction on one line, white space folded: the same however it is laid out and wherever it stands."""
         flags = " ".join(f"--{flag.name}" if flag.value is None else f"--{flag.name}={flag.value}" for flag in self.flags)
-        body = " ".join(self.rest.text.split())
-        own = " ".join(part for part in (self.name, flags, body) if part)
-        return "\n".join([own, *(heredoc.content for heredoc in self.heredocs)])
+        body = " ".join(self.rest.text[:MAX_TEXT].split())
+        own = " ".join(part for part in (self.name, flags[:MAX_TEXT], body) if part)
+        return "\n".join([own, *(heredoc.content[:MAX_TEXT] for heredoc in self.heredocs[:MAX_HEREDOCS])])
 
     @property
     def pairs(self) -> tuple[tuple[Word, Word | None], ...]:

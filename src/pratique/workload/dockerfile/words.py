@@ -64,14 +64,20 @@ def flags(text: str) -> tuple[list[Piece], int]:
     found: list[Piece] = []
     at = 0
     while True:
-        at += len(text[at:]) - len(text[at:].lstrip())
+        at = _after_blank(text, at)
         if not text.startswith("--", at):
             return found, at
         start = at
         word, at = _flag(text, at)
         if word == "--":
-            return found, at + len(text[at:]) - len(text[at:].lstrip())
+            return found, _after_blank(text, at)
         found.append((word, start))
+
+
+def _after_blank(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
 def _flag(text: str, at: int) -> tuple[str, int]:

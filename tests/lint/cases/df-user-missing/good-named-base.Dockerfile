@@ -1,0 +1,3 @@
+FROM gcr.io/distroless/static:nonroot AS run
+FROM run
+COPY a /a
