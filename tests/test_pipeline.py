@@ -19,7 +19,7 @@ import pytest
 
 import imagebuilder
 from imagebuilder import Entry, digest, hardlink, layer, layer_of_entries, symlink
-from pratique import inspection
+from pratique import examination, inspection
 from pratique.examination import inspectors_for
 from pratique.image import blob
 from pratique.image.open import open_target
@@ -491,6 +491,35 @@ def test_nothing_kept_in_memory_is_forgotten(tmp_path: Path) -> None:
     first, second = layout(tmp_path / "a", BASE), layout(tmp_path / "b", APP)
     alone = take(first), take(second)
     assert (take(first), take(second), take(first)) == (*alone, alone[0])
+
+
+def test_no_record_is_kept_under_another_layer_s_name(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was taken over by an image cannot say what is in the layers of others."""
+    victim, attacker = saved(tmp_path / "victim.tar", BASE), saved(tmp_path / "attacker.tar", APP)
+    seen = take(victim, cache)
+    look = examination._Layer._look
+
+    def lie(self: Any, spool: int = -1) -> None:
+        look(self, spool)
+        self._outcome.record.diff_id = digest(BASE)
+
+    with monkeypatch.context() as taken_over:
+        taken_over.setattr(examination._Layer, "_look", lie)
+        take(attacker, cache)
+    assert take(victim, cache) == seen
+
+
+def test_an_answer_to_what_was_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error, not another layer's record."""
+    look = examination._Layer._look
+
+    def lie(self: Any, spool: int = -1) -> None:
+        look(self, spool)
+        self._outcome.index = 7
+
+    monkeypatch.setattr(examination._Layer, "_look", lie)
+    with pytest.raises(TargetError, match="not asked"):
+        take(saved(tmp_path / "image.tar", BASE))
 
 
 def test_a_killed_examination_is_one_line(tmp_path: Path, cache: Path) -> None:

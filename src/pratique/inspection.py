@@ -180,6 +180,7 @@ def _own_code() -> list[str]:
 def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[int, LayerRecord]:
     decoder = msgspec.msgpack.Decoder(Outcome | Advance)
     records: dict[int, LayerRecord] = {}
+    diff_ids = {job.index: job.diff_id for job in jobs}
     total = sum(max(job.size, 0) for job in jobs)
     missing = child.ready().missing
     if missing and how.say is not None:
@@ -199,6 +200,9 @@ def _collect(child: ChildProcess, jobs: Sequence[Job], how: Inspection) -> dict[
             raise IntegrityError(outcome.integrity)
         if outcome.failure or outcome.record is None:
             raise TargetError(outcome.failure or "a layer could not be examined")
+        if outcome.index not in diff_ids:
+            raise TargetError("the examination gave an answer to what it was not asked")
+        outcome.record.diff_id = diff_ids[outcome.index]  # not as it says: the cache keeps records under that name for all images
         records[outcome.index] = outcome.record
     if len(records) != len(jobs):
         raise TargetError("the examination ended before all layers were examined")
