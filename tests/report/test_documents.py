@@ -268,6 +268,24 @@ def test_template(tmp_path: Path) -> None:
     assert out.getvalue().endswith(b"docker-archive\n")
 
 
+class _Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_template_sends_nothing_raw_to_a_terminal(tmp_path: Path) -> None:
+    """What an image says is shown as escapes there; a file gets what the template says."""
+    pytest.importorskip("jinja2", reason="needs Jinja2, which -o template uses")
+    path = tmp_path / "own.txt"
+    path.write_text("{% for p in report.packages %}{{ p.name }}\t{{ p.version }}\n{% endfor %}")
+    shown, kept = _Terminal(), io.BytesIO()
+    for out in (shown, kept):
+        template.REPORTER.of(path).write(hostilereport.hostile(), out)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown.getvalue().decode())
+    assert shown.getvalue().count(b"\n") == kept.getvalue().count(b"\n") > 0
+    assert re.search(r"[\x00-\x08\x1b]", kept.getvalue().decode())
+
+
 @pytest.mark.parametrize(
     "text",
     [

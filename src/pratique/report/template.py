@@ -35,12 +35,14 @@ class Template:
             raise UsageError("the format template needs --template FILE")
         from jinja2 import TemplateError
 
-        written = 0
+        written, shown = 0, out.isatty()
         try:
             for part in self._template.generate(report=msgspec.to_builtins(report)):
                 written += len(part)
                 if written > MAX_OUTPUT:
                     raise UsageError(f"the template writes more than {MAX_OUTPUT} characters")
+                if shown:  # a file gets what the template says, a terminal never what an image says
+                    part = "\n".join(map(safe, part.expandtabs().split("\n")))  # noqa: PLW2901
                 out.write(part.encode("utf-8", "backslashreplace"))
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise UsageError(f"the template failed: {error}") from None
