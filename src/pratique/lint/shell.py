@@ -106,7 +106,8 @@ class _Reader:
                 at = self._redirection(at, end, substitutions)
             else:
                 word, at = self._word(at, end, substitutions)
-                words.append(word)
+                if not (word.raw and word.text.isdecimal() and self._text[at : at + 1] in ("<", ">")):  # else 2 of `2>file`
+                    words.append(word)
         number = self._close(words, pipe, inside)
         self._substituted(substitutions, depth, number if number >= 0 else inside)
 

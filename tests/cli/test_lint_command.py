@@ -1,0 +1,96 @@
+"""`pratique lint`, from the command line to the exit code."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+Call = Callable[..., Any]
+NOW = ("--now", "2026-06-01")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a Dockerfile, a pod, a file of no interest and a link."""
+    (tmp_path / "Dockerfile").write_text("FROM debian:12\nRUN sudo x\nUSER 1000\n")
+    (tmp_path / "k8s").mkdir()
+    (tmp_path / "k8s" / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {hostPID: true, containers: [{name: c}]}\n"
+    )
+    (tmp_path / "notes.yaml").write_text("hello: world\n")
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "Dockerfile").write_text("FROM x\n")
+    (tmp_path / "link.yaml").symlink_to("k8s/pod.yaml")
+    return tmp_path
+
+
+def test_document(call: Call, folder: Path) -> None:
+    """The document is that of scan, valid by its schema, sorted and always the same."""
+    ran = call("lint", folder, "--format", "json", *NOW)
+    assert ran.code == 0
+    jsonschema_rs.validate(call("schema", "scan").json, ran.json)
+    findings = ran.json["findings"]
+    assert {finding["kind"] for finding in findings} == {"misconfiguration"}
+    assert {Path(finding["location"]["path"]).name for finding in findings} == {"Dockerfile", "pod.yaml"}
+    assert {f["id"] for f in findings} >= {"df-sudo", "pss-host-namespaces"}
+    assert (ran.json["complete"], ran.json["verdict"]["decision"], ran.json["packages"]) == (True, "allow", [])
+    assert call("lint", folder, "-f", "json", *NOW).out == ran.out
+
+
+@pytest.mark.parametrize("form", ["table", "json", "sarif", "junit", "markdown", "csv"])
+def test_formats(call: Call, folder: Path, form: str) -> None:
+    """Every format that is offered can be written, and names a finding."""
+    ran = call("lint", folder, "-f", form, *NOW)
+    assert ran.code == 0
+    assert "df-sudo" in ran.out
+
+
+def test_exit_codes(call: Call, folder: Path) -> None:
+    """0 allowed, 1 refused, 2 bad usage, 3 nothing to check; what is shown decides nothing."""
+    assert call("lint", folder / "Dockerfile", "--fail-on", "high", *NOW).code == 0
+    assert call("lint", folder, "--fail-on", "HIGH", "--severity", "low", *NOW).code == 1
+    assert call("lint", folder, "--severity", "awful").code == 2
+    assert call("lint", folder, "--fail-on", "awful").code == 2
+    assert call("lint", folder, "--kubernetes-version", "2.0").code == 2
+    assert call("lint", folder, "-f", "cyclonedx").code == 2
+    assert call("lint").code == 2
+    assert call("lint", folder / "missing").code == 3
+    empty = call("lint", folder / "notes.yaml", "-f", "json", *NOW)
+    assert (empty.code, empty.json["problems"][0]["code"]) == (3, "lint.unknown")
+    assert call("lint", folder / "node_modules" / "..", *NOW).code == 0
+
+
+def test_accepted_findings_do_not_refuse(call: Call, folder: Path) -> None:
+    """A comment that holds takes a finding out of the verdict, not out of the report."""
+    path = folder / "Dockerfile"
+    path.write_text("FROM debian:12\n# pratique: ignore=df-sudo tests need it until=2026-12-31\nRUN sudo x\nUSER 1000\n")
+    ran = call("lint", path, "--fail-on", "medium", *NOW)
+    assert ran.code == 0
+    assert "accepted: id comment, reason tests need it, expires 2026-12-31" in " ".join(ran.out.split())
+    assert call("lint", path, "--fail-on", "medium", "--now", "2027-01-01").code == 1
+
+
+def test_standard_input(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` is told from what is in it."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"services: {a: {privileged: true}}\n")))
+    ran = call("lint", "-", "-f", "json", *NOW)
+    assert "ct-privileged" in {finding["id"] for finding in ran.json["findings"]}
+
+
+def test_gaps_refuse_when_asked(call: Call, folder: Path) -> None:
+    """A file that cannot be read leaves the report incomplete."""
+    (folder / "chart.yaml").write_text("apiVersion: v1\nkind: {{ .Values.kind }}\nx: [\n")
+    ran = call("lint", folder, "-f", "json", *NOW)
+    assert (ran.code, ran.json["complete"], ran.json["problems"][0]["code"]) == (0, False, "lint.template")
+    assert call("lint", folder, "--fail-on", "gaps", *NOW).code == 1
+
+
+def test_text_is_shown_not_sent(call: Call, tmp_path: Path) -> None:
+    """Escape sequences of a file do not reach the terminal."""
+    (tmp_path / "Dockerfile").write_text("FROM a:1\nRUN apt-get install -y sudo=\x1b[31m1\n")
+    assert "\x1b" not in call("lint", tmp_path, *NOW).out
