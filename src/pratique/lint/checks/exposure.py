@@ -20,6 +20,7 @@ _SECRET_FILE = re.compile(
     r"|(?:^|/)\.(?:aws|ssh|kube|docker|gnupg)(?:/|$)"
 )
 _PUBLIC = re.compile(r"(?:cert|chain|ca|public|pub|bundle)[^/]*\.pem$|\.pub$", re.IGNORECASE)
+MAX_NAME = 255  # bytes of a file's name on Linux
 _PASSED = re.compile(r"--?(?:password|passwd|token|api-key|secret|auth-token)[= ]+(?!\$)[^\s$]{4,}", re.IGNORECASE)
 
 
@@ -47,7 +48,7 @@ def secret_file(build: Build) -> Iterator[Hit]:
     """A file that holds keys or logins is copied into a layer."""
     for _, _, instruction in build.steps("COPY", "ADD"):
         for word in instruction.words[:-1]:
-            if _SECRET_FILE.search(word.text) and not _PUBLIC.search(word.text) and not instruction.flag("from"):
+            if _SECRET_FILE.search(word.text) and not _PUBLIC.search(word.text[-MAX_NAME:]) and not instruction.flag("from"):
                 yield hit(instruction, f"{word.text} holds keys or logins by its name", word.place)
 
 

@@ -36,6 +36,7 @@ class _Expansion:
         self._depth = depth
         self._at = 0
         self._known = depth < MAX_DEPTH
+        self._closings: dict[int, int] | None = None
 
     def value(self) -> Value:
         parts: list[str] = []
@@ -69,7 +70,9 @@ class _Expansion:
         if not braced:
             self._at = found.end()
             return self._named(found[0], "$" + found[0])
-        end = _closing(self._word, found.end())
+        if self._closings is None:
+            self._closings = _closings(self._word)
+        end = self._closings.get(self._at, -1)
         if end < 0:
             self._known = False
             return "$"
@@ -107,14 +110,13 @@ class _Expansion:
         return value.text
 
 
-def _closing(word: str, at: int) -> int:
-    depth = 1
-    while at < len(word):
-        if word[at] == "}":
-            depth -= 1
-            if not depth:
-                return at
-        elif word.startswith("${", at):
-            depth += 1
-        at += 1
-    return -1
+def _closings(word: str) -> dict[int, int]:
+    """Return where each `${` ends, by the offset of its brace; read once, however many of them never end."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for at, letter in enumerate(word):
+        if letter == "{" and word[at - 1 : at] == "$":
+            opened.append(at)
+        elif letter == "}" and opened:
+            found[opened.pop()] = at
+    return found
