@@ -21,7 +21,9 @@ _SECRET_FILE = re.compile(
 )
 _PUBLIC = re.compile(r"(?:cert|chain|ca|public|pub|bundle)[^/]*\.pem$|\.pub$", re.IGNORECASE)
 MAX_NAME = 255  # bytes of a file's name on Linux
-_PASSED = re.compile(r"--?(?:password|passwd|token|api-key|secret|auth-token)[= ]+(?!\$)[^\s$]{4,}", re.IGNORECASE)
+_PASSED = re.compile(
+    r"(?:^|\s)--?(?:password|passwd|token|api-key|secret|auth-token)[= ](?![-$<]|id=|env=)[^\s$]{4,}", re.IGNORECASE
+)
 
 
 def secret_variable(build: Build) -> Iterator[Hit]:
