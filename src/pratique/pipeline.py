@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ from pratique.model.inventory import Gap, Inventory
 from pratique.model.report import DatabaseInfo, Meta, Reason, Report, ReportDistro, ReportLayer, Target, Verdict
 
 if TYPE_CHECKING:
+    from pratique.match.find import Subject
     from pratique.policyfiles import Rules
 
 SCHEMA = "urn:pratique:schema:scan-1"
@@ -147,17 +149,24 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
     import datetime as dt  # noqa: PLC0415 - start-up stays lazy
 
     from pratique.advisory.lookup import open_database  # noqa: PLC0415 - as above
-    from pratique.match.find import find, subjects  # noqa: PLC0415 - as above
+    from pratique.match.find import find, subjects, unanswered  # noqa: PLC0415 - as above
     from pratique.match.merge import Knowledge, merge, names_of  # noqa: PLC0415 - as above
 
     asked, gaps = subjects(inventory.packages, inventory.release)
     gaps += _unsupported(inventory)
-    names: dict[str, set[str]] = {}
-    for subject in asked:
-        names.setdefault(subject.ecosystem, set()).add(subject.name)
+    names = _names(asked)
     _refresh(names, how)
-    with open_database(how.sources.cache_dir) as database:
+    with ExitStack() as stack:
+        database = stack.enter_context(open_database(how.sources.cache_dir))
         hits = {ecosystem: database.lookup(ecosystem, sorted(wanted)) for ecosystem, wanted in names.items()}
+        if inventory.release and database.has(inventory.release):
+            more, unasked = unanswered(inventory.packages, inventory.release, hits)
+            if more:
+                names = _names([*asked, *more])
+                _refresh(names, how)
+                database = stack.enter_context(open_database(how.sources.cache_dir))
+                hits = {ecosystem: database.lookup(ecosystem, sorted(wanted)) for ecosystem, wanted in names.items()}
+            asked, gaps = [*asked, *more], [*gaps, *unasked]
         matches = find(asked, hits)
         advisories = database.details([match.hit for match in matches.found])
         spoken = {name for match in matches.found for group in names_of(match, advisories) for name in group}
@@ -168,6 +177,13 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
         info = database.info(names)
     created = {layer.diff_id: layer.created_by for layer in target.layers}
     return merge(matches.found, matches.denied, known, created), gaps, info
+
+
+def _names(asked: Iterable[Subject]) -> dict[str, set[str]]:
+    names: dict[str, set[str]] = {}
+    for subject in asked:
+        names.setdefault(subject.ecosystem, set()).add(subject.name)
+    return names
 
 
 def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:

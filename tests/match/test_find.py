@@ -6,7 +6,7 @@ import pytest
 
 from matching import answers, between, hit, package
 from pratique.match import find as finding
-from pratique.match.find import Subject, subjects
+from pratique.match.find import Subject, subjects, unanswered
 from pratique.model.errors import BudgetExceededError
 from pratique.model.inventory import Package, PackageType
 
@@ -229,3 +229,15 @@ def test_more_matches_than_any_image_has(monkeypatch: pytest.MonkeyPatch) -> Non
     for spoken in (affirmed, denied):
         with pytest.raises(BudgetExceededError):
             answers("", installed, {"a": [spoken]})
+
+
+def test_an_owner_that_the_distributor_never_names_answers_for_nothing() -> None:
+    """A vendor's own package is not the distribution's: what it brought is matched by itself, unlike the control."""
+    ours = package("deb", "python3-requests", "2.28.1-1", source=("requests", ""))
+    theirs = package("deb", "vendor-agent", "7.1")
+    owned = package("pypi", "requests", "2.28.1", owner=ours.purl)
+    brought = package("pypi", "urllib3", "1.26.4", owner=theirs.purl)
+    known = {"Debian:12": {"requests": [hit("CVE-2024-1")]}}
+    asked, gaps = unanswered([ours, theirs, owned, brought], "Debian:12", known)
+    assert [(subject.ecosystem, subject.name) for subject in asked] == [("PyPI", "urllib3")]
+    assert gaps == []

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import msgspec
+
 from pratique.model.ecosystems import base, canonical, normalize
 from pratique.model.errors import BudgetExceededError, UnorderableVersionError
 from pratique.model.finding import FindingStatus
@@ -92,6 +94,28 @@ def subjects(packages: Iterable[Package], release: str) -> tuple[list[Subject], 
             else:
                 asked.append(_language_subject(package))
     return asked, gaps
+
+
+def unanswered(
+    packages: Sequence[Package], release: str, hits: Mapping[str, Mapping[str, Sequence[Hit]]]
+) -> tuple[list[Subject], list[Gap]]:
+    """Say what to ask about packages whose owner the distributor's feed, given as `hits`, never speaks of.
+
+    The feed names every package of the distributor's that ever had a vulnerability. An owner that it never names had none, or is
+    of another vendor's making, for which the distributor does not answer: then what the owner brought is matched by itself.
+    """
+    owners = {package.purl: package for package in packages if package.type in OS_TYPES}
+    answered: dict[str, bool] = {}
+    free = []
+    for package in packages:
+        owner = owners.get(package.owner) if package.owner else None
+        if owner is None:
+            continue
+        if owner.purl not in answered:
+            answered[owner.purl] = any(s.name in hits.get(s.ecosystem, {}) for s in _os_subjects(owner, release))
+        if not answered[owner.purl]:
+            free.append(msgspec.structs.replace(package, owner=""))
+    return subjects(free, "")
 
 
 def _os_subjects(package: Package, release: str) -> list[Subject]:
