@@ -1,4 +1,3 @@
-
 """A mirror of the public feeds in, the starter set out: `python tools/starter.py MIRROR` writes advisory/starter/facts.json.
 
 Takes the facts (ids, packages, ranges, vectors, dates) of what `starter.toml` wants, and no text. Records under share-alike
