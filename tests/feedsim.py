@@ -158,8 +158,8 @@ def _handler(state: FeedServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             sent = body[: len(body) if cut is None else cut]
+            state.sent += len(sent)  # before the client can have it all, so that a test that has its answer sees the count
             self.wfile.write(sent)
-            state.sent += len(sent)
             if len(sent) < len(body):
                 self.close_connection = True
 
