@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pratique.model.image import Platform
 from pratique.model.report import Report
 
 if TYPE_CHECKING:
@@ -34,7 +33,8 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     rule sets or files, `waivers` files (none is looked for), `stage` says where the decision is made; `now` (with a time zone)
     replaces the present. The image is read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
     """
-    from pratique.image.options import SourceOptions  # noqa: PLC0415 - importing the package stays cheap
+    from pratique.image.manifest import parse_platform  # noqa: PLC0415 - importing the package stays cheap
+    from pratique.image.options import SourceOptions  # noqa: PLC0415
     from pratique.image.reference import parse_target  # noqa: PLC0415
     from pratique.pipeline import ScanOptions  # noqa: PLC0415
     from pratique.pipeline import scan as run  # noqa: PLC0415
@@ -43,7 +43,7 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     moment = (now or dt.datetime.now(dt.UTC)).astimezone(dt.UTC)
     how = ScanOptions(
         sources=SourceOptions(cache_dir=_folder(cache_dir), offline=offline),
-        platform=Platform(*platform.split("/")) if platform else None,
+        platform=parse_platform(platform) if platform else None,
         fail_on=parse_fail_on(fail_on),
         mirror=mirror,
         rules=_rules(policies, waivers, stage),

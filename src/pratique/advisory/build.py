@@ -12,10 +12,9 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from pratique.advisory.feeds import Parsed
 from pratique.advisory.keys import Keys, outside
 from pratique.advisory.layout import COMPRESS_FROM, FORMAT, SCHEMA, epss_place
-from pratique.model.advisory import Advisory, Affected, Exploited, ExploitScore
+from pratique.model.advisory import Advisory, Affected, Exploited, ExploitScore, FeedRecord
 from pratique.model.hits import Hit, covers
 from pratique.model.inventory import Gap
 
@@ -56,7 +55,7 @@ class _Collector:
         self.gaps: list[Gap] = []
         self._keys: dict[str, Keys] = {}
 
-    def take(self, record: Parsed) -> None:
+    def take(self, record: FeedRecord) -> None:
         if isinstance(record, Gap):
             self._skip(record)
             return
@@ -105,7 +104,7 @@ def _hit(name: str, affected: Affected, keys: Keys) -> Hit:
     return Hit(name, ranges, versions, affected.state, affected.severity, affected.note)
 
 
-def build(records: Iterable[Parsed], path: Path) -> Built:
+def build(records: Iterable[FeedRecord], path: Path) -> Built:
     """Write the file at `path`, which must not exist. Raises ParseError as the parser does: then the file is not to be used."""
     collector = _Collector()
     for record in records:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from pratique.model.advisory import Feed, FeedRecord
+from pratique.model.advisory import Feed
 from pratique.model.ecosystems import base
-from pratique.model.inventory import Gap
+from pratique.model.ports import AdvisoryProvider
 
-Parsed = FeedRecord | Gap
 # (address, what lies there) -> the next address, with "#sha256=..." behind it where upstream gives a digest. Raises ParseError.
 Step = Callable[[str, bytes], str]
 
@@ -20,17 +19,6 @@ FALLBACKS = {"osv/Debian": "debian/tracker", "osv/Red Hat": "redhat/vex"}
 ENRICHMENT = ("cisa/kev", "epss/current")
 # Feeds of hundreds of megabytes that come whole each time: a scan refreshes them after so many days, others after one.
 SELDOM = {"redhat/vex": 3}
-
-
-class Provider(Protocol):
-    """What a module of `providers` offers as PROVIDER. A record that cannot be read is yielded as a Gap; it ends nothing."""
-
-    @property
-    def name(self) -> str: ...
-
-    def feeds(self) -> Sequence[Feed]: ...
-
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]: ...
 
 
 @runtime_checkable
@@ -45,7 +33,7 @@ class Source:
 
     __slots__ = ("feed", "provider")
 
-    def __init__(self, provider: Provider, feed: Feed) -> None:
+    def __init__(self, provider: AdvisoryProvider, feed: Feed) -> None:
         self.provider = provider
         self.feed = feed
 
@@ -55,7 +43,7 @@ class Source:
 
 
 @cache
-def providers() -> dict[str, Provider]:
+def providers() -> dict[str, AdvisoryProvider]:
     """Return every provider of `advisory/providers` by name."""
     from pratique._kit.discover import offers  # noqa: PLC0415 - imports every provider: only when feeds are wanted
     from pratique.advisory import providers as folder  # noqa: PLC0415

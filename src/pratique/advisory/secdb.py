@@ -12,9 +12,8 @@ from typing import BinaryIO
 import msgspec
 
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed
 from pratique.advisory.keys import Keys
-from pratique.model.advisory import Advisory, Affected, Feed, VersionRange
+from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, VersionRange
 from pratique.model.errors import ParseError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*[-_][A-Za-z0-9][A-Za-z0-9._:-]*\Z|VSV[0-9]+\Z")
@@ -36,7 +35,7 @@ class _Database(msgspec.Struct, frozen=True):
     packages: list[msgspec.Raw] | None = None
 
 
-def parse(feed: Feed, body: BinaryIO, source: str) -> Iterator[Parsed]:
+def parse(feed: Feed, body: BinaryIO, source: str) -> Iterator[FeedRecord]:
     """Yield one Advisory for each (package, vulnerability) of the feed's one ecosystem. Raises ParseError when it is no secdb."""
     ecosystem = feed.ecosystems[0]
     keys = Keys(ecosystem)

@@ -109,7 +109,7 @@ def _invoke(arguments: list[str]) -> int:
 def _say(message: str, code: int) -> int:
     from pratique.report.text import safe  # noqa: PLC0415 - only where there is something to say
 
-    click.echo("pratique: " + safe(" ".join(message.split("\n"))), err=True)
+    click.echo("pratique: " + safe(" ".join(message.split())), err=True)
     return code
 
 

@@ -31,7 +31,7 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {"scan": _scan, "explain": _e
 
 
 @click.command(short_help="Print the JSON Schema of a document.", context_settings=HELP)
-@click.argument("document", type=click.Choice(list(SCHEMAS)))
+@click.argument("document", type=click.Choice(list(SCHEMAS)), metavar="DOCUMENT")
 def command(document: str) -> int:
     """Print the JSON Schema (2020-12) of DOCUMENT: what scan, or explain, writes with --format json.
 

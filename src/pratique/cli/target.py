@@ -13,7 +13,6 @@ from pratique._kit.folders import default_cache_dir
 from pratique.cli.options import F, duration, mirror_address, setting
 from pratique.cli.progress import Progress
 from pratique.model.errors import UsageError
-from pratique.model.image import Platform
 
 if TYPE_CHECKING:
     from pratique.pipeline import ScanOptions
@@ -90,6 +89,8 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         mirrors=_mirrors(options.registry_mirror),
         progress=progress,
     )
+    from pratique.image.manifest import parse_platform  # noqa: PLC0415 - start-up stays lazy
+
     return ScanOptions(
         sources=sources,
         platform=parse_platform(options.platform) if options.platform else None,
@@ -102,14 +103,6 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         tell=progress,
         say=None if options.quiet else progress.say,
     )
-
-
-def parse_platform(text: str) -> Platform:
-    """Read os/arch[/variant]. Raises UsageError."""
-    parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(part.replace(".", "").replace("_", "").replace("-", "").isalnum() for part in parts):
-        raise UsageError(f"--platform {text!r} is no platform", hint="write os/arch or os/arch/variant, such as linux/arm64")
-    return Platform(*parts)
 
 
 def moment(text: str | None) -> str:

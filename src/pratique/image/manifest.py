@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pratique.model.errors import IntegrityError, TargetError
+from pratique.model.errors import IntegrityError, TargetError, UsageError
 from pratique.model.image import Compression, Layer, Platform
 
 MAX_MANIFEST = 4 << 20  # what registries accept (distribution-spec asks for 4 MiB at least, none takes more)
@@ -223,12 +223,14 @@ def this_machine() -> Platform:
 
 
 def parse_platform(text: str) -> Platform:
-    """Parse os/arch[/variant]; an architecture alone means linux. Raises ValueError."""
+    """Parse os/arch[/variant]; an architecture alone means linux. Raises UsageError."""
     parts = text.strip().lower().split("/")
-    if len(parts) == 1:
+    if parts[0] in _ARCHITECTURES or parts[0] in _ARCHITECTURES.values():
         parts.insert(0, "linux")
-    if len(parts) > 3 or not all(part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in parts):
-        raise ValueError(f"{text!r} is no platform: it is written os/arch or os/arch/variant, linux/arm64 for example")
+    if len(parts) not in (2, 3) or not all(
+        part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in parts
+    ):
+        raise UsageError(f"{text!r} is no platform", hint="write os/arch or os/arch/variant, such as linux/arm64")
     return Platform(parts[0], _ARCHITECTURES.get(parts[1], parts[1]), parts[2] if len(parts) == 3 else "")
 
 

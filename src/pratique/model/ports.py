@@ -85,7 +85,10 @@ class Inspector(Protocol):
 
 
 class AdvisoryProvider(Protocol):
-    """Names its feeds and turns their bytes into records; never fetches. PROVIDER in its module."""
+    """Names its feeds and turns their bytes into records; never fetches. PROVIDER in its module.
+
+    A record that cannot be read is yielded as a Gap; it ends nothing.
+    """
 
     @property
     def name(self) -> str: ...

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from pratique.advisory import secdb
-from pratique.advisory.feeds import Parsed
-from pratique.model.advisory import Feed
+from pratique.model.advisory import Feed, FeedRecord
 
 _UPSTREAM = "https://secdb.alpinelinux.org"
 # The largest has 250 KB.
@@ -38,7 +37,7 @@ class Alpine:
             for repository in ("main", "community")
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         return secdb.parse(feed, body, self.name)
 
 

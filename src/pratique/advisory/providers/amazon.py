@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin
 
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed, Step
+from pratique.advisory.feeds import Step
 from pratique.advisory.keys import Keys
 from pratique.advisory.xml import Bounded, elements, text
-from pratique.model.advisory import Advisory, Affected, Feed, VersionRange
+from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, VersionRange
 from pratique.model.errors import ParseError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Amazon:
         """From the list of mirrors to the repository's index, and from there to the notices."""
         return _repository, _notices
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         keys = Keys(feed.ecosystems[0])
         try:
             with gzip.GzipFile(fileobj=body) as stream:

@@ -11,8 +11,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed
-from pratique.model.advisory import Advisory, Affected, Feed, RangeState, VersionRange
+from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, RangeState, VersionRange
 from pratique.model.errors import ParseError
 
 # The document has about 70 MB.
@@ -67,7 +66,7 @@ class Debian:
             )
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         entry = msgspec.json.Decoder(_Entry)
         try:
             # Raw, so that one odd entry costs itself only.

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed
-from pratique.model.advisory import ExploitScore, Feed
+from pratique.model.advisory import ExploitScore, Feed, FeedRecord
 from pratique.model.errors import ParseError
 
 # The file has 2.5 MB, inflated 10 MB.
@@ -36,7 +35,7 @@ class Epss:
             )
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         try:
             with gzip.GzipFile(fileobj=body) as stream:
                 text = stream.read(_MAX_INFLATED + 1)

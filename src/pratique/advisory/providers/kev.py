@@ -11,8 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed
-from pratique.model.advisory import Exploited, Feed
+from pratique.model.advisory import Exploited, Feed, FeedRecord
 from pratique.model.errors import ParseError
 
 # The catalogue has 1.3 MB.
@@ -46,7 +45,7 @@ class Kev:
             )
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         decoder = msgspec.json.Decoder(_Entry)
         try:
             catalogue = msgspec.json.decode(body.read(feed.max_bytes), type=_Catalogue)

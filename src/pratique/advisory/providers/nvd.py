@@ -13,9 +13,8 @@ from typing import BinaryIO
 import msgspec
 
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed
 from pratique.advisory.xml import Bounded
-from pratique.model.advisory import Advisory, Feed
+from pratique.model.advisory import Advisory, Feed, FeedRecord
 from pratique.model.errors import ParseError
 
 _UPSTREAM = "https://nvd.nist.gov/feeds/json/cve/2.0"
@@ -81,7 +80,7 @@ class Nvd:
             for year in range(_OLDEST, _NEWEST + 1)
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         decode = msgspec.json.Decoder(_Item).decode
         try:
             with gzip.GzipFile(fileobj=body) as stream:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from pratique.advisory import modules
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed
 from pratique.advisory.keys import Keys
 from pratique.advisory.xml import Bounded, elements, text
-from pratique.model.advisory import Advisory, Affected, Feed, VersionRange
+from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, VersionRange
 from pratique.model.errors import ParseError
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Oracle:
             )
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         keys = Keys("Oracle Linux")
         try:
             with bz2.BZ2File(body) as stream:

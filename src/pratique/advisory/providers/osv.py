@@ -15,10 +15,9 @@ import msgspec
 from pratique.advisory import modules
 from pratique.advisory.archive import entries, unreadable
 from pratique.advisory.events import Event, intervals
-from pratique.advisory.feeds import Parsed
 from pratique.advisory.keys import Keys
 from pratique.advisory.redhat import place
-from pratique.model.advisory import Advisory, Affected, Feed, VersionRange
+from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, VersionRange
 from pratique.model.ecosystems import base, normalize
 from pratique.model.inventory import Gap
 
@@ -149,7 +148,7 @@ class Osv:
             for ecosystem, licence in _ECOSYSTEMS.items()
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         reader = _Reader(feed)
         for entry in entries(body, feed.name):
             if isinstance(entry, Gap):
@@ -167,7 +166,7 @@ class _Reader:
         self._keys = Keys(self._ecosystem)
         self._decode = msgspec.json.Decoder(_Record).decode
 
-    def read(self, name: str, content: bytes) -> Iterator[Parsed]:
+    def read(self, name: str, content: bytes) -> Iterator[FeedRecord]:
         """Yield the record, nothing for one that is withdrawn, and a Gap for what could not be read of it.
 
         A record that names no version (commits only) still tells aliases and severity.

@@ -11,8 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from pratique.advisory.archive import unreadable
-from pratique.advisory.feeds import Parsed
-from pratique.model.advisory import Advisory, Affected, Feed, VersionRange
+from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, VersionRange
 from pratique.model.errors import ParseError
 
 # The largest has 5 MB.
@@ -49,7 +48,7 @@ class Photon:
             for release in _RELEASES
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         decode = msgspec.json.Decoder(_Entry).decode
         try:
             listed = msgspec.json.decode(body.read(feed.max_bytes), type=list[msgspec.Raw])

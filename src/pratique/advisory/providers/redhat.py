@@ -19,10 +19,10 @@ import msgspec
 
 from pratique.advisory.archive import tarred, unreadable
 from pratique.advisory.csaf import Branch, Document, Remediation, Threat, Tree, Vulnerability
-from pratique.advisory.feeds import Parsed, Step
+from pratique.advisory.feeds import Step
 from pratique.advisory.keys import Keys
 from pratique.advisory.redhat import place_of_cpe
-from pratique.model.advisory import Advisory, Affected, Feed, RangeState, VersionRange
+from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, RangeState, VersionRange
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
 
@@ -65,7 +65,7 @@ class RedHat:
         """The file at the feed's address holds the name of the archive beside it."""
         return (_named,)
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         decode = msgspec.json.Decoder(Document).decode
         keys = Keys("Red Hat")
         for entry in tarred(body, feed.name):

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from pratique.advisory import secdb
-from pratique.advisory.feeds import Parsed
-from pratique.model.advisory import Feed
+from pratique.model.advisory import Feed, FeedRecord
 
 # Both have about 2 MB.
 _MAX_BYTES = 128 << 20
@@ -38,7 +37,7 @@ class Wolfi:
             ),
         ]
 
-    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[Parsed]:
+    def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         return secdb.parse(feed, body, self.name)
 
 

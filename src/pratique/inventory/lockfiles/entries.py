@@ -130,7 +130,7 @@ class LockInspector:
         entries = Entries(self._kind, file.path)
         try:
             self._read(file, entries)
-        except Exception:
+        except Exception:  # whatever it was, it is raised again once what was read before it has been told
             yield from entries
             raise
         yield from entries
