@@ -25,7 +25,7 @@ FINAL_STATES: frozenset[State] = frozenset(("denied", "cancelled", "lapsed", "ex
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. `id` is unique within `provider`; `strength` 0 claimed, 1 peer credentials, 2 certificate or token, 3 second factor.
+    """Who asks. `id` is unique within `provider`; `strength` is one of the constants above.
 
     `owner` is the person who answers for a robot: an owner does not approve what the robot asks for.
     """
@@ -49,9 +49,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """Where a grant holds. An empty field does not restrict; every other must match, by glob where it says so.
 
-    `images` are `NAME@sha256:...` or `sha256:...`: names and tags were resolved when the request was made. `hosts`, `clusters` and
-    `namespaces` are globs. `container` is a full container id, or `NAMESPACE/POD/CONTAINER`. `argv` is compared as `argv_match`
-    says, with "sha256" over the words joined by NUL. `uid` is the lowest uid that may be taken; `capabilities` the most.
+    `images` are `NAME@sha256:...` or `sha256:...`: names and tags were resolved when the request was made. `hosts`,
+    `clusters` and `namespaces` are globs. `container` is a full container id, or `NAMESPACE/POD/CONTAINER`. `argv` is compared
+    as `argv_match` says, with "sha256" over the words joined by NUL. `uid` is the lowest uid that may be taken;
+    `capabilities` the most.
     """
 
     points: tuple[Point, ...] = ()
@@ -99,8 +100,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """A request and what became of it. Times are seconds since the epoch, 0 where it has not happened.
 
-    `expires_at` is wall clock, `expires_boot` the same instant on the boot clock of the boot `boot_id`: whichever comes first ends
-    it, so that a clock that is set back gives nothing. `request` is the hash of `asked`.
+    `expires_at` is wall clock, `expires_boot` the same instant on the boot clock of the boot `boot_id`: whichever comes first
+    ends it, so that a clock that is set back gives nothing. `request` is the hash of `asked`.
     """
 
     id: str
@@ -130,14 +131,14 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Obligation(msgspec.Struct, frozen=True):
-    """What a gate owes for an allow: `record`, `taint`, `kill_at` (seconds since the epoch), `no_new_privileges`, `drop` (capability)."""
+    """What a gate owes for an allow; the value of `kill_at` is in seconds since the epoch, that of `drop` a capability."""
 
     kind: Literal["record", "taint", "kill_at", "no_new_privileges", "drop"]
     value: str = ""
 
 
 class Denial(msgspec.Struct, frozen=True, kw_only=True):
-    """Why not: the rule, the attribute it is about, a sentence, and the command that asks for it ("" where nothing can be asked)."""
+    """Why not: the rule, the attribute, a sentence, and the command that asks for it ("" where nothing can be asked)."""
 
     rule: str
     path: str
@@ -146,7 +147,7 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What a gate is to do. `needed` are the privileges beyond the baseline, fewest that suffice; `grants` those that cover them."""
+    """What a gate is to do. `needed` are the fewest privileges beyond the baseline, `grants` those that cover them."""
 
     ruling: Ruling
     needed: tuple[str, ...] = ()
