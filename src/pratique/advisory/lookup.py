@@ -303,7 +303,12 @@ def _unsupported_release(ecosystem: str) -> Gap:
 
 def _source(entry: Entry) -> DatabaseSource:
     return DatabaseSource(
-        name=entry.name, records=entry.records, fetched_at=entry.fetched_at, newest=entry.newest, licence=entry.licence
+        name=entry.name,
+        records=entry.records,
+        fetched_at=entry.fetched_at,
+        newest=entry.newest,
+        licence=entry.licence,
+        digest=entry.digest,
     )
 
 

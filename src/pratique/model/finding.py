@@ -9,6 +9,7 @@ import msgspec
 
 FindingKind = Literal["vulnerability", "secret", "malware", "misconfiguration", "license", "eol"]
 FindingStatus = Literal["affected", "fixed", "not_affected", "under_investigation"]
+BaselineState = Literal["", "new", "updated", "unchanged"]
 
 
 class Severity(enum.Enum):
@@ -88,7 +89,10 @@ class Because(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong. `fingerprint` is stable across scans (kind, id and package without version, path or layer)."""
+    """One thing that is wrong. `fingerprint` is stable across scans (kind, id and package without version, path or layer).
+
+    `baseline` compares with the baseline of the scan: not there, there but less grave, there; "" where none was given.
+    """
 
     kind: FindingKind
     id: str
@@ -108,3 +112,4 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     location: FindingLocation | None = None
     because: Because | None = None
     waiver: dict[str, Any] | None = None
+    baseline: BaselineState = ""

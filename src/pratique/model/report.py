@@ -41,13 +41,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One feed in the database: records, when it was last fetched with success, newest record, licence."""
+    """One feed in the database: records, when it was last fetched with success, newest record, licence, digest of what is kept."""
 
     name: str
     records: int
     fetched_at: str = ""
     newest: str = ""
     licence: str = ""
+    digest: str = ""
 
 
 class DatabaseInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +91,24 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
 
 
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scan was compared with. `complete` and `problems` are the baseline's own; the counts are of this scan's findings.
+
+    `gone` are findings that only the baseline has.
+    """
+
+    reference: str
+    scheme: str
+    digest: str
+    scanned_at: str
+    complete: bool
+    new: int
+    updated: int
+    unchanged: int
+    gone: int
+    problems: tuple[Gap, ...] = ()
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The one document (`pratique schema scan`); every format is written from it."""
 
@@ -101,3 +120,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     problems: tuple[Gap, ...]
     verdict: Verdict
+    baseline: Baseline | None = None

@@ -1,0 +1,1 @@
+"""Two reports in, what is different and why out. Pure."""
