@@ -4,6 +4,7 @@
       UsageError                   exit 2: bad flags, configuration or files that people write
         ConfigurationError
         PolicyError
+      VerificationError            exit 1: something signed does not verify: no part of it is believed
       CouldNotError                exit 3: the question could not be answered
         TargetError                the target cannot be opened or read
           TargetNotFoundError
@@ -51,6 +52,12 @@ class ConfigurationError(UsageError):
 
 class PolicyError(UsageError):
     """A policy or waiver file that is wrong; the message begins with FILE:LINE:COLUMN."""
+
+
+class VerificationError(PratiqueError):
+    """Something signed does not verify: no part of it is believed, and what was there before is kept."""
+
+    exit_code = 1
 
 
 class CouldNotError(PratiqueError):
