@@ -250,4 +250,6 @@ def _because(match: Match) -> Because:
         range=range_text(match.hit, match.within),
         comparison=match.comparison,
         state=match.hit.state,
+        note=match.hit.note,
+        urgency=match.hit.severity,
     )

@@ -44,6 +44,18 @@ class Affected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
 
 
+class Ssvc(msgspec.Struct, frozen=True, omit_defaults=True):
+    """CISA's answers to the decision points of SSVC that do not depend on who asks: https://certcc.github.io/SSVC/.
+
+    `exploitation` is none, poc or active; `automatable` no or yes; `impact` (technical) partial or total; `date` of the answer.
+    """
+
+    exploitation: str = ""
+    automatable: str = ""
+    impact: str = ""
+    date: str = ""
+
+
 class Advisory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One record of one source. Times are RFC 3339 in UTC; `cvss` holds vectors as published; `source` is the provider's name."""
 
@@ -61,6 +73,7 @@ class Advisory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     withdrawn: str = ""
     affected: tuple[Affected, ...] = ()
     kind: Literal["vulnerability", "malware"] = "vulnerability"
+    ssvc: Ssvc | None = None
 
 
 class Exploited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from pratique.model.advisory import Ssvc
+
 FindingKind = Literal["vulnerability", "secret", "malware", "misconfiguration", "license", "eol"]
 FindingStatus = Literal["affected", "fixed", "not_affected", "under_investigation"]
 BaselineState = Literal["", "new", "updated", "unchanged"]
@@ -75,7 +77,8 @@ class Epss(msgspec.Struct, frozen=True):
 class Because(msgspec.Struct, frozen=True, kw_only=True):
     """Why a package matched: which advisory of which source, the range, and the comparison that was true.
 
-    `state` is the source's word on a fix ("wont-fix", "unfixed", ...); `also` are further advisories that say the same.
+    `state` is the source's word on a fix ("wont-fix", "unfixed", ...), `note` what it adds ("Minor issue"), `urgency` its own word
+    for the severity of this package ("unimportant"); `also` are further advisories that say the same.
     """
 
     source: str
@@ -85,6 +88,8 @@ class Because(msgspec.Struct, frozen=True, kw_only=True):
     range: str
     comparison: str
     state: str = ""
+    note: str = ""
+    urgency: str = ""
     also: tuple[Because, ...] = ()
 
 
@@ -108,6 +113,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     cvss: tuple[Cvss, ...] = ()
     epss: Epss | None = None
     kev: bool = False
+    ssvc: Ssvc | None = None
     published: str = ""
     location: FindingLocation | None = None
     because: Because | None = None
