@@ -1,0 +1,1 @@
+"""The gates: each a gatekeeper's protocol around the one decision."""

@@ -1,0 +1,1 @@
+"""The gate in front of a Docker engine: its API requests -> rulings."""
