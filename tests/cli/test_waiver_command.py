@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pratique.policy import edit
 from pratique.policy.document import Waivers, read
-from pratique.policy.yamltree import Text
+from pratique.policy.text import Text
 
 Call = Callable[..., Any]
 ADD = ("waiver", "add", "--owner", "team-a", "--reason", "not: reachable # yet")

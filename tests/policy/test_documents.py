@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policying import HEAD, policy, waivers, whole
+from pratique._kit.yamltree import STRICT_DEPTH
 from pratique.model.errors import PolicyError
 from pratique.policy.document import Policy, Waivers, read
+from pratique.policy.text import MAX_BYTES
 from pratique.policy.waiver import check_waivers
-from pratique.policy.yamltree import MAX_BYTES, MAX_DEPTH
 
 RULE = "rules:\n- {id: a, when: finding.kev, effect: deny}\n"
 
@@ -110,9 +111,9 @@ def test_places_within_conditions(when: str) -> None:
         (b"a: !!map {}", "p.yaml:1:4: tag"),
         (b"? [a]\n: 1", "p.yaml:1:3: a key must be a word"),
         (b"a: 1\n---\nb: 2", "p.yaml:2:1: a second document"),
-        (b"a: " + b"[" * 500, f"p.yaml:1:{4 + MAX_DEPTH - 1}: deeper than {MAX_DEPTH} levels"),
+        (b"a: " + b"[" * 500, f"p.yaml:1:{4 + STRICT_DEPTH - 1}: deeper than {STRICT_DEPTH} levels"),
         (b"a: " + b"[" * 500_000, "p.yaml:1:"),
-        (b"- " * 100_000, f"p.yaml:1:{1 + 2 * MAX_DEPTH}: deeper than {MAX_DEPTH} levels"),
+        (b"- " * 100_000, f"p.yaml:1:{1 + 2 * STRICT_DEPTH}: deeper than {STRICT_DEPTH} levels"),
         (b"a" * (MAX_BYTES + 1), "p.yaml:1:1: larger than"),
     ],
 )

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pratique._kit.yamltree import documents
 from pratique.model.errors import BudgetExceededError, ParseError, PratiqueError
 from pratique.workload import compose, kubernetes
 from pratique.workload.spec import Spec, is_root
-from pratique.workload.yamltree import documents
 
 COMPOSE = """services:
   web:

@@ -63,12 +63,13 @@ def check(files: tuple[str, ...], *, strict: bool, debug: bool) -> int:  # noqa:
 
 
 def _checked(name: str) -> tuple[str, list[str]]:
-    from pratique.policy import cases, document, waiver, yamltree  # noqa: PLC0415 - start-up stays lazy
+    from pratique.policy import cases, document, waiver  # noqa: PLC0415 - start-up stays lazy
+    from pratique.policy.text import decode, parse  # noqa: PLC0415 - as above
     from pratique.policyfiles import load_policy, policy_content  # noqa: PLC0415
 
     name, content = policy_content(name)
-    text = yamltree.decode(name, content)
-    kind = document.kind_of(yamltree.parse(text))
+    text = decode(name, content)
+    kind = document.kind_of(parse(text))
     if kind == "Waivers":
         waivers = waiver.check_waivers(text, document.read(name, content, document.Waivers)[0])
         return plural(len(waivers), "waiver"), []

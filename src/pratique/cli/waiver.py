@@ -66,7 +66,7 @@ def add(**given: Any) -> int:
     from pratique.policy import edit  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.document import Waivers, read  # noqa: PLC0415
     from pratique.policy.waiver import check_waivers  # noqa: PLC0415
-    from pratique.policy.yamltree import decode  # noqa: PLC0415
+    from pratique.policy.text import decode  # noqa: PLC0415
     from pratique.policyfiles import read_bounded  # noqa: PLC0415
 
     path = Path(given["waivers"]) if given["waivers"] else default_waivers()
@@ -159,7 +159,7 @@ def prune(*, dry_run: bool, report: Path | None, **given: Any) -> int:
     """Remove waivers that have ended from the file; comments stay. Exit codes: 0 done, 2 the file is wrong or not there."""
     from pratique.policy import edit  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.document import Waivers, read  # noqa: PLC0415
-    from pratique.policy.yamltree import decode  # noqa: PLC0415
+    from pratique.policy.text import decode  # noqa: PLC0415
     from pratique.policyfiles import read_bounded  # noqa: PLC0415
 
     path = _path(given["waivers"])

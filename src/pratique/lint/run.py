@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from pratique._kit.yamltree import documents
 from pratique.lint import ignores
 from pratique.lint.build import Build, take_apart
 from pratique.lint.catalogue import catalogue
@@ -22,7 +23,6 @@ from pratique.workload import compose, kubernetes
 from pratique.workload.dockerfile.instructions import Dockerfile
 from pratique.workload.dockerfile.parse import KNOWN, parse
 from pratique.workload.spec import Spec
-from pratique.workload.yamltree import documents
 
 MAX_FINDINGS = 20_000  # of one file; whoever has more reads none of them
 

@@ -14,8 +14,8 @@ from pratique.policy.compose import PolicySet
 from pratique.policy.document import CaseFinding, PolicyCase, PolicyTest, Waivers
 from pratique.policy.engine import decide
 from pratique.policy.facts import Context, Subject
+from pratique.policy.text import Text
 from pratique.policy.waiver import check_waivers
-from pratique.policy.yamltree import Text
 
 DEFAULT_NOW = "2026-01-01T00:00:00Z"  # a case that names no moment must come out alike on every day
 _ECOSYSTEMS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from collections.abc import Mapping as Pairs
+from collections.abc import Iterable, Mapping
 
-from pratique.policy.yamltree import Mapping, Node, Scalar, Sequence, Text, parse
+from pratique._kit.yamltree import Node
+from pratique.policy.text import Text, parse
 
 EMPTY = "apiVersion: pratique/v1\nkind: Waivers\nwaivers: []\n"
 
@@ -15,11 +15,11 @@ _BARE = re.compile(r"[A-Za-z][\w-]*|\d{4}-\d\d-\d\dT[\d:]+Z")
 _WORDS = frozenset(("yes", "no", "on", "off", "true", "false", "null", "y", "n"))
 
 
-def add(text: Text, fields: Pairs[str, str | list[str]]) -> str:
+def add(text: Text, fields: Mapping[str, str | list[str]]) -> str:
     """Return the text with a waiver behind the last. Raises PolicyError for a list that is written in one line."""
     root = parse(text)
-    listed = root.find("waivers") if isinstance(root, Mapping) else None
-    if not isinstance(root, Mapping) or not isinstance(listed, Sequence):
+    listed = root.get("waivers")
+    if listed.kind != "list":
         text.fail(root.place, "there is no list of waivers")
     content = text.content
     if listed.flow and not listed.items:
@@ -36,8 +36,8 @@ def add(text: Text, fields: Pairs[str, str | list[str]]) -> str:
 def remove(text: Text, positions: Iterable[int]) -> str:
     """Return the text without the waivers at some positions (0-based). Raises PolicyError as `add` does."""
     root = parse(text)
-    listed = root.find("waivers") if isinstance(root, Mapping) else None
-    if not isinstance(root, Mapping) or not isinstance(listed, Sequence):
+    listed = root.get("waivers")
+    if listed.kind != "list":
         text.fail(root.place, "there is no list of waivers")
     gone = sorted(set(positions))
     if gone and listed.flow:
@@ -47,8 +47,7 @@ def remove(text: Text, positions: Iterable[int]) -> str:
         item = listed.items[position]
         content = content[: _start(content, item)] + content[_end(content, item) :]
     if gone and len(gone) == len(listed.items):
-        key = next(key for key, _ in root.pairs if key.value == "waivers")
-        colon = content.index(":", key.end) + 1
+        colon = content.index(":", root.keys["waivers"].end) + 1
         content = f"{content[:colon]} []{content[colon:]}"
     return content
 
@@ -66,19 +65,13 @@ def _indent(content: str, item: Node) -> str:
 
 def _end(content: str, node: Node) -> int:
     """Return where the line behind the last word of a node begins; what follows it there is a comment of it."""
-    while not isinstance(node, Scalar):
-        last = node.pairs[-1][1] if isinstance(node, Mapping) and node.pairs else None
-        last = node.items[-1] if isinstance(node, Sequence) and node.items else last
-        if last is None or (isinstance(node, Sequence) and node.flow):
-            break
-        node = last
     if node.end and content[node.end - 1] == "\n":
         return node.end
     line = content.find("\n", node.end)
     return len(content) if line < 0 else line + 1
 
 
-def _written(fields: Pairs[str, str | list[str]], indent: str) -> str:
+def _written(fields: Mapping[str, str | list[str]], indent: str) -> str:
     lines: list[str] = []
     for name, value in fields.items():
         shown = f"[{', '.join(map(_scalar, value))}]" if isinstance(value, list) else _scalar(value)

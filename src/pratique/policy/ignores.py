@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from pratique._kit.yamltree import Node
 from pratique.policy.document import Moment, Waiver
 from pratique.policy.facts import moment, written
-from pratique.policy.yamltree import Mapping, Node, Scalar, Sequence, decode, parse
+from pratique.policy.text import decode, parse
 
 NAMES = (".trivyignore", ".trivyignore.yaml", ".grype.yaml")
 MAX_ENTRIES = 20_000  # an ignore file with more is not kept by people
@@ -42,7 +43,7 @@ def read_ignores(name: str, content: bytes) -> Ignored:
         _trivy_lines(found, decode(name, content).content)
         return found
     root = parse(decode(name, content))
-    if isinstance(root, Mapping):
+    if root.kind == "map":
         (_grype if name.endswith(".grype.yaml") else _trivy_yaml)(found, root)
     return found
 
@@ -77,18 +78,18 @@ def _trivy_lines(found: Ignored, content: str) -> None:
         _waiver(found, line, vulnerability=(words[0],), expires=expires)
 
 
-def _trivy_yaml(found: Ignored, root: Mapping) -> None:
-    for key, entries in root.pairs:
-        known = key.value in ("vulnerabilities", "misconfigurations", "secrets", "licenses")
-        if not known or not isinstance(entries, Sequence):
-            found.left_out.append(f"line {key.place.line}: {key.value[:40]!r} is not understood")
+def _trivy_yaml(found: Ignored, root: Node) -> None:
+    for name, entries in root.members():
+        known = name in ("vulnerabilities", "misconfigurations", "secrets", "licenses")
+        if not known or entries.kind != "list":
+            found.left_out.append(f"line {root.at(name).line}: {name[:40]!r} is not understood")
             continue
         for entry in entries.items:
             _trivy_entry(found, entry)
 
 
 def _trivy_entry(found: Ignored, entry: Node) -> None:
-    fields = {key.value: value for key, value in entry.pairs} if isinstance(entry, Mapping) else {}
+    fields = dict(entry.members())
     line = entry.place.line
     unknown = sorted(set(fields) - {"id", "paths", "statement", "expired_at", "purls"})
     name = _text(fields.get("id"))
@@ -104,18 +105,17 @@ def _trivy_entry(found: Ignored, entry: Node) -> None:
 
 
 def _text(node: Node | None) -> str:
-    return node.value if isinstance(node, Scalar) else ""
+    return node.text if node is not None and node.kind == "text" else ""
 
 
 def _texts(node: Node | None) -> list[str]:
-    return (
-        [_text(item) for item in node.items] if isinstance(node, Sequence) else [node.value] if isinstance(node, Scalar) else []
-    )
+    if node is None:
+        return []
+    return [_text(item) for item in node] if node.kind == "list" else [node.text] if node.kind == "text" else []
 
 
-def _grype(found: Ignored, root: Mapping) -> None:
-    entries = root.find("ignore")
-    for entry in entries.items if isinstance(entries, Sequence) else ():
+def _grype(found: Ignored, root: Node) -> None:
+    for entry in root.get("ignore"):
         why = _grype_entry(found, entry)
         if why:
             found.left_out.append(f"line {entry.place.line}: {why}")
@@ -123,17 +123,16 @@ def _grype(found: Ignored, root: Mapping) -> None:
 
 def _grype_entry(found: Ignored, entry: Node) -> str:
     """Add a waiver for a rule, or say why not: without a part that is not understood it would cover more than was meant."""
-    if not isinstance(entry, Mapping):
+    if entry.kind != "map":
         return "not a rule"
-    fields = {key.value: value for key, value in entry.pairs}
+    fields = dict(entry.members())
     unknown = sorted(set(fields) - _GRYPE_KNOWN)
     if unknown:
         return f"{unknown[0]!r} cannot be said here"
     state = _text(fields.get("fix-state"))
     if state and state not in _UNFIXED:
         return f"fix-state {state!r} cannot be said here"
-    package = fields.get("package")
-    parts = {key.value: _text(value) for key, value in package.pairs} if isinstance(package, Mapping) else {}
+    parts = {name: _text(value) for name, value in entry.get("package").members()}
     odd = sorted(set(parts) - _GRYPE_PACKAGE)
     if odd:
         return f"package.{odd[0]} cannot be said here"

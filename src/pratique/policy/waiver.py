@@ -16,7 +16,7 @@ import msgspec
 from pratique.model.finding import Finding, Severity
 from pratique.policy.document import Waiver, Waivers, WaiverTerms
 from pratique.policy.facts import Item, Subject, items, moment, repository
-from pratique.policy.yamltree import Text
+from pratique.policy.text import Text
 
 FACTS = ("fix-available", "kev", "severity-raised", "new-image")
 SCOPE = ("vulnerability", "package", "image", "layer", "path", "environment", "rule")

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from pratique._kit.yamltree import Node
 from pratique.model.errors import BudgetExceededError
 from pratique.workload.place import Place
 from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Device, Mount, Port, Spec, Variable, capability
-from pratique.workload.yamltree import Node
 
 _DEFAULT = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^${}]*))?\}")
 _NAMESPACES = (

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pratique._kit.yamltree import Node
 from pratique.model.errors import BudgetExceededError
 from pratique.workload.place import Place
 from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Mount, Port, Spec, Variable, capability
-from pratique.workload.yamltree import Node
 
 CONTAINERS = (("initContainers", "init container"), ("containers", "container"), ("ephemeralContainers", "ephemeral container"))
 _LIST_DEPTH = 2  # lists in lists of objects; kubectl writes one level

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pratique._kit.yamltree import Node
 from pratique.lint.hit import Hit
 from pratique.workload.kubernetes import Pod
-from pratique.workload.yamltree import Node
 
 # A verb or resource that leads to more rights than the role has itself.
 # https://kubernetes.io/docs/concepts/security/rbac-good-practices/#kubernetes-rbac-privilege-escalation-risks

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pratique._kit.yamltree import Node
 from pratique.lint.hit import Hit
 from pratique.workload.kubernetes import Container, Pod
 from pratique.workload.place import Place
-from pratique.workload.yamltree import Node
 
 Version = tuple[int, int]
 Check = Callable[[Pod, Version], Iterator[Hit]]
