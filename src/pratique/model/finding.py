@@ -49,10 +49,17 @@ class FindingPackage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindingLocation(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it was found: path, 1-based line, layer (diff_id) and the instruction that made that layer."""
+    """Where it was found: path, 1-based line, layer (diff_id) and the instruction that made that layer.
+
+    `column`, `end_line` and `end_column` give the exact region where one is known, else 0. Columns are 1-based and count UTF-16
+    code units, as SARIF and editors do; the end column stands behind the last character.
+    """
 
     path: str = ""
     line: int = 0
+    column: int = 0
+    end_line: int = 0
+    end_column: int = 0
     layer: str = ""
     instruction: str = ""
 
