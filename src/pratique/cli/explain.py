@@ -190,11 +190,16 @@ def _reported(finding: Finding) -> Iterator[str]:
         share = f"{finding.epss.score:.1%} within 30 days, more than {min(finding.epss.percentile, 0.9999):.2%} of all"
         facts.append(("EPSS", share))
     facts.append(("KEV", "known to be exploited (CISA)" if finding.kev else "not listed"))
+    if finding.ssvc is not None:
+        answers = finding.ssvc
+        words = (f"exploitation {answers.exploitation}", f"automatable {answers.automatable}", f"impact {answers.impact}")
+        facts.append(("SSVC", f"{', '.join(word for word in words if not word.endswith(' '))} (CISA, {answers.date})"))
     yield from (safe(f"    {label:<10} {value}") for label, value in facts if value)
 
 
 def _state(reason: Because) -> str:
-    return f" ({reason.state})" if reason.state else ""
+    words = [word for word in (reason.state, reason.urgency, reason.note) if word]
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def _spared(package: Spared) -> Iterator[str]:

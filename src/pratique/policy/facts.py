@@ -117,6 +117,10 @@ def _finding(read: Callable[[Finding], Any]) -> Callable[[Item], Any]:
     return lambda item: read(item.finding or _NO_FINDING)
 
 
+def _ssvc(name: str) -> Callable[[Item], Any]:
+    return lambda item: getattr(item.finding.ssvc, name, "") if item.finding is not None else ""
+
+
 def _package(name: str) -> Callable[[Item], Any]:
     def read(item: Item) -> str:
         if item.package is not None:
@@ -243,6 +247,13 @@ VARIABLES: dict[str, Variable] = {
     ),
     "finding.percentile": Variable("double", "percentile of EPSS", _finding(lambda f: f.epss.percentile if f.epss else 0.0)),
     "finding.kev": Variable("bool", "in CISA's catalogue of known exploited vulnerabilities", _finding(lambda f: f.kev)),
+    "finding.exploitation": Variable(
+        "string", "CISA's SSVC: none, poc or active; nothing where not assessed", _ssvc("exploitation")
+    ),
+    "finding.automatable": Variable("string", "CISA's SSVC: yes or no; nothing where not assessed", _ssvc("automatable")),
+    "finding.impact": Variable(
+        "string", "CISA's SSVC, technical impact: partial or total; nothing where not assessed", _ssvc("impact")
+    ),
     "finding.published": Variable(
         "timestamp", "disclosure; 1970 where unknown, so that it counts as old", _finding(lambda f: _since(f.published))
     ),
