@@ -100,6 +100,24 @@ class Because(msgspec.Struct, frozen=True, kw_only=True):
     also: tuple[Because, ...] = ()
 
 
+class VexNote(msgspec.Struct, frozen=True, kw_only=True):
+    """The VEX statement that holds for a finding: document (id or where it was read), number in it, author, whose key verified it.
+
+    `status` is the statement's; that of the finding follows it only where it is not_affected or fixed.
+    """
+
+    document: str
+    statement: int
+    author: str
+    status: FindingStatus
+    signer: str = ""
+    justification: str = ""
+    impact: str = ""
+    action: str = ""
+    notes: str = ""
+    timestamp: str = ""
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong. `fingerprint` is stable across scans (kind, id and package without version, path or layer).
 
@@ -125,4 +143,5 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     location: FindingLocation | None = None
     because: Because | None = None
     waiver: dict[str, Any] | None = None
+    vex: VexNote | None = None
     baseline: BaselineState = ""

@@ -8,6 +8,7 @@ import msgspec
 
 from pratique.model.finding import Finding
 from pratique.model.inventory import Gap, Package
+from pratique.model.vex import VexReport
 
 Decision = Literal["allow", "warn", "deny", "unknown"]
 
@@ -30,7 +31,10 @@ class ReportLayer(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What was taken: reference, scheme, digest, platform, distribution and layers, lowest first."""
+    """What was taken: reference, scheme, digest, platform, distribution and layers, lowest first.
+
+    `digests` are others that it is known by: of the index that led to it, of its configuration, in a registry it came from.
+    """
 
     reference: str
     scheme: str
@@ -38,6 +42,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     distro: ReportDistro | None
     layers: tuple[ReportLayer, ...]
+    digests: tuple[str, ...] = ()
 
 
 class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -121,3 +126,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Gap, ...]
     verdict: Verdict
     baseline: Baseline | None = None
+    vex: VexReport | None = None

@@ -41,9 +41,9 @@ def schema() -> dict[str, Any]:
 
 
 def _structs() -> list[type[msgspec.Struct]]:
-    from pratique.model import finding, inventory, report  # noqa: PLC0415 - for the schema only
+    from pratique.model import finding, inventory, report, vex  # noqa: PLC0415 - for the schema only
 
-    members = [value for module in (finding, inventory, report) for value in vars(module).values()]
+    members = [value for module in (finding, inventory, report, vex) for value in vars(module).values()]
     return [value for value in members if isinstance(value, type) and issubclass(value, msgspec.Struct)]
 
 

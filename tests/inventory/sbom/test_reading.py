@@ -18,7 +18,7 @@ from packageurl import PackageURL
 import hostilereport
 import reporting
 from pratique.inventory.sbom import bill as bills
-from pratique.inventory.sbom.purls import parse
+from pratique.model.purl import parse
 from pratique.inventory.sbom.read import read_bill, read_sbom
 from pratique.inventory.sbom.settle import settle
 from pratique.model.errors import ParseError, TargetError

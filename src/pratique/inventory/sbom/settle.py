@@ -11,7 +11,7 @@ import msgspec
 from pratique.inventory.assemble import ECOSYSTEMS, OS_TYPES, assemble
 from pratique.inventory.distro import advisory_ecosystem, settle_distro
 from pratique.inventory.sbom.bill import MAX_LOCATIONS, Bill, Component
-from pratique.inventory.sbom.purls import Purl, parse
+from pratique.model.purl import Purl, parse
 from pratique.inventory.squash import Seen
 from pratique.model.ecosystems import base
 from pratique.model.errors import ParseError
