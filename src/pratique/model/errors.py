@@ -12,6 +12,8 @@
         RegistryError              a registry refused or could not be reached
         FeedError                  an advisory feed could not be fetched or read
         DatabaseError              the advisory database is missing, damaged or of another version
+        StoreError                 the store of grants is missing, locked, damaged or open to others
+          LedgerError              the ledger cannot be written or does not end as its head says: no privilege is allowed
       BudgetExceededError          a limit on hostile input was reached; becomes a Gap
       ParseError                   bytes that are not what their name promises; becomes a Gap
       UnorderableVersionError      a version that its scheme cannot order; becomes a Gap
@@ -86,6 +88,14 @@ class FeedError(CouldNotError):
 
 class DatabaseError(CouldNotError):
     """The advisory database is missing, damaged or of a version that this program does not read."""
+
+
+class StoreError(CouldNotError):
+    """The store of grants is missing, locked, damaged, or may be written by others."""
+
+
+class LedgerError(StoreError):
+    """The ledger cannot be written, or does not end as its head says: no privilege is allowed."""
 
 
 class BudgetExceededError(PratiqueError):
