@@ -34,7 +34,9 @@ _FEEDS = {
     "oracle": "oracle/oval",
     "photon": "photon/5.0",
     "nvd": "nvd/2024",
+    "vulnrichment": "cisa/vulnrichment",
 }
+_ZIPPED = ("osv", "vulnrichment")
 _PACKED: dict[str, Callable[[bytes], bytes]] = {
     "epss": gzip.compress,
     "amazon": gzip.compress,
@@ -53,8 +55,9 @@ def _case(folder: Path) -> tuple[str, bytes]:
     provider = folder.parent.name
     if (folder / "records").is_dir():
         records = {path.name: path.read_bytes() for path in sorted((folder / "records").iterdir())}
-        if provider == "osv":
-            return "osv/" + folder.name.partition("_broken")[0].replace("_", " "), archive(records)
+        if provider in _ZIPPED:
+            name = _FEEDS.get(provider) or "osv/" + folder.name.partition("_broken")[0].replace("_", " ")
+            return name, archive(records)
         return _FEEDS[provider], tarball(records)
     return _FEEDS[provider], _PACKED.get(provider, bytes)((folder / "feed").read_bytes())
 
