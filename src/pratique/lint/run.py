@@ -5,29 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
-from pratique._kit.yamltree import documents
-from pratique.lint import ignores
-from pratique.lint.build import Build, take_apart
 from pratique.lint.catalogue import catalogue
-from pratique.lint.checks import cluster, containers, exposure, origins, packages, podsecurity, users
+from pratique.lint.check import Checked, check_dockerfile, check_yaml
+from pratique.lint.checks import podsecurity
 from pratique.lint.hit import Hit
+from pratique.lint.ignores import Ignore
+from pratique.lint.regions import Lines, Region
 from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.finding import Finding, FindingLocation
 from pratique.model.inventory import Gap
-from pratique.workload import compose, kubernetes
-from pratique.workload.dockerfile.instructions import Dockerfile
-from pratique.workload.dockerfile.parse import KNOWN, parse
-from pratique.workload.spec import Spec
-
-MAX_FINDINGS = 20_000  # of one file; whoever has more reads none of them
 
 Kind = Literal["dockerfile", "yaml", ""]
-Found = tuple[str, Hit]  # the id of a check, and what it found
 
 _DOCKERFILE = re.compile(r"(?:.*[._-])?(?:dockerfile|containerfile)(?:[._-].*)?", re.IGNORECASE)
 _NOT_DOCKERFILE = re.compile(r".*\.(?:dockerignore|md|txt|ya?ml|json|py|go|js|ts|sh|html?|bak|orig|j2|tpl)", re.IGNORECASE)
@@ -57,20 +49,36 @@ def lint(path: str, content: bytes, now: dt.datetime, version: podsecurity.Versi
     `version` is that of the cluster whose Pod Security Standards hold. Faults of the file are gaps, nothing is raised.
     """
     try:
-        text = content.decode("utf-8-sig")
+        checked = check(path, content.decode("utf-8-sig"), now, version)
     except UnicodeDecodeError:
         return _gap(path, "lint.unreadable", "not UTF-8")
+    except UnreadError as error:
+        return _gap(path, error.code, error.message)
+    return Result(kind=checked.kind, findings=_findings(path, checked), gaps=checked.gaps)
+
+
+class UnreadError(ParseError):
+    """A file that cannot be checked; `code` is that of the gap."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def check(path: str, text: str, now: dt.datetime, version: podsecurity.Version = podsecurity.LATEST) -> Checked:
+    """Check a text. Raises UnreadError with the reason where that cannot be done."""
     kind = kind_by_name(path) or _kind_by_content(text)
     try:
         if kind == "dockerfile":
-            return _dockerfile(path, text, now)
-        return _yaml(path, text, now, version) if kind == "yaml" else Result(kind="")
+            return check_dockerfile(path, text, now)
+        return check_yaml(path, text, now, version) if kind == "yaml" else Checked(kind="", text=text)
     except ParseError as error:
         if kind == "yaml" and _TEMPLATE.search(text):
-            return _gap(path, "lint.template", "a template: lint what it renders to (helm template, kustomize build)")
-        return _gap(path, "lint.unreadable", error.message)
+            message = "a template: lint what it renders to (helm template, kustomize build)"
+            raise UnreadError("lint.template", message) from None
+        raise UnreadError("lint.unreadable", error.message) from None
     except BudgetExceededError as error:
-        return _gap(path, "lint.too-large", error.message)
+        raise UnreadError("lint.too-large", error.message) from None
 
 
 def _gap(path: str, code: str, message: str) -> Result:
@@ -88,93 +96,23 @@ def _kind_by_content(text: str) -> Kind:
     return ""
 
 
-def _dockerfile(path: str, text: str, now: dt.datetime) -> Result:
-    found = parse(text)
-    gaps = [
-        Gap(code="lint.unreadable", message=f"line {problem.place.line}: {problem.message}", path=path)
-        for problem in found.problems
-    ]
-    unknown = [item for item in found.instructions if item.name not in KNOWN]
-    if len(unknown) == len(found.instructions) and not gaps:
-        return _gap(path, "lint.unreadable", "no instruction that a builder knows")
-    gaps += [
-        Gap(code="lint.unreadable", message=f"line {item.place.line}: {item.name[:40]} is no instruction", path=path)
-        for item in unknown[:20]
-    ]
-    build = take_apart(found)
-    comments = ignores.read(_covered(found), now)
-    return Result(kind="dockerfile", findings=_findings(path, _build_hits(build), comments), gaps=tuple(gaps))
+def _findings(path: str, checked: Checked) -> tuple[Finding, ...]:
+    regions, lines = checked.regions(), Lines(checked.text)
+    return tuple(
+        finding(name, hit, _location(path, hit, regions[hit], lines), _waiver(checked.ignore(name, hit)))
+        for name, hit in checked.hits
+    )
 
 
-def _build_hits(build: Build) -> Iterator[Found]:
-    for module in (users, exposure, origins, packages):
-        for name, check in module.CHECKS.items():
-            for number, hit in enumerate(check(build)):
-                if number == MAX_FINDINGS:
-                    raise BudgetExceededError(f"more than {MAX_FINDINGS} findings of {name} in one file")
-                yield name, hit
+def _location(path: str, hit: Hit, region: Region, lines: Lines) -> FindingLocation:
+    start, end = lines.point(region.start), lines.point(region.end)
+    return FindingLocation(
+        path=path, line=start.line, column=start.column, end_line=end.line, end_column=end.column, instruction=hit.instruction
+    )
 
 
-def _covered(dockerfile: Dockerfile) -> Iterator[tuple[int, str, int, int]]:
-    """Yield comments with the lines of the instruction that they stand before, or in."""
-    instructions = iter(dockerfile.instructions)
-    item = next(instructions, None)
-    for comment in dockerfile.comments:
-        while item is not None and item.end_line < comment.line:
-            item = next(instructions, None)
-        if item is not None:
-            yield comment.line, comment.text, item.place.line, item.end_line
-
-
-def _yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Version) -> Result:
-    nodes = documents(text)
-    composed = [node for node in nodes if compose.is_compose(node)]
-    objects = [item for node in nodes for item in kubernetes.objects(node)]
-    if not composed and not objects:
-        return Result(kind="")
-    hits: list[Found] = []
-    gaps = []
-    for node in composed:
-        for spec in compose.extract(node):
-            hits += _spec_hits(spec, {**containers.BOTH, **containers.COMPOSE})
-        gaps += [
-            Gap(code="lint.unresolved", message=f"line {place.line}: {what}: it was not read", path=path)
-            for place, what in compose.unresolved(node)
-        ]
-    for spec in kubernetes.extract(objects):
-        hits += _spec_hits(spec, containers.BOTH)
-        _bound(hits)
-    for pod in kubernetes.pods(objects):
-        hits += _pod_hits(pod, version)
-        _bound(hits)
-    hits += [(name, hit) for item in objects for name, check in cluster.OBJECTS.items() for hit in check(item)]
-    comments = ignores.read(ignores.yaml_comments(text), now)
-    return Result(kind="compose" if composed else "kubernetes", findings=_findings(path, hits, comments), gaps=tuple(gaps))
-
-
-def _bound(hits: list[Found]) -> None:
-    if len(hits) > MAX_FINDINGS:
-        raise BudgetExceededError(f"more than {MAX_FINDINGS} findings in one file")
-
-
-def _spec_hits(spec: Spec, checks: dict[str, containers.Check]) -> list[Found]:
-    return [(name, hit) for name, check in checks.items() for hit in check(spec)]
-
-
-def _pod_hits(pod: kubernetes.Pod, version: podsecurity.Version) -> list[Found]:
-    standards = {**podsecurity.BASELINE, **podsecurity.RESTRICTED}
-    found = [(name, hit) for name, check in standards.items() for hit in check(pod, version)]
-    return found + [(name, hit) for name, check in cluster.PODS.items() for hit in check(pod)]
-
-
-def _findings(path: str, hits: Iterable[Found], comments: tuple[list[ignores.Ignore], list[Found]]) -> tuple[Finding, ...]:
-    covered, own = comments
-    made = {(name, hit) for name, hit in (*hits, *own)}
-    ordered = sorted(made, key=lambda item: (item[1].place, item[0], item[1].message))
-    return tuple(_finding(path, name, hit, covered) for name, hit in ordered)
-
-
-def _finding(path: str, name: str, hit: Hit, covered: list[ignores.Ignore]) -> Finding:
+def finding(name: str, hit: Hit, location: FindingLocation, waiver: dict[str, str] | None = None) -> Finding:
+    """Return the finding of a check, with what its catalogue says."""
     check = catalogue()[name]
     digest = hashlib.sha256(f"misconfiguration\0{name}\0{hit.content}".encode("utf-8", "surrogateescape"))
     return Finding(
@@ -185,14 +123,12 @@ def _finding(path: str, name: str, hit: Hit, covered: list[ignores.Ignore]) -> F
         fingerprint=digest.hexdigest()[:32],
         message=f"{hit.message}. {check.remedy}",
         references=check.references,
-        location=FindingLocation(path=path, line=hit.place.line, instruction=hit.instruction),
-        waiver=_waiver(name, hit, covered),
+        location=location,
+        waiver=waiver,
     )
 
 
-def _waiver(name: str, hit: Hit, covered: list[ignores.Ignore]) -> dict[str, str] | None:
-    for ignore in covered:
-        if name in ignore.ids and ignore.first <= hit.place.line <= ignore.last:
-            state = "ended" if ignore.ended else "active"
-            return {"id": "comment", "state": state, "reason": ignore.reason, "expires": ignore.until}
-    return None
+def _waiver(ignore: Ignore | None) -> dict[str, str] | None:
+    if ignore is None:
+        return None
+    return {"id": "comment", "state": "ended" if ignore.ended else "active", "reason": ignore.reason, "expires": ignore.until}

@@ -21,11 +21,12 @@ _SEPARATORS = frozenset(";|&\n()")
 
 
 class ShellWord(NamedTuple):
-    """A word without its quotes; `raw` is false where a part of it was quoted."""
+    """A word without its quotes; `raw` is false where a part of it was quoted, `end` stands behind its last character."""
 
     text: str
     place: Place
-    raw: bool = True
+    raw: bool
+    end: Place
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +178,8 @@ class _Reader:
             else:
                 letters.append(letter)
         at = min(max(at, start + 1), end)
-        return ShellWord("".join(letters), self._script.at(start), raw), at
+        last = self._script.at(at - 1)
+        return ShellWord("".join(letters), self._script.at(start), raw, Place(last.line, last.column + 1)), at
 
     def _closing(self, at: int, end: int) -> int:
         """Return the offset of the parenthesis that closes one opened before `at`, `end` without."""

@@ -164,7 +164,7 @@ def _location(finding: Finding, path: str, layer: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "physicalLocation": {
             "artifactLocation": {"uri": quote(path.lstrip("/") or "target", safe="/-._~!@+=,", errors="backslashreplace")},
-            "region": {"startLine": max(line, 1)},
+            "region": _region(finding, line),
         }
     }
     if logical:
@@ -172,6 +172,18 @@ def _location(finding: Finding, path: str, layer: str) -> dict[str, Any]:
     if finding.location is not None and finding.location.instruction:
         found["message"] = {"text": cut(safe(finding.location.instruction), MAX_TEXT)}
     return found
+
+
+def _region(finding: Finding, line: int) -> dict[str, int]:
+    place = finding.location
+    if not line or place is None or not place.column:
+        return {"startLine": max(line, 1)}
+    return {
+        "startLine": line,
+        "startColumn": place.column,
+        "endLine": max(place.end_line, line),
+        "endColumn": max(place.end_column, 1),
+    }
 
 
 def _properties(finding: Finding) -> dict[str, Any]:

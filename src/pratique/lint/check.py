@@ -1,0 +1,151 @@
+"""The text of one file in, everything that its checks see in it out: what reports, fixes and editors are made from. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from pratique._kit.yamltree import Node, documents
+from pratique.lint import ignores
+from pratique.lint.build import Build, take_apart
+from pratique.lint.checks import cluster, containers, exposure, origins, packages, podsecurity, users
+from pratique.lint.hit import Hit
+from pratique.lint.regions import Lines, Region, of_build, of_yaml
+from pratique.model.errors import BudgetExceededError, ParseError
+from pratique.model.inventory import Gap
+from pratique.workload import compose, kubernetes
+from pratique.workload.dockerfile.instructions import Dockerfile
+from pratique.workload.dockerfile.parse import KNOWN, parse
+from pratique.workload.spec import Spec
+
+MAX_FINDINGS = 20_000  # of one file; whoever has more reads none of them
+
+Found = tuple[str, Hit]  # the id of a check, and what it found
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """One file, checked. `hits` are sorted by place; `build` is there for a Dockerfile, `nodes` for YAML."""
+
+    kind: Literal["dockerfile", "compose", "kubernetes", ""]
+    text: str
+    hits: tuple[Found, ...] = ()
+    covered: tuple[ignores.Ignore, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    build: Build | None = None
+    nodes: tuple[Node, ...] = ()
+
+    def regions(self) -> dict[Hit, Region]:
+        """Return where each hit stands, in offsets; what has no known end goes to the end of its line."""
+        places = [hit.place for _, hit in self.hits]
+        found = of_build(self.text, self.build, places) if self.build is not None else of_yaml(self.text, self.nodes, places)
+        lines = Lines(self.text)
+        regions: dict[Hit, Region] = {}
+        for _, hit in self.hits:
+            region = found.get(hit.place)
+            if region is None:
+                start = lines.at(hit.place)
+                end = self.text.find("\n", start)
+                region = Region(start, start + len(self.text[start : end if end >= 0 else None].rstrip()))
+            regions[hit] = region
+        return regions
+
+    def ignore(self, name: str, hit: Hit) -> ignores.Ignore | None:
+        """Return the comment that covers a hit of a check."""
+        line = hit.place.line
+        return next((item for item in self.covered if name in item.ids and item.first <= line <= item.last), None)
+
+
+def check_dockerfile(path: str, text: str, now: dt.datetime) -> Checked:
+    """Check a Dockerfile. Raises ParseError, BudgetExceededError."""
+    found = parse(text)
+    gaps = [
+        Gap(code="lint.unreadable", message=f"line {problem.place.line}: {problem.message}", path=path)
+        for problem in found.problems
+    ]
+    unknown = [item for item in found.instructions if item.name not in KNOWN]
+    if len(unknown) == len(found.instructions) and not gaps:
+        raise ParseError("no instruction that a builder knows")
+    gaps += [
+        Gap(code="lint.unreadable", message=f"line {item.place.line}: {item.name[:40]} is no instruction", path=path)
+        for item in unknown[:20]
+    ]
+    build = take_apart(found)
+    covered, own = ignores.read(_covered(found), now)
+    hits = _sorted([*_build_hits(build), *own])
+    return Checked(kind="dockerfile", text=text, hits=hits, covered=tuple(covered), gaps=tuple(gaps), build=build)
+
+
+def _build_hits(build: Build) -> Iterator[Found]:
+    for module in (users, exposure, origins, packages):
+        for name, check in module.CHECKS.items():
+            for number, hit in enumerate(check(build)):
+                if number == MAX_FINDINGS:
+                    raise BudgetExceededError(f"more than {MAX_FINDINGS} findings of {name} in one file")
+                yield name, hit
+
+
+def _covered(dockerfile: Dockerfile) -> Iterator[tuple[int, str, int, int]]:
+    """Yield comments with the lines of the instruction that they stand before, or in."""
+    instructions = iter(dockerfile.instructions)
+    item = next(instructions, None)
+    for comment in dockerfile.comments:
+        while item is not None and item.end_line < comment.line:
+            item = next(instructions, None)
+        if item is not None:
+            yield comment.line, comment.text, item.place.line, item.end_line
+
+
+def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Version) -> Checked:
+    """Check a Compose file or manifests; the kind is "" for any other YAML. Raises ParseError, BudgetExceededError."""
+    nodes = documents(text)
+    composed = [node for node in nodes if compose.is_compose(node)]
+    objects = [item for node in nodes for item in kubernetes.objects(node)]
+    if not composed and not objects:
+        return Checked(kind="", text=text)
+    hits: list[Found] = []
+    gaps = []
+    for node in composed:
+        for spec in compose.extract(node):
+            hits += _spec_hits(spec, {**containers.BOTH, **containers.COMPOSE})
+        gaps += [
+            Gap(code="lint.unresolved", message=f"line {place.line}: {what}: it was not read", path=path)
+            for place, what in compose.unresolved(node)
+        ]
+    for spec in kubernetes.extract(objects):
+        hits += _spec_hits(spec, containers.BOTH)
+        _bound(hits)
+    for pod in kubernetes.pods(objects):
+        hits += _pod_hits(pod, version)
+        _bound(hits)
+    hits += [(name, hit) for item in objects for name, check in cluster.OBJECTS.items() for hit in check(item)]
+    covered, own = ignores.read(ignores.yaml_comments(text), now)
+    return Checked(
+        kind="compose" if composed else "kubernetes",
+        text=text,
+        hits=_sorted([*hits, *own]),
+        covered=tuple(covered),
+        gaps=tuple(gaps),
+        nodes=tuple(nodes),
+    )
+
+
+def _sorted(hits: Iterable[Found]) -> tuple[Found, ...]:
+    return tuple(sorted(set(hits), key=lambda item: (item[1].place, item[0], item[1].message)))
+
+
+def _bound(hits: list[Found]) -> None:
+    if len(hits) > MAX_FINDINGS:
+        raise BudgetExceededError(f"more than {MAX_FINDINGS} findings in one file")
+
+
+def _spec_hits(spec: Spec, checks: dict[str, containers.Check]) -> list[Found]:
+    return [(name, hit) for name, check in checks.items() for hit in check(spec)]
+
+
+def _pod_hits(pod: kubernetes.Pod, version: podsecurity.Version) -> list[Found]:
+    standards = {**podsecurity.BASELINE, **podsecurity.RESTRICTED}
+    found = [(name, hit) for name, check in standards.items() for hit in check(pod, version)]
+    return found + [(name, hit) for name, check in cluster.PODS.items() for hit in check(pod)]
