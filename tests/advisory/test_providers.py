@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def _case(folder: Path) -> tuple[str, bytes]:
     if (folder / "records").is_dir():
         records = {path.name: path.read_bytes() for path in sorted((folder / "records").iterdir())}
         if provider in _ZIPPED:
-            name = _FEEDS.get(provider) or "osv/" + folder.name.partition("_broken")[0].replace("_", " ")
+            name = _FEEDS.get(provider) or "osv/" + re.sub("_(broken|documented)$", "", folder.name).replace("_", " ")
             return name, archive(records)
         return _FEEDS[provider], tarball(records)
     return _FEEDS[provider], _PACKED.get(provider, bytes)((folder / "feed").read_bytes())

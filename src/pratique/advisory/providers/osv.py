@@ -73,6 +73,9 @@ _REQUIRED = frozenset({"PyPI", "npm", "Go", "Maven"})
 _NOT_SECURITY = ("ALBA-", "ALEA-", "RLBA-", "RLEA-")
 # Only a title is kept; a publisher that gives none has a text whose first sentence serves.
 _TITLE_CHARACTERS = 240
+_NOTE_CHARACTERS = 80
+# https://cwe.mitre.org/data/definitions/506.html
+_EMBEDDED_MALICE = "CWE-506"
 # A report shows a handful of links; some records carry over a hundred.
 _MAX_REFERENCES = 6
 _MAX_URL = 400
@@ -200,7 +203,7 @@ class _Reader:
             published=record.published or "",
             modified=record.modified,
             affected=self._affected(record),
-            kind="malware" if record.id.startswith("MAL-") else "vulnerability",
+            kind="malware" if _is_malware(record, specific, aliases) else "vulnerability",
         )
 
     def _affected(self, record: _Record) -> tuple[Affected, ...]:
@@ -215,6 +218,8 @@ class _Reader:
             if not ranges and not one.versions:
                 continue
             severity, note = _local(one)
+            if not note and ranges and not any(r.fixed or r.last_affected or r.limit for r in ranges):
+                note = _known_until(one)
             if one.package.ecosystem.startswith("Ubuntu:Pro:") and any(r.fixed for r in ranges):
                 note = "with Ubuntu Pro"
             found += (
@@ -269,6 +274,22 @@ def _local(one: _Affected) -> tuple[str, str]:
         return "", f"informational: {kind}"
     word = special.get("severity") or special.get("urgency")
     return (word if isinstance(word, str) else ""), ""
+
+
+def _known_until(one: _Affected) -> str:
+    """Return how far GitHub knows an open range to hold: later versions count all the same, as OSV says, and people are told.
+
+    https://github.com/github/advisory-database: database_specific.last_known_affected_version_range
+    """
+    known = one.database_specific.get("last_known_affected_version_range") if isinstance(one.database_specific, dict) else None
+    return f"known for {known[:_NOTE_CHARACTERS]}" if isinstance(known, str) and known else ""
+
+
+def _is_malware(record: _Record, specific: dict[str, Any], aliases: Iterable[str]) -> bool:
+    """OpenSSF's malicious packages say so by their id; GitHub's malware advisories by the weakness "embedded malicious code"."""
+    if record.id.startswith("MAL-") or any(alias.startswith("MAL-") for alias in aliases):
+        return True
+    return record.id.startswith("GHSA-") and _EMBEDDED_MALICE in _strings(specific.get("cwe_ids"))
 
 
 def _relatives(record: _Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
