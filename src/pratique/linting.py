@@ -10,16 +10,20 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from pratique._version import __version__
 from pratique.lint.run import Result, kind_by_name, lint
 from pratique.model.errors import TargetNotFoundError
+from pratique.model.finding import Finding
 from pratique.model.inventory import Gap
 from pratique.model.report import DatabaseInfo, Meta, Reason, Report, Target, Verdict
 from pratique.policy.judge import judge
+
+if TYPE_CHECKING:
+    from pratique.policyfiles import Rules
 
 SCHEMA = "urn:pratique:schema:scan-1"
 MAX_FILE = 8 << 20  # bytes; the largest rendered charts that people commit have some 5 MB
@@ -33,10 +37,14 @@ _WORDS = (b"apiVersion", b"services")
 
 
 class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to lint: `now` as RFC 3339, `fail_on` as `parse_fail_on` returns it, `version` of the cluster (major, minor)."""
+    """How to lint: `now` as RFC 3339, `fail_on` as `parse_fail_on` returns it, `version` of the cluster (major, minor).
+
+    `rules` are policies and waivers, None where there are neither.
+    """
 
     now: str
     fail_on: tuple[str, ...] = ()
+    rules: Rules | None = None
     version: tuple[int, int]
 
 
@@ -62,11 +70,11 @@ def lint_paths(paths: Sequence[str], how: LintOptions, stdin: BinaryIO) -> Repor
 def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], how: LintOptions) -> Report:
     found = [finding for name in sorted(results) for finding in results[name].findings]
     problems = tuple(sorted([*gaps, *(gap for result in results.values() for gap in result.gaps)]))
-    if any(result.kind for result in results.values()):
-        verdict = judge(found, problems, how.fail_on)
-    else:
-        verdict = Verdict(decision="unknown", reasons=(Reason("nothing-to-lint", "there is no file that can be checked"),))
     target = Target(reference=" ".join(paths), scheme="files", digest="", platform="", distro=None, layers=())
+    verdict, found = _judge(target, found, problems, how)
+    if verdict.decision in ("allow", "warn") and not any(result.kind for result in results.values()):
+        nothing = Reason("nothing-to-lint", "there is no file that can be checked")
+        verdict = Verdict(decision="unknown", policy=verdict.policy, reasons=(nothing, *verdict.reasons))
     return Report(
         schema=SCHEMA,
         complete=not problems,
@@ -77,6 +85,18 @@ def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], h
         problems=problems,
         verdict=verdict,
     )
+
+
+def _judge(target: Target, findings: list[Finding], problems: tuple[Gap, ...], how: LintOptions) -> tuple[Verdict, list[Finding]]:
+    """Decide as a scan does. Findings come back with the waivers that cover them."""
+    if how.rules is None:
+        return judge(findings, problems, how.fail_on), findings
+    from pratique.policy.engine import decide  # noqa: PLC0415 - only where there are rules
+    from pratique.policy.facts import Subject  # noqa: PLC0415 - as above
+
+    subject = Subject(findings=tuple(findings), gaps=problems, target=target, context=how.rules.context, now=how.now)
+    judgement = decide(subject, how.rules.policies, how.rules.waivers, how.fail_on)
+    return judgement.verdict, list(judgement.findings)
 
 
 def _contents(given: str, stdin: BinaryIO, gaps: list[Gap]) -> Iterator[tuple[str, bytes, bool]]:

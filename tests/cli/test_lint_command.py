@@ -94,3 +94,59 @@ def test_text_is_shown_not_sent(call: Call, tmp_path: Path) -> None:
     """Escape sequences of a file do not reach the terminal."""
     (tmp_path / "Dockerfile").write_text("FROM a:1\nRUN apt-get install -y sudo=\x1b[31m1\n")
     assert "\x1b" not in call("lint", tmp_path, *NOW).out
+
+
+POLICY = """apiVersion: pratique/v1
+kind: Policy
+metadata: {name: files}
+spec:
+  rules:
+  - id: no-sudo
+    when: finding.id == 'df-sudo'
+    effect: deny
+    message: "{finding.id} at {finding.path}"
+"""
+WAIVERS = """apiVersion: pratique/v1
+kind: Waivers
+waivers:
+- id: w-1
+  vulnerability: df-sudo
+  path: "*Dockerfile"
+  owner: team
+  reason: tests need it
+  expires: 2026-12-31T00:00:00Z
+"""
+
+
+def test_policies_and_waivers_decide(call: Call, folder: Path) -> None:
+    """The same rules as for scan: the stage is dev unless said otherwise, a waiver accepts, an ended one does not."""
+    policy, waivers = folder / "files.yaml", folder / "accepted.yaml"
+    policy.write_text(POLICY)
+    ran = call("lint", folder, "--policy", policy, "-f", "json", *NOW)
+    assert (ran.code, ran.json["verdict"]["decision"], ran.json["verdict"]["policy"]["name"]) == (1, "deny", "files")
+    assert [reason["rule"] for reason in ran.json["verdict"]["reasons"]] == ["no-sudo"]
+    waivers.write_text(WAIVERS)
+    ran = call("lint", folder, "--policy", policy, "--waivers", waivers, "-f", "json", *NOW)
+    assert (ran.code, ran.json["verdict"]["decision"]) == (0, "allow")
+    (finding,) = [item for item in ran.json["findings"] if item["id"] == "df-sudo"]
+    assert (finding["waiver"]["id"], finding["waiver"]["state"]) == ("w-1", "active")
+    assert call("lint", folder, "--policy", policy, "--waivers", waivers, "--now", "2027-01-01").code == 1
+    assert call("lint", folder, "--waivers", waivers, "--fail-on", "medium", "--now", "2027-01-01").code == 1
+    assert call("lint", folder, "--policy", "recommended", *NOW).code == 0
+    assert call("lint", folder, "--policy", "none-such", *NOW).code == 2
+
+
+def test_the_stage_is_dev(call: Call, folder: Path) -> None:
+    """Rules that are bound to a stage hold in that stage alone."""
+    policy = folder / "files.yaml"
+    policy.write_text(POLICY.replace("effect: deny", "effect: deny\n    stages: [dev]"))
+    assert call("lint", folder, "--policy", policy, *NOW).code == 1
+    assert call("lint", folder, "--policy", policy, "--stage", "ci", *NOW).code == 0
+
+
+def test_a_comment_that_holds_stands_before_an_ended_waiver(call: Call, folder: Path) -> None:
+    """What is accepted in the file stays so, whatever an older waiver says."""
+    path, waivers = folder / "Dockerfile", folder / "accepted.yaml"
+    path.write_text("FROM debian:12\n# pratique: ignore=df-sudo tests need it until=2027-12-31\nRUN sudo x\nUSER 1000\n")
+    waivers.write_text(WAIVERS)
+    assert call("lint", path, "--waivers", waivers, "--fail-on", "medium", "--now", "2027-01-01").code == 0

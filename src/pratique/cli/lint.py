@@ -14,6 +14,7 @@ import msgspec
 
 from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
+from pratique.cli.rules import read_rules, rule_settings
 from pratique.cli.target import HELP, given_as, moment
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 FORMATS = ("table", "json", "sarif", "junit", "markdown", "csv", "template")
+STAGE = "dev"  # a file is checked before anything is built
 _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 
 
@@ -32,6 +34,7 @@ _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 @output_settings
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, gaps; repeatable.")
+@rule_settings
 @setting(
     "--kubernetes-version", metavar="1.N", help="The cluster's version, for the Pod Security Standards (default: the newest)."
 )
@@ -40,6 +43,8 @@ _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 @setting("--debug", is_flag=True, help="Show where an error came from.")
 def command(paths: tuple[str, ...], **given: object) -> int:
     """Check Dockerfiles, Compose files and Kubernetes manifests: privileges first, then hygiene.
+
+    Policies and waivers decide as they do for scan; the stage is dev unless --stage says another.
 
     PATH is a file, a folder, or - for standard input. In folders, Dockerfiles are found by name, the others by name and content.
 
@@ -52,9 +57,11 @@ def command(paths: tuple[str, ...], **given: object) -> int:
     from pratique.policy.judge import parse_fail_on  # noqa: PLC0415 - as above
 
     options = given_as(_Options, given)
+    options.stage = options.stage or STAGE
     how = LintOptions(
         now=moment(options.now),
         fail_on=parse_fail_on(options.fail_on),
+        rules=read_rules(options, None if options.quiet else _say),
         version=_version(options.kubernetes_version) if options.kubernetes_version else LATEST,
     )
     wanted = _severities(options.severity)
@@ -72,7 +79,16 @@ def command(paths: tuple[str, ...], **given: object) -> int:
     return EXIT_CODES[report.verdict.decision]
 
 
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
 class _Options(msgspec.Struct, kw_only=True):
+    policy: tuple[str, ...]
+    waivers: tuple[str, ...]
+    stage: str | None
+    team: str
+    environment: str
     output: tuple[str, ...]
     format: str | None
     template: Path | None

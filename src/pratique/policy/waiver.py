@@ -16,6 +16,7 @@ import msgspec
 from pratique.model.finding import Finding, Severity
 from pratique.policy.document import Waiver, Waivers, WaiverTerms
 from pratique.policy.facts import Item, Subject, items, moment, repository
+from pratique.policy.judge import waived
 from pratique.policy.text import Text
 
 FACTS = ("fix-available", "kev", "severity-raised", "new-image")
@@ -86,7 +87,8 @@ def apply(subject: Subject, waivers: Sequence[Waiver]) -> tuple[Subject, list[Wa
         candidates = {id(waiver): waiver for name in names for waiver in index.get(name, ())}
         chosen = choose([*candidates.values(), *rest], item)
         applied.append(chosen)
-        findings.append(finding if chosen is None else msgspec.structs.replace(finding, waiver=shown(chosen)))
+        kept = chosen is None or (bool(chosen.ended) and waived(finding))  # a comment in the file may still hold
+        findings.append(finding if kept or chosen is None else msgspec.structs.replace(finding, waiver=shown(chosen)))
     return msgspec.structs.replace(subject, findings=tuple(findings)), applied
 
 
