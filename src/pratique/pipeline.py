@@ -16,7 +16,7 @@ from pratique.inventory.cache import LayerCache
 from pratique.model.finding import Finding, Severity
 from pratique.model.image import ImageRef, OpenImage, Platform
 from pratique.model.inventory import Gap, Inventory
-from pratique.model.report import DatabaseInfo, Meta, Reason, Report, ReportDistro, ReportLayer, Target, Verdict
+from pratique.model.report import Baseline, DatabaseInfo, Meta, Reason, Report, ReportDistro, ReportLayer, Target, Verdict
 
 if TYPE_CHECKING:
     from pratique.match.find import Subject
@@ -28,8 +28,8 @@ SCHEMA = "urn:pratique:schema:scan-1"
 class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it.
 
-    `rules` are policies and waivers, None where there are neither. `tell` is called with progress, `say` with a line worth
-    keeping.
+    `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts.
+    `tell` is called with progress, `say` with a line worth keeping.
     """
 
     sources: SourceOptions
@@ -40,6 +40,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     fail_on: tuple[str, ...] = ()
     rules: Rules | None = None
+    baseline: Report | None = None
     now: str
     tell: Progress | None = None
     say: Callable[[str], None] | None = None
@@ -107,7 +108,7 @@ def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> R
     findings, gaps, database = _match(inventory, target, how)
     findings = [*_end_of_life(inventory, how.now), *findings]
     problems = tuple(sorted({*inventory.gaps, *gaps}))
-    verdict, findings = _judge(Seen(inventory, target, findings, problems), how)
+    verdict, findings, baseline = _judge(Seen(inventory, target, findings, problems), how)
     if not inventory.packages and verdict.decision in ("allow", "warn"):
         nothing = Reason("nothing-found", "nothing usable was found in the target")
         verdict = Verdict(decision="unknown", policy=verdict.policy, reasons=(nothing, *verdict.reasons))
@@ -120,28 +121,36 @@ def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> R
         findings=tuple(findings),
         problems=problems,
         verdict=verdict,
+        baseline=baseline,
     )
 
 
-def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding]]:
-    """Decide. Findings come back with the waivers that cover them."""
-    if how.rules is None:
+def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding], Baseline | None]:
+    """Decide. Findings come back with the waivers that cover them, and with their state against a baseline."""
+    if how.rules is None and how.baseline is None:
         from pratique.policy.judge import judge  # noqa: PLC0415 - start-up stays lazy
 
-        return judge(seen.findings, seen.problems, how.fail_on), seen.findings
-    from pratique.policy.engine import decide  # noqa: PLC0415 - as above
-    from pratique.policy.facts import Subject  # noqa: PLC0415 - as above
+        return judge(seen.findings, seen.problems, how.fail_on), seen.findings, None
+    from pratique.policy.facts import Context, Subject  # noqa: PLC0415 - as above
 
     subject = Subject(
         findings=tuple(seen.findings),
         gaps=seen.problems,
         packages=seen.inventory.packages,
         target=seen.target,
-        context=how.rules.context,
+        context=how.rules.context if how.rules is not None else Context(),
         now=how.now,
     )
-    judgement = decide(subject, how.rules.policies, how.rules.waivers, how.fail_on)
-    return judgement.verdict, list(judgement.findings)
+    policies, waivers = (how.rules.policies, how.rules.waivers) if how.rules is not None else ((), ())
+    if how.baseline is not None:
+        from pratique.changes.gate import judge_new  # noqa: PLC0415 - as above
+
+        judged = judge_new(subject, how.baseline, policies, waivers, how.fail_on)
+        return judged.verdict, list(judged.findings), judged.baseline
+    from pratique.policy.engine import decide  # noqa: PLC0415 - as above
+
+    judgement = decide(subject, policies, waivers, how.fail_on)
+    return judgement.verdict, list(judgement.findings), None
 
 
 def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list[Finding], list[Gap], DatabaseInfo]:

@@ -192,10 +192,13 @@ def _of_version(facts: Facts, new: Finding) -> Cause:
 
 def _of_statement(old: Finding, new: Finding) -> Cause | None:
     """Say which VEX statement explains another status."""
-    then, now = (getattr(finding, "vex", None) for finding in (old, new))
-    if then == now:
+    if old.vex == new.vex:
         return None
-    return Cause(kind="vex", message=f"a VEX statement {'holds' if now else 'holds no longer'}")
+    told = new.vex or old.vex
+    assert told is not None
+    said = f"{told.author}: {told.status.replace('_', ' ')}" if told.author else told.status.replace("_", " ")
+    message = f"a VEX statement ({said}, {told.document}) {'holds' if new.vex is not None else 'holds no longer'}"
+    return Cause(kind="vex", message=message)
 
 
 def of_waiver(old: Finding, new: Finding) -> Cause:

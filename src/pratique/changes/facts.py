@@ -52,7 +52,8 @@ class Facts:
         old, new = self.old.report.target, self.new.report.target
         layers = [layer.diff_id for layer in old.layers]
         same_layers = bool(layers) and all(layers) and layers == [layer.diff_id for layer in new.layers]
-        return (bool(old.digest) and old.digest == new.digest and old.platform == new.platform) or same_layers
+        known = [{target.digest, *target.digests} - {""} for target in (old, new)]
+        return (not known[0].isdisjoint(known[1]) and old.platform == new.platform) or same_layers
 
     @cached_property
     def same_database(self) -> bool:

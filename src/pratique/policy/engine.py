@@ -17,15 +17,15 @@ from pratique.model.finding import Finding
 from pratique.model.report import PolicyRef, Reason, Verdict
 from pratique.policy.compose import STRENGTH, PolicySet, SetRule, fields_of, render
 from pratique.policy.document import Effect, Waiver
-from pratique.policy.facts import LONG_AGO, Each, Item, Subject, items, moment, written
-from pratique.policy.judge import judge, parse_fail_on
+from pratique.policy.facts import LONG_AGO, Each, Item, Subject, earlier, items, moment, written
+from pratique.policy.judge import judge, parse_fail_on, waived
 from pratique.policy.language import Batch, values
 from pratique.policy.waiver import Waived, apply, choose, short_of, shown
 
 MAX_QUESTIONS = 20_000_000  # rules times items; beyond, about a minute: the verdict is then that nobody can tell
 MAX_MESSAGE = 500  # characters of a rendered message: it is one line of a report
 
-Outcome = Literal["fired", "error", "waived", "grace", "allowed"]
+Outcome = Literal["fired", "error", "waived", "grace", "allowed", "known"]
 
 
 class Firing(NamedTuple):
@@ -67,7 +67,7 @@ def decide(
             of_rules.setdefault(waiver.rule, []).append(waiver)
     known = {id(f): w for f, w in zip(subject.findings, applied, strict=True) if w is not None}
     firings = [f for policy in policies for f in _fire(_Deciding(subject, known, of_rules, policy))]
-    basic = judge(subject.findings, subject.gaps, fail_on)
+    basic = judge(subject.findings, subject.gaps, fail_on, subject.before.findings if subject.before is not None else ())
     reasons = [*basic.reasons, *_reasons(firings)]
     decision: Literal["allow", "warn", "deny"] = "deny" if basic.decision == "deny" else "allow"
     for firing in firings:
@@ -107,10 +107,13 @@ def _fire(deciding: _Deciding) -> list[Firing]:
             firings.append(Firing(rules[0], Item(deciding.subject), "error", "deny", f"more than {MAX_QUESTIONS} questions"))
             continue
         batch = Batch([rule.condition for rule in rules])
-        for item in looked_at:
+        for place, item in enumerate(looked_at):
             held = [(rule, answer) for rule, answer in zip(rules, batch.ask(item), strict=True) if answer is not False]
             if held:
-                found = _settle(deciding, item, held, everything=everything)
+                known = _known(rules, batch, earlier(item, place))
+                fresh = [(rule, answer) for rule, answer in held if id(rule) not in known or answer is not True]
+                found = _settle(deciding, item, fresh, everything=everything)
+                found += [_as_known(rule, item) for rule, answer in held if id(rule) in known and answer is True]
                 everything = everything or (each == "image" and any(f.outcome == "fired" and f.effect == "allow" for f in found))
                 firings += found
     return firings
@@ -134,6 +137,22 @@ def _settle(deciding: _Deciding, item: Item, held: Sequence[tuple[SetRule, bool 
         else:
             found.append(_held_back(deciding, rule, item, message))
     return found
+
+
+def _known(rules: Sequence[SetRule], batch: Batch, then: Item | None) -> set[int]:
+    """Return the rules that held, and were not waived, for an item as the baseline has it: they are no news now."""
+    if then is None or (then.finding is not None and waived(then.finding)):
+        return set()
+    excepted = str((then.finding.waiver or {}).get("rule", "")) if then.finding is not None else ""
+    return {
+        id(rule)
+        for rule, answer in zip(rules, batch.ask(then), strict=True)
+        if answer is True and rule.rule.effect != "allow" and rule.rule.id != excepted
+    }
+
+
+def _as_known(rule: SetRule, item: Item) -> Firing:
+    return Firing(rule, item, "known", "allow", _message(rule, item), "it held for the baseline as well")
 
 
 def _held_back(deciding: _Deciding, rule: SetRule, item: Item, message: str) -> Firing:

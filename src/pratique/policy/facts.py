@@ -42,7 +42,10 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is judged. `now` is RFC 3339; `fixed_since` tells by fingerprint since when a fix is known, where that is kept."""
+    """All that is judged. `now` is RFC 3339; `fixed_since` tells by fingerprint since when a fix is known, where that is kept.
+
+    `before` is what it is compared with, where only what is new counts.
+    """
 
     findings: tuple[Finding, ...] = ()
     gaps: tuple[Gap, ...] = ()
@@ -52,6 +55,19 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     context: Context = Context()
     now: str
     fixed_since: Mapping[str, str] = {}
+    before: Before | None = None
+
+
+class Before(NamedTuple):
+    """A baseline as a subject of its own, and what it has of each finding of the subject that is compared with it, in order.
+
+    `packages` are the baseline's, by purl and by TYPE/NAME; `memo` is that of its items.
+    """
+
+    subject: Subject
+    findings: tuple[Finding | None, ...]
+    packages: Mapping[str, Package]
+    memo: dict[str, int]
 
 
 class Item(NamedTuple):
@@ -193,13 +209,21 @@ def _tag(reference: str) -> str:
 
 
 def _count(level: Severity | None) -> Callable[[Item], int]:
-    """Count the findings that bite, of one severity or of all; once a subject, as every item may ask."""
+    """Count the findings that bite and are new, of one severity or of all; once a subject, as every item may ask."""
     name = level.value if level is not None else ""
+
+    def known(then: Finding | None) -> bool:
+        return then is not None and bites(then) and (level is None or then.severity.rank >= level.rank)
 
     def read(item: Item) -> int:
         memo = item.memo if item.memo is not None else {}
         if name not in memo:
-            memo[name] = sum(level in (None, finding.severity) and bites(finding) for finding in item.subject.findings)
+            findings, before = item.subject.findings, item.subject.before
+            earlier = before.findings if before is not None else (None,) * len(findings)
+            memo[name] = sum(
+                level in (None, finding.severity) and bites(finding) and not known(then)
+                for finding, then in zip(findings, earlier, strict=True)
+            )
         return memo[name]
 
     return read
@@ -256,6 +280,9 @@ VARIABLES: dict[str, Variable] = {
     ),
     "finding.published": Variable(
         "timestamp", "disclosure; 1970 where unknown, so that it counts as old", _finding(lambda f: _since(f.published))
+    ),
+    "finding.known": Variable(
+        "bool", "the baseline of the scan has it, and as grave", _finding(lambda f: f.baseline == "unchanged")
     ),
     "finding.path": Variable("string", "where it was found", _finding(lambda f: f.location.path if f.location else "")),
     "finding.fingerprint": Variable("string", "stable across scans", _finding(lambda f: f.fingerprint)),
@@ -386,3 +413,26 @@ def items(subject: Subject, each: Each) -> list[Item]:
     if each == "attestation":
         return [Item(subject, attestation=attestation, memo=memo) for attestation in subject.attestations]
     return [Item(subject, memo=memo)]
+
+
+def earlier(item: Item, place: int) -> Item | None:
+    """Return what the baseline has of the item at `place`; None where it has nothing of it, or there is none.
+
+    A gap is asked about whenever it is there, as is the image as a whole: what was not seen may hide something new.
+    """
+    before = item.subject.before
+    if before is None:
+        return None
+    then, packages, memo = before.subject, before.packages, before.memo
+    if item.finding is not None:
+        finding = before.findings[place]
+        if finding is None:
+            return None
+        return Item(then, finding, packages.get(finding.package.purl) if finding.package is not None else None, memo=memo)
+    if item.package is not None:
+        package = packages.get(item.package.purl) or packages.get(f"{item.package.type}/{item.package.name}")
+        return Item(then, package=package, memo=memo) if package is not None else None
+    if item.layer is not None:
+        layers = then.target.layers if then.target is not None else ()
+        return next((Item(then, layer=layer, memo=memo) for layer in layers if layer.diff_id == item.layer.diff_id), None)
+    return None

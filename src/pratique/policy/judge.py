@@ -5,7 +5,7 @@ Policies are judged by `engine.decide`, which begins with this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pratique.model.errors import UsageError
 from pratique.model.finding import Finding, Severity
@@ -34,19 +34,32 @@ def bites(finding: Finding) -> bool:
     return finding.status != "not_affected" and not waived(finding)
 
 
-def judge(findings: Sequence[Finding], gaps: Sequence[Gap], fail_on: Sequence[str]) -> Verdict:
-    """Deny where a rule of `fail_on` (as `parse_fail_on` returns it) holds; without rules everything is allowed and shown."""
+def judge(
+    findings: Sequence[Finding], gaps: Sequence[Gap], fail_on: Sequence[str], before: Sequence[Finding | None] = ()
+) -> Verdict:
+    """Deny where a rule of `fail_on` (as `parse_fail_on` returns it) holds; without rules everything is allowed and shown.
+
+    `before` has, finding by finding, what a baseline knows of it: a rule does not count what it would have found then as well.
+    """
+
+    def hits(holds: Callable[[Finding], bool]) -> list[Finding]:
+        held = [finding for finding in findings if holds(finding)]
+        if not before:
+            return held
+        known = {id(now) for now, then in zip(findings, before, strict=True) if then is not None and holds(then)}
+        return [finding for finding in held if id(finding) not in known]
+
     reasons: list[Reason] = []
     levels = [Severity(word) for word in fail_on if word not in ("kev", "gaps", "eol")]
     if levels:
         least = min(levels)
-        hit = [f for f in findings if bites(f) and f.kind != "eol" and not f.severity < least]
+        hit = hits(lambda finding: bites(finding) and finding.kind != "eol" and not finding.severity < least)
         _add(reasons, f"severity-{least.value}", f"{_count(hit, 'finding')} of severity {least.value} or above", hit)
     if "kev" in fail_on:
-        hit = [f for f in findings if f.kev and bites(f)]
+        hit = hits(lambda finding: finding.kev and bites(finding))
         _add(reasons, "kev", f"{_count(hit, 'finding')} known to be exploited", hit)
     if "eol" in fail_on:
-        hit = [f for f in findings if f.kind == "eol" and not waived(f)]
+        hit = hits(lambda finding: finding.kind == "eol" and not waived(finding))
         _add(reasons, "eol", "past the end of its security support", hit)
     if "gaps" in fail_on and gaps:
         codes = ", ".join(sorted({gap.code for gap in gaps}))
