@@ -5,6 +5,7 @@
         ConfigurationError
         PolicyError
       VerificationError            exit 1: something signed does not verify: no part of it is believed
+      GrantError                   exit 1: what is asked of a grant is against the rules, or comes too late
       CouldNotError                exit 3: the question could not be answered
         TargetError                the target cannot be opened or read
           TargetNotFoundError
@@ -58,6 +59,12 @@ class PolicyError(UsageError):
 
 class VerificationError(PratiqueError):
     """Something signed does not verify: no part of it is believed, and what was there before is kept."""
+
+    exit_code = 1
+
+
+class GrantError(PratiqueError):
+    """What is asked of a grant is against the rules, or comes too late."""
 
     exit_code = 1
 
