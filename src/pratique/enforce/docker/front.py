@@ -1,0 +1,215 @@
+"""What people use in place of the engine's socket: it knows who they are, and says so to the engine's plugin.
+
+Both sides are framed by h11, so that a request that could be read in two ways ends here. A connection that the engine takes over
+(attach, exec, build sessions) is passed on as bytes from then on: what is in it carries no stamp, so no privilege.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pratique.enforce.docker.identity import HEADER, stamp
+from pratique.enforce.serving import MAX_HEAD, Peer, peer_of, unix_socket
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import h11
+
+_CHUNK = 256 << 10
+_STAMPED = HEADER.lower().encode()
+# Headers of ours that nobody else may send.
+_OURS = b"x-pratique-"
+# What the engine sends when it takes a connection over without having been asked to by an Upgrade header.
+_HIJACKED = (b"application/vnd.docker.raw-stream", b"application/vnd.docker.multiplexed-stream")
+
+
+class FrontSocket:
+    """Passes every request of `path` to the engine's socket, with the identity of who sent it."""
+
+    def __init__(self, key: bytes, engine: Path) -> None:
+        self._key = key
+        self._engine = engine
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, path: Path, mode: int = 0o660, group: int = -1) -> None:
+        """Listen, replacing what a killed process left. Raises OSError."""
+        import asyncio
+
+        self._server = await asyncio.start_unix_server(self._serve, sock=unix_socket(path, mode, group), limit=_CHUNK)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import asyncio
+
+        import h11
+
+        upstream: asyncio.StreamWriter | None = None
+        try:
+            from_engine, upstream = await asyncio.open_unix_connection(str(self._engine), limit=_CHUNK)
+            side = _Relay(peer_of(writer.get_extra_info("socket")), self._key)
+            await side.run(reader, writer, from_engine, upstream)
+        except h11.ProtocolError:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        except (ConnectionError, FileNotFoundError):
+            if upstream is None:
+                writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        finally:
+            for end in (upstream, writer):
+                if end is not None:
+                    end.close()
+
+
+class _Relay:
+    """One client's connection and one to the engine, request after request."""
+
+    def __init__(self, peer: Peer, key: bytes) -> None:
+        import h11
+
+        self._peer = peer
+        self._key = key
+        self._client = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._engine = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+
+    async def run(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        from_engine: asyncio.StreamReader,
+        to_engine: asyncio.StreamWriter,
+    ) -> None:
+        """Pass on until one end closes."""
+        import asyncio
+
+        import h11
+
+        while True:
+            request = await _next(self._client, reader)
+            if not isinstance(request, h11.Request):
+                return
+            to_engine.write(self._engine.send(self._stamped(request)) or b"")
+            sending = asyncio.ensure_future(self._send_body(reader, to_engine))
+            try:
+                taken_over = await self._send_answer(request, from_engine, writer)
+            except BaseException:
+                sending.cancel()
+                raise
+            if taken_over:
+                await sending
+                await self._take_over(reader, writer, from_engine, to_engine)
+                return
+            if not sending.done():  # the engine answered before it had the whole body: it will not read the rest
+                sending.cancel()
+                return
+            await sending
+            if self._client.our_state is not h11.DONE or self._engine.their_state is not h11.DONE:
+                return
+            self._client.start_next_cycle()
+            self._engine.start_next_cycle()
+
+    def _stamped(self, request: h11.Request) -> h11.Request:
+        import h11
+
+        method, target = request.method.decode("ascii"), request.target.decode("latin-1")
+        value = stamp(self._key, self._peer, method, target, time.time())
+        headers = [(name, value) for name, value in request.headers.raw_items() if not name.lower().startswith(_OURS)]
+        return h11.Request(method=request.method, target=request.target, headers=[*headers, (HEADER.encode(), value.encode())])
+
+    async def _send_body(self, reader: asyncio.StreamReader, to_engine: asyncio.StreamWriter) -> None:
+        import h11
+
+        while True:
+            event = await _next(self._client, reader)
+            if not isinstance(event, h11.Data | h11.EndOfMessage):
+                raise ConnectionError("the client went away")
+            to_engine.write(self._engine.send(event) or b"")
+            await to_engine.drain()
+            if isinstance(event, h11.EndOfMessage):
+                return
+
+    async def _send_answer(self, request: h11.Request, from_engine: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Return whether the engine took the connection over."""
+        import h11
+
+        while True:
+            event = await _next(self._engine, from_engine)
+            if isinstance(event, h11.InformationalResponse):
+                writer.write(self._client.send(_answer(event)) or b"")
+                await writer.drain()
+                if event.status_code == 101:
+                    return True
+            elif isinstance(event, h11.Response):
+                if _hijacked(request, event):
+                    writer.write(_head(event))
+                    return True
+                writer.write(self._client.send(_answer(event)) or b"")
+            elif isinstance(event, h11.Data | h11.EndOfMessage):
+                writer.write(self._client.send(event) or b"")
+                await writer.drain()
+                if isinstance(event, h11.EndOfMessage):
+                    return False
+            else:
+                return False
+
+    async def _take_over(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        from_engine: asyncio.StreamReader,
+        to_engine: asyncio.StreamWriter,
+    ) -> None:
+        import asyncio
+
+        to_engine.write(self._client.trailing_data[0])
+        writer.write(self._engine.trailing_data[0])
+        sending = asyncio.ensure_future(_pump(reader, to_engine))
+        try:
+            await _pump(from_engine, writer)  # the engine's end is the end: a client's may be of its input alone
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+    import h11
+
+    while True:
+        event = connection.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        if connection.they_are_waiting_for_100_continue:
+            raise h11.RemoteProtocolError("no continuation is given", error_status_hint=417)
+        connection.receive_data(await reader.read(_CHUNK))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy to the end; a half that is closed closes the other side's half."""
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+
+
+def _answer(event: h11.Response | h11.InformationalResponse) -> h11.Response | h11.InformationalResponse:
+    """Keep the letter case that the engine chose: some clients look for it."""
+    return type(event)(status_code=event.status_code, headers=event.headers.raw_items(), reason=event.reason)
+
+
+def _hijacked(request: h11.Request, event: h11.Response) -> bool:
+    kinds = [value for name, value in event.headers if name == b"content-type"]
+    path = request.target.partition(b"?")[0]
+    streams = path.endswith((b"/attach", b"/start")) and request.method == b"POST"
+    return streams and any(kind.startswith(_HIJACKED) for kind in kinds)
+
+
+def _head(event: h11.Response) -> bytes:
+    lines: Iterable[bytes] = (name + b": " + value for name, value in event.headers.raw_items())
+    return b"HTTP/1.1 %d %s\r\n" % (event.status_code, bytes(event.reason)) + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
