@@ -95,7 +95,7 @@ def read_bounded(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    from pratique.policy.text import MAX_BYTES  # noqa: PLC0415 - beside its one use
+    from pratique._kit.text import MAX_BYTES  # noqa: PLC0415 - beside its one use
 
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pratique._kit.text import Text
 from pratique.policy import edit
 from pratique.policy.document import Waivers, read
-from pratique.policy.text import Text
 
 Call = Callable[..., Any]
 ADD = ("waiver", "add", "--owner", "team-a", "--reason", "not: reachable # yet")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policying import HEAD, policy, waivers, whole
+from pratique._kit.text import MAX_BYTES
 from pratique._kit.yamltree import STRICT_DEPTH
 from pratique.model.errors import PolicyError
 from pratique.policy.document import Policy, Waivers, read
-from pratique.policy.text import MAX_BYTES
 from pratique.policy.waiver import check_waivers
 
 RULE = "rules:\n- {id: a, when: finding.kev, effect: deny}\n"

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pratique.model.report import Report
     from pratique.policy.document import PolicyCase
 
-MAX_REPORT = 1 << 29  # bytes of a saved report: ten times that of the largest image known
 SCHEMA = "urn:pratique:schema:policy-explain-1"
 TEST_SUFFIXES = ("_test.yaml", "_test.yml")
 
@@ -63,8 +62,8 @@ def check(files: tuple[str, ...], *, strict: bool, debug: bool) -> int:  # noqa:
 
 
 def _checked(name: str) -> tuple[str, list[str]]:
+    from pratique._kit.text import decode, parse  # noqa: PLC0415 - as above
     from pratique.policy import cases, document, waiver  # noqa: PLC0415 - start-up stays lazy
-    from pratique.policy.text import decode, parse  # noqa: PLC0415 - as above
     from pratique.policyfiles import load_policy, policy_content  # noqa: PLC0415
 
     name, content = policy_content(name)
@@ -268,18 +267,15 @@ def _is_report(path: Path) -> bool:
 
 def read_report(path: Path) -> Report:
     """Read a saved JSON report. Raises TargetError."""
-    from pratique.model.report import Report  # noqa: PLC0415 - start-up stays lazy
+    from pratique.cli.saved import saved_reports  # noqa: PLC0415 - start-up stays lazy
 
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_REPORT + 1)
-        if len(content) > MAX_REPORT:
-            raise TargetError(f"{path}: larger than {MAX_REPORT} bytes")
-        return msgspec.json.decode(content, type=Report)
+        found = saved_reports(str(path)) if path.stat().st_size else None
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise TargetError(f"{path}: no report of pratique: {error}") from None
+    if not found or len(found) > 1:
+        raise TargetError(f"{path}: no report of pratique" + (", but of several platforms" if found else ""))
+    return found[0]
 
 
 def _print_json(document: Any) -> None:

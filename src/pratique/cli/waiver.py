@@ -63,10 +63,10 @@ def add(**given: Any) -> int:
 
     Exit codes: 0 added, 2 bad usage: the waiver would not be sound, or the file is not.
     """
+    from pratique._kit.text import decode  # noqa: PLC0415
     from pratique.policy import edit  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.document import Waivers, read  # noqa: PLC0415
     from pratique.policy.waiver import check_waivers  # noqa: PLC0415
-    from pratique.policy.text import decode  # noqa: PLC0415
     from pratique.policyfiles import read_bounded  # noqa: PLC0415
 
     path = Path(given["waivers"]) if given["waivers"] else default_waivers()
@@ -157,9 +157,9 @@ def _scope(waiver: Waiver) -> str:
 @_debug
 def prune(*, dry_run: bool, report: Path | None, **given: Any) -> int:
     """Remove waivers that have ended from the file; comments stay. Exit codes: 0 done, 2 the file is wrong or not there."""
+    from pratique._kit.text import decode  # noqa: PLC0415
     from pratique.policy import edit  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.document import Waivers, read  # noqa: PLC0415
-    from pratique.policy.text import decode  # noqa: PLC0415
     from pratique.policyfiles import read_bounded  # noqa: PLC0415
 
     path = _path(given["waivers"])

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from pratique._kit.text import Text
 from pratique.model.finding import Because, Cvss, Epss, Finding, FindingLocation, FindingPackage, Severity
 from pratique.model.inventory import Gap, Package
 from pratique.model.report import Report, Target
@@ -14,7 +15,6 @@ from pratique.policy.compose import PolicySet
 from pratique.policy.document import CaseFinding, PolicyCase, PolicyTest, Waivers
 from pratique.policy.engine import decide
 from pratique.policy.facts import Context, Subject
-from pratique.policy.text import Text
 from pratique.policy.waiver import check_waivers
 
 DEFAULT_NOW = "2026-01-01T00:00:00Z"  # a case that names no moment must come out alike on every day

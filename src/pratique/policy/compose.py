@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pratique._kit.text import Text
 from pratique.policy.document import (
     MAX_RULES,
     Binding,
@@ -29,7 +30,6 @@ from pratique.policy.document import (
 )
 from pratique.policy.facts import Context, names_for
 from pratique.policy.language import Condition, ConditionError, compile_condition
-from pratique.policy.text import Text
 
 MAX_TEMPLATE = 1000  # characters of a message before names are filled in; the filled one is cut to a line anyway
 MAX_DOCUMENTS = 50  # policies that one policy may bring in, itself included

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from pratique._kit.text import Text, parse
 from pratique._kit.yamltree import Node
-from pratique.policy.text import Text, parse
 
 EMPTY = "apiVersion: pratique/v1\nkind: Waivers\nwaivers: []\n"
 

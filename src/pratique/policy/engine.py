@@ -13,11 +13,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from pratique._kit.moments import moment, written
 from pratique.model.finding import Finding
 from pratique.model.report import PolicyRef, Reason, Verdict
 from pratique.policy.compose import STRENGTH, PolicySet, SetRule, fields_of, render
 from pratique.policy.document import Effect, Waiver
-from pratique.policy.facts import LONG_AGO, Each, Item, Subject, earlier, items, moment, written
+from pratique.policy.facts import LONG_AGO, Each, Item, Subject, earlier, items
 from pratique.policy.judge import judge, parse_fail_on, waived
 from pratique.policy.language import Batch, values
 from pratique.policy.waiver import Waived, apply, choose, short_of, shown

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from pratique._kit.moments import moment, written
+from pratique._kit.text import decode, parse
 from pratique._kit.yamltree import Node
 from pratique.policy.document import Moment, Waiver
-from pratique.policy.facts import moment, written
-from pratique.policy.text import decode, parse
 
 NAMES = (".trivyignore", ".trivyignore.yaml", ".grype.yaml")
 MAX_ENTRIES = 20_000  # an ignore file with more is not kept by people

@@ -13,11 +13,12 @@ from urllib.parse import unquote
 
 import msgspec
 
+from pratique._kit.moments import moment
+from pratique._kit.text import Text
 from pratique.model.finding import Finding, Severity
 from pratique.policy.document import Waiver, Waivers, WaiverTerms
-from pratique.policy.facts import Item, Subject, items, moment, repository
+from pratique.policy.facts import Item, Subject, items, repository
 from pratique.policy.judge import waived
-from pratique.policy.text import Text
 
 FACTS = ("fix-available", "kev", "severity-raised", "new-image")
 SCOPE = ("vulnerability", "package", "image", "layer", "path", "environment", "rule")
