@@ -21,6 +21,9 @@ MAX_ENTRIES = 1_000_000
 MAX_ENTRY_BYTES = 16 * MEBIBYTE
 # Everything inflated: npm has about 1 GiB. Bounds time, not memory, as one record is held at a time.
 MAX_TOTAL_BYTES = 8192 * MEBIBYTE
+# JSON deflates to a tenth, a record that repeats itself to a hundredth; small archives may be as they are.
+MAX_RATIO = 200
+_RATIO_FROM = 256 * MEBIBYTE
 
 # Red Hat's documents: about 60,000 of on average 150 KB; the largest (a kernel's, with all products) has some 20 MiB.
 MAX_TAR_ENTRY_BYTES = 64 * MEBIBYTE
@@ -28,10 +31,42 @@ MAX_TAR_BYTES = 65_536 * MEBIBYTE
 # A zstd frame may ask for a window of up to 2 GiB; upstream's need 8 MiB.
 _MAX_WINDOW_BYTES = 128 * MEBIBYTE
 
+# What reading one member may end in; the others can still be read.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+
 _END = struct.Struct("<4s4H2LH")
 _END_MAGIC = b"PK\x05\x06"
 _ZIP64_MAGIC = b"PK\x06\x06"
 _ZIP64_COUNT = 32  # offset of "total number of entries" in the zip64 end record
+
+
+class Zip:
+    """An archive whose JSON files can be read one by one, within budgets. `body` must stay open."""
+
+    def __init__(self, body: BinaryIO, source: str) -> None:
+        """Read the directory. Raises ParseError when it is no zip, or has too many entries."""
+        _refuse_crowds(body, source)
+        self._source = source
+        self._total = 0
+        try:
+            self._archive = zipfile.ZipFile(body)
+        except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, OSError, ValueError) as error:
+            raise ParseError(f"{source}: not a readable zip archive: {error}") from error
+
+    def members(self) -> list[zipfile.ZipInfo]:
+        """Return the JSON files, in the archive's order: `filename`, `file_size` and `CRC` as its directory states them."""
+        return [info for info in self._archive.infolist() if info.filename.endswith(".json")]
+
+    def read(self, info: zipfile.ZipInfo) -> bytes:
+        """Return the content of a member, checked against its CRC. Raises one of UNREADABLE, ParseError for too much in all."""
+        try:
+            content = _inflate(self._archive, info)
+        except OSError as error:
+            raise ParseError(f"{self._source}: not a readable zip archive: {error}") from error
+        self._total += len(content)
+        if self._total > MAX_TOTAL_BYTES:
+            raise ParseError(f"{self._source}: the archive inflates to more than {MAX_TOTAL_BYTES} bytes")
+        return content
 
 
 def entries(body: BinaryIO, source: str) -> Iterator[tuple[str, bytes] | Gap]:
@@ -39,24 +74,14 @@ def entries(body: BinaryIO, source: str) -> Iterator[tuple[str, bytes] | Gap]:
 
     Raises ParseError when it is no zip, has too many entries or inflates to too much.
     """
-    _refuse_crowds(body, source)
-    total = 0
-    try:
-        with zipfile.ZipFile(body) as archive:
-            for info in archive.infolist():
-                if not info.filename.endswith(".json"):
-                    continue
-                try:
-                    content = _inflate(archive, info)
-                except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-                    yield unreadable(source, info.filename, str(error))
-                    continue
-                total += len(content)
-                if total > MAX_TOTAL_BYTES:
-                    raise ParseError(f"{source}: the archive inflates to more than {MAX_TOTAL_BYTES} bytes")
-                yield info.filename, content
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, NotImplementedError, OSError) as error:
-        raise ParseError(f"{source}: not a readable zip archive: {error}") from error
+    archive = Zip(body, source)
+    for info in archive.members():
+        try:
+            content = archive.read(info)
+        except UNREADABLE as error:
+            yield unreadable(source, info.filename, str(error))
+            continue
+        yield info.filename, content
 
 
 def tarred(body: BinaryIO, source: str) -> Iterator[tuple[str, bytes] | Gap]:
@@ -105,8 +130,8 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _refuse_crowds(body: BinaryIO, source: str) -> None:
-    """Read the number of entries before zipfile builds an object for each."""
+def _refuse_crowds(body: BinaryIO, source: str) -> int:
+    """Read the number of entries before zipfile builds an object for each; return the size of the archive."""
     size = body.seek(0, 2)
     body.seek(max(0, size - _END.size - 0xFFFF - 128))
     tail = body.read()
@@ -120,3 +145,4 @@ def _refuse_crowds(body: BinaryIO, source: str) -> None:
         count = int.from_bytes(tail[big + _ZIP64_COUNT : big + _ZIP64_COUNT + 8], "little")
     if count > MAX_ENTRIES or directory // 46 > MAX_ENTRIES * 4:
         raise ParseError(f"{source}: the archive lists {count} entries, more than {MAX_ENTRIES}")
+    return size

@@ -10,8 +10,10 @@ from pratique.model.advisory import Feed
 from pratique.model.ecosystems import base
 from pratique.model.ports import AdvisoryProvider
 
-# (address, what lies there) -> the next address, with "#sha256=..." behind it where upstream gives a digest. Raises ParseError.
+# (address, what lies there) -> the next address. What upstream says of it stands behind a "#": "sha256=...",
+# "sha256-inflated=..." (of what a gzip file holds), or BESIDE where a ".sha256" file may lie beside it. Raises ParseError.
 Step = Callable[[str, bytes], str]
+BESIDE = "sha256-beside"
 
 # Feeds that are asked only where another one, better informed, has nothing: docs/adr/0007-debian-sources.md.
 FALLBACKS = {"osv/Debian": "debian/tracker", "osv/Red Hat": "redhat/vex"}

@@ -21,7 +21,8 @@ from urllib.parse import quote, unquote, urlsplit
 import msgspec
 
 from pratique._version import __version__
-from pratique.advisory.feeds import Step
+from pratique.advisory import proof
+from pratique.advisory.feeds import BESIDE, Step
 from pratique.model.advisory import Feed
 from pratique.model.errors import FeedError, ParseError
 
@@ -41,6 +42,7 @@ _CHUNK = 1 << 18
 # What a step reads is a name or a short list.
 _STEP_BYTES = 1 << 20
 _PACKED = (".zip", ".gz", ".bz2", ".zst")
+_MISSING = frozenset({404, 410})
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -62,6 +64,10 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     path: Path | None
     validators: Validators
     temporary: bool = True
+
+
+class MissingError(FeedError):
+    """There is nothing at that address."""
 
 
 class _BusyError(Exception):
@@ -117,24 +123,40 @@ class Fetcher:
                 url, digest = self._step(feed, url, step, deadline)
         fetched = self._fetch(feed, url, known if known.url == url else Validators(), deadline)
         if digest and fetched.path is not None:
-            _verified(fetched.path, digest, url)
+            proof.verify(fetched.path, self._beside(feed, url, deadline) if digest == BESIDE else digest, url)
         return fetched
 
-    def _step(self, feed: Feed, url: str, step: Step, deadline: float) -> tuple[str, str]:
-        small = msgspec.structs.replace(feed, name=f"{feed.name}.step", path="step", max_bytes=_STEP_BYTES)
-        path = self._fetch(small, url, Validators(), deadline).path
-        if path is None:
+    def small(self, feed: Feed, url: str, deadline: float, max_bytes: int = _STEP_BYTES) -> bytes:
+        """Bring a small file that belongs to a feed, whole and in memory. Raises FeedError."""
+        part = f"{feed.name}.{hashlib.sha256(url.encode()).hexdigest()[:16]}"  # its own place, as several come at once
+        fetched = self._fetch(msgspec.structs.replace(feed, name=part, max_bytes=max_bytes), url, Validators(), deadline)
+        if fetched.path is None:
             raise FeedError(f"{url}: gave nothing")
         try:
-            target, _, fragment = step(url, path.read_bytes()).partition("#")
+            return fetched.path.read_bytes()
+        finally:
+            if fetched.temporary:
+                fetched.path.unlink(missing_ok=True)
+
+    def _step(self, feed: Feed, url: str, step: Step, deadline: float) -> tuple[str, str]:
+        try:
+            target, _, fragment = step(url, self.small(feed, url, deadline)).partition("#")
         except ParseError as error:
             raise FeedError(error.message) from error
-        finally:
-            path.unlink(missing_ok=True)
         there, here = urlsplit(target), urlsplit(url)
         if (there.scheme, there.netloc) != (here.scheme, here.netloc):
             raise FeedError(f"{url}: names {target!r}, which is elsewhere")
-        return target, fragment.removeprefix("sha256=")
+        return target, fragment
+
+    def _beside(self, feed: Feed, url: str, deadline: float) -> str:
+        """Return what the file beside a feed says of it; nothing where there is no such file."""
+        try:
+            found = proof.listed(self.small(feed, f"{url}.sha256", deadline))
+        except MissingError:
+            return ""
+        if not found:
+            raise FeedError(f"{url}.sha256: is no digest")
+        return f"sha256={found}"
 
     def _fetch(self, feed: Feed, url: str, known: Validators, deadline: float) -> Fetched:
         if url.startswith("file:"):
@@ -154,8 +176,10 @@ class Fetcher:
         raise FeedError(f"{url}: changed while it was being downloaded")
 
     def _pause(self, asked: float | None, attempt: int, deadline: float, url: str) -> None:
+        """Wait as long as is asked for; a feed that wants more than a minute keeps its last good data, and is left alone."""
         pause = asked if asked is not None else _FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311
-        pause = min(pause, _LONGEST_PAUSE)
+        if pause > _LONGEST_PAUSE:
+            raise FeedError(f"{url}: is busy, and asks to be left alone for {pause:.0f} s")
         if time.monotonic() + pause > deadline:
             raise FeedError(f"{url}: too slow")
         if self._stopped.wait(pause):
@@ -185,8 +209,12 @@ class Fetcher:
                 if response.status_code == 416 and begun is not None:
                     raise _StartOverError
                 if response.status_code not in {200, 206}:
-                    raise FeedError(f"{url}: answered {response.status_code}")
+                    kind = MissingError if response.status_code in _MISSING else FeedError
+                    raise kind(f"{url}: answered {response.status_code}")
                 validators = self._save(feed, response, url, part, deadline)
+                if wrong := proof.differs(part, proof.stated(response.headers)):
+                    _discard(part)
+                    raise _BusyError(f"what came is not what was announced: its {wrong} differs")
         except httpx2.TransportError as error:
             raise _BusyError(str(error) or type(error).__name__) from error
         except httpx2.HTTPError as error:
@@ -241,14 +269,6 @@ class Fetcher:
                 raise FeedError(f"{feed.name}: stopped")
             if time.monotonic() > deadline:
                 raise FeedError(f"{feed.name}: not complete after {_TOTAL_SECONDS:.0f} s; the next update goes on from there")
-
-
-def _verified(path: Path, digest: str, url: str) -> None:
-    with path.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() == digest:
-            return
-    path.unlink(missing_ok=True)
-    raise FeedError(f"{url}: is not what its index says: the digest differs")
 
 
 def _headers(feed: Feed, known: Validators, begun: Validators | None, part: Path) -> dict[str, str]:

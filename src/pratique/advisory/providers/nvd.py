@@ -6,6 +6,7 @@ https://nvd.nist.gov/vuln/data-feeds ; no package is named, so that nothing is f
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from pratique.advisory.archive import unreadable
+from pratique.advisory.feeds import Step
 from pratique.advisory.xml import Bounded
 from pratique.model.advisory import Advisory, Feed, FeedRecord
 from pratique.model.errors import ParseError
@@ -23,6 +25,7 @@ _MAX_BYTES = 128 << 20
 _MAX_INFLATED = 1 << 30
 # The feed of 2002 holds everything before it, too.
 _OLDEST, _NEWEST = 2002, 2026
+_META = re.compile(rb"^sha256:\s*([0-9A-Fa-f]{64})\s*$", re.MULTILINE)
 _REJECTED = "Rejected"
 
 
@@ -73,12 +76,16 @@ class Nvd:
             Feed(
                 name=f"nvd/{year}",
                 path=f"nvd/nvdcve-2.0-{year}.json.gz",
-                url=f"{_UPSTREAM}/nvdcve-2.0-{year}.json.gz",
+                url=f"{_UPSTREAM}/nvdcve-2.0-{year}.meta",
                 max_bytes=_MAX_BYTES,
                 licence="public domain (NVD)",
             )
             for year in range(_OLDEST, _NEWEST + 1)
         ]
+
+    def route(self, _: Feed) -> Sequence[Step]:
+        """The small file beside each feed says what it inflates to."""
+        return (_described,)
 
     def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         decode = msgspec.json.Decoder(_Item).decode
@@ -99,6 +106,13 @@ class Nvd:
                 continue
             if cve.vuln_status != _REJECTED:
                 yield advisory
+
+
+def _described(url: str, content: bytes) -> str:
+    found = _META.search(content)
+    if found is None:
+        raise ParseError(f"{url}: does not describe a feed")
+    return f"{url.removesuffix('.meta')}.json.gz#sha256-inflated={found[1].decode().lower()}"
 
 
 def _advisory(cve: _Cve) -> Advisory:

@@ -19,7 +19,7 @@ import msgspec
 
 from pratique.advisory.archive import tarred, unreadable
 from pratique.advisory.csaf import Branch, Document, Remediation, Threat, Tree, Vulnerability
-from pratique.advisory.feeds import Step
+from pratique.advisory.feeds import BESIDE, Step
 from pratique.advisory.keys import Keys
 from pratique.advisory.redhat import place_of_cpe
 from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, RangeState, VersionRange
@@ -86,7 +86,7 @@ def _named(url: str, content: bytes) -> str:
     name = content.decode("ascii", "replace").strip()
     if not _ARCHIVE.fullmatch(name):
         raise ParseError(f"{url}: does not name an archive")
-    return urljoin(url, name)
+    return f"{urljoin(url, name)}#{BESIDE}"
 
 
 class _Component(NamedTuple):
