@@ -45,7 +45,7 @@ class Zip:
 
     def __init__(self, body: BinaryIO, source: str) -> None:
         """Read the directory. Raises ParseError when it is no zip, or has too many entries."""
-        _refuse_crowds(body, source)
+        self._allowed = min(MAX_TOTAL_BYTES, max(_RATIO_FROM, MAX_RATIO * _refuse_crowds(body, source)))
         self._source = source
         self._total = 0
         try:
@@ -64,8 +64,8 @@ class Zip:
         except OSError as error:
             raise ParseError(f"{self._source}: not a readable zip archive: {error}") from error
         self._total += len(content)
-        if self._total > MAX_TOTAL_BYTES:
-            raise ParseError(f"{self._source}: the archive inflates to more than {MAX_TOTAL_BYTES} bytes")
+        if self._total > self._allowed:
+            raise ParseError(f"{self._source}: the archive inflates to more than {self._allowed} bytes")
         return content
 
 
