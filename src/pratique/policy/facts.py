@@ -370,7 +370,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "finding.severity": tuple(level.value for level in Severity),
     "finding.status": ("affected", "fixed", "not_affected", "under_investigation"),
     "finding.kind": ("vulnerability", "secret", "malware", "misconfiguration", "license", "eol"),
-    "context.stage": STAGES,
+    "context.stage": ("", *STAGES),
 }
 
 
