@@ -125,11 +125,14 @@ def test_an_archive_that_inflates_to_too_much_is_refused(monkeypatch: pytest.Mon
 
 
 def test_an_archive_that_grows_beyond_all_measure_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand zeros in a few bytes: the measure is what archives of records come to."""
+    """A hundred thousand letters in a few bytes: the measure is what archives of records come to."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("PYSEC-1.json", json.dumps(record("PYSEC-1", "a" * 100_000, "1")))
     monkeypatch.setattr(limits, "_RATIO_FROM", 1000)
     monkeypatch.setattr(limits, "MAX_RATIO", 10)
     with pytest.raises(ParseError, match="inflates"):
-        _parse("osv/PyPI", archive([record("PYSEC-1", "a" * 100_000, "1")]))
+        _parse("osv/PyPI", out.getvalue())
 
 
 def test_a_crowd_of_entries_is_refused_before_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
