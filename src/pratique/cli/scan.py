@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 import msgspec
@@ -17,8 +17,12 @@ from pratique.cli.rules import RuleOptions, read_rules, rule_settings
 from pratique.cli.target import HELP, given_as, scan_options, target_settings
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
+from pratique.model.image import ImageRef
 from pratique.model.ports import Reporter
 from pratique.model.report import Report
+
+if TYPE_CHECKING:
+    from pratique.pipeline import ScanOptions
 
 EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 
@@ -29,6 +33,8 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @setting("--all-platforms", is_flag=True, help="Scan each platform of an index: one report each.")
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
 @setting("--only-fixed", is_flag=True, help="Show only what has a fix. Decides nothing.")
+@setting("--baseline", metavar="REPORT|REF", help="Refuse only what this saved JSON report, or target, does not have.")
+@setting("--only-new", is_flag=True, help="Show only what the baseline does not have. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, kev, gaps, eol; repeatable.")
 @rule_settings
 @target_settings
@@ -38,6 +44,9 @@ def command(target: str, **given: object) -> int:
     TARGET is an image name (asked of Docker, Podman, then its registry), a file written by docker save or in OCI form, a folder,
     or - for an archive on standard input; or one of these said outright: docker-archive:PATH, oci-archive:PATH, oci-dir:PATH,
     rootfs:PATH, dir:PATH, sbom:PATH, docker:REF, podman:REF, registry:REF.
+
+    With --baseline, --fail-on and policies count only what is new: not in the baseline, or less grave there. The rest is shown,
+    marked as known. The baseline is told by its content: a saved JSON report, or any TARGET, scanned with the same options.
 
     Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell.
     """
@@ -89,22 +98,53 @@ class _Options(RuleOptions, kw_only=True):
     all_platforms: bool
     severity: tuple[str, ...]
     only_fixed: bool
+    baseline: str | None
+    only_new: bool
     fail_on: tuple[str, ...]
 
 
 def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
     from pratique.image.open import list_platforms  # noqa: PLC0415 - start-up stays lazy
     from pratique.image.reference import parse_target  # noqa: PLC0415
-    from pratique.pipeline import scan  # noqa: PLC0415
 
     how = scan_options(options, progress, options.fail_on)
     how = msgspec.structs.replace(how, rules=read_rules(options, how.say))
     _severities(options.severity)
+    if options.only_new and not options.baseline:
+        raise UsageError("--only-new needs --baseline", hint="name a saved JSON report, or a target, to compare with")
     ref = parse_target(target)
+    compare = _comparing(options.baseline, how)
     if not options.all_platforms:
-        return [scan(ref, how)]
+        return [compare(ref, how)]
     platforms = list_platforms(ref, how.sources)
-    return [scan(ref, msgspec.structs.replace(how, platform=platform)) for platform in platforms] or [scan(ref, how)]
+    return [compare(ref, msgspec.structs.replace(how, platform=platform)) for platform in platforms] or [compare(ref, how)]
+
+
+def _comparing(baseline: str | None, plain: ScanOptions) -> Callable[[ImageRef, ScanOptions], Report]:
+    """Return how to scan: with the baseline of the same platform, where there is one. It is read before anything is scanned."""
+    from pratique.pipeline import scan  # noqa: PLC0415 - start-up stays lazy
+
+    if not baseline:
+        return scan
+    from pratique.changes.baseline import doubts  # noqa: PLC0415 - only where it is asked for
+    from pratique.cli.saved import of_platform, saved_reports, scanned  # noqa: PLC0415 - as above
+
+    if baseline == "-":
+        raise UsageError("--baseline -: standard input can only be the target")
+    saved = saved_reports(baseline)
+    if saved is not None and plain.platform is not None:
+        of_platform(saved, str(plain.platform), baseline)
+
+    def compared(ref: ImageRef, how: ScanOptions) -> Report:
+        platform = str(how.platform or "")
+        known = of_platform(saved, platform, baseline) if saved is not None else scanned(baseline, how)
+        report = scan(ref, msgspec.structs.replace(how, baseline=known))
+        for sentence in doubts(known, report.target):
+            if how.say is not None:
+                how.say(f"warning: {sentence}")
+        return report
+
+    return compared
 
 
 def _severities(values: Sequence[str]) -> frozenset[Severity]:
@@ -121,6 +161,8 @@ def _shown(report: Report, options: _Options) -> Report:
     findings = report.findings
     if wanted:
         findings = tuple(finding for finding in findings if finding.severity in wanted)
+    if options.only_new:
+        findings = tuple(finding for finding in findings if finding.baseline != "unchanged")
     if options.only_fixed:
         findings = tuple(finding for finding in findings if finding.fixed_in or finding.kind not in ("vulnerability", "malware"))
     return msgspec.structs.replace(report, findings=findings)

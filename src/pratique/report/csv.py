@@ -15,6 +15,7 @@ from pratique.report.text import safe
 COLUMNS = (
     "kind", "id", "severity", "status", "kev", "epss", "cvss", "package", "version", "fixed_in", "ecosystem", "purl",
     "path", "line", "layer", "instruction", "title", "remedy", "aliases", "reference", "published", "waiver", "fingerprint",
+    "baseline",
 )  # fmt: skip
 # A cell that begins so is a formula to Excel, LibreOffice or Google Sheets: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", "＠")
@@ -49,7 +50,7 @@ def _cells(finding: Finding) -> Iterator[str]:
     yield from (package.ecosystem, package.purl) if package is not None else ("", "")
     yield from (place.path, str(place.line or ""), place.layer, place.instruction) if place is not None else ("", "", "", "")
     yield from (finding.title or finding.message, fix_of(finding), " ".join(finding.aliases), next(iter(finding.references), ""))
-    yield from (finding.published, waiver_text(finding) or waiver_note(finding), finding.fingerprint)
+    yield from (finding.published, waiver_text(finding) or waiver_note(finding), finding.fingerprint, finding.baseline)
 
 
 REPORTER = _Csv()

@@ -152,12 +152,24 @@ def waiver_text(finding: Finding) -> str:
     return "accepted: " + ", ".join(told) if told else "accepted"
 
 
+def known(finding: Finding) -> bool:
+    """Say whether the baseline of the scan has a finding, so that the verdict does not rest on it."""
+    return finding.baseline == "unchanged"
+
+
 def worst_first(report: Report) -> list[Finding]:
-    """Return findings as people read them: the exploited, then by severity, then by the chance of exploitation."""
+    """Return findings as people read them: what a baseline lacks, the exploited, then by severity, then by chance."""
 
     def order(finding: Finding) -> tuple[Any, ...]:
         chance = finding.epss.score if finding.epss is not None else 0.0
-        return not finding.kev, -finding.severity.rank, -chance, finding.id, finding.package.purl if finding.package else ""
+        return (
+            known(finding),
+            not finding.kev,
+            -finding.severity.rank,
+            -chance,
+            finding.id,
+            finding.package.purl if finding.package else "",
+        )
 
     return sorted(report.findings, key=order)
 

@@ -19,6 +19,7 @@ from pratique.report.document import (
     counts,
     fix_of,
     is_link,
+    known,
     name_of,
     score_of,
     waiver_note,
@@ -90,6 +91,7 @@ def _head(report: Report) -> Iterator[str]:
         "Supported until": text(target.distro.eol or "") if target.distro is not None else "",
         "Content": text(_content(report)),
         "Scanned": text(report.meta.scanned_at),
+        "Baseline": text(_baseline(report)),
         "Policy": text(report.verdict.policy.name) if report.verdict.policy is not None else "",
     }
     yield '<dl class="facts">'
@@ -102,6 +104,13 @@ def _head(report: Report) -> Iterator[str]:
         yield from (f"<li><b>{text(reason.rule)}</b>: {text(reason.message)}</li>" for reason in report.verdict.reasons)
         yield "</ul>"
     yield "</header>\n"
+
+
+def _baseline(report: Report) -> str:
+    about = report.baseline
+    if about is None:
+        return ""
+    return f"{about.scheme}:{about.reference} of {about.scanned_at}: {about.new + about.updated} new, {about.gone} gone"
 
 
 def _content(report: Report) -> str:
@@ -141,7 +150,9 @@ def _findings(report: Report) -> Iterator[str]:
     for severity in counts(report):
         yield f'<label><input type="checkbox" data-severity="{severity.value}" checked>{severity.value}</label>'
     yield '<label><input type="checkbox" id="fixed">with a fix</label>'
-    yield '<label><input type="checkbox" id="exploited">exploited</label></div>\n'
+    yield '<label><input type="checkbox" id="exploited">exploited</label>'
+    fresh = "" if report.baseline is not None else " hidden"
+    yield f'<label{fresh}><input type="checkbox" id="fresh">new</label></div>\n'
     yield '<div class="wide"><table id="findings">\n<thead><tr>'
     for name, first in _COLUMNS:
         numeric = ' class="num"' if name in ("CVSS", "EPSS", "Layer") else ""
@@ -168,8 +179,14 @@ def _row(finding: Finding, numbers: dict[str, int]) -> str:
         _chance(finding),
         f'<td class="num" data-sort="{layer}">{layer or ""}</td>',
     ]
-    fixed, kev = int(bool(finding.fixed_in)), int(finding.kev)
-    return f'<tr data-severity="{severity}" data-fixed="{fixed}" data-kev="{kev}">{"".join(cells)}</tr>\n'
+    facts = {
+        "severity": severity,
+        "fixed": int(bool(finding.fixed_in)),
+        "kev": int(finding.kev),
+        "fresh": int(not known(finding)),
+    }
+    data = " ".join(f'data-{name}="{value}"' for name, value in facts.items())
+    return f"<tr {data}>{''.join(cells)}</tr>\n"
 
 
 def _unfixed(finding: Finding) -> str:
@@ -196,6 +213,7 @@ def _named(finding: Finding) -> str:
     tags = ['<span class="tag kev">exploited</span>'] if finding.kev else []
     tags += [f'<span class="tag">{text(finding.status.replace("_", " "))}</span>'] if finding.status != "affected" else []
     tags += ['<span class="tag">accepted</span>'] if accepted(finding) else []
+    tags += ['<span class="tag fresh">new</span>'] if finding.baseline in ("new", "updated") else []
     return " ".join([shown, *tags])
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report
-from pratique.report.document import VULNERABLE, counts, fix_of, is_link, name_of, waiver_note, waiver_text, worst_first
+from pratique.report.document import VULNERABLE, counts, fix_of, is_link, known, name_of, waiver_note, waiver_text, worst_first
 from pratique.report.text import cut, safe
 
 MAX_BYTES = 64_000  # GitHub refuses comments of more than 65,536 characters, GitLab of more than 1,000,000
@@ -59,17 +59,18 @@ def _bounded(report: Report) -> Iterator[str]:
     left = MAX_BYTES - _size(head) - _size(tail) - 500  # for the folds and the line that says what is left out
     yield head
     rows = [_row(group) for group in _grouped(findings)]
+    opened = min(OPEN_ROWS, sum(not known(group[0]) for group in _grouped(findings))) if report.baseline else OPEN_ROWS
     rest = [f"- {_other(finding)}" for finding in findings if finding.kind not in VULNERABLE]
     shown = _fitting(rest, left // 4)
     left -= sum(map(_size, shown)) + len(shown)
     if shown:
         yield "\n" + "\n".join(shown) + "\n"
     fitting = _fitting(rows, left)
-    if fitting:
-        yield "\n" + "\n".join([*_HEAD, *fitting[:OPEN_ROWS]]) + "\n"
-    if len(fitting) > OPEN_ROWS:
-        yield f"\n<details>\n<summary>{len(fitting) - OPEN_ROWS} more</summary>\n\n"
-        yield "\n".join([*_HEAD, *fitting[OPEN_ROWS:]]) + "\n\n</details>\n"
+    if fitting[:opened]:
+        yield "\n" + "\n".join([*_HEAD, *fitting[:opened]]) + "\n"
+    if len(fitting) > opened:
+        yield f"\n<details>\n<summary>{len(fitting) - opened} more</summary>\n\n"
+        yield "\n".join([*_HEAD, *fitting[opened:]]) + "\n\n</details>\n"
     hidden = len(rows) - len(fitting) + len(rest) - len(shown)
     if hidden:
         yield f"\n{hidden} lines are left out here: a comment cannot be longer. The JSON and HTML reports have them all.\n"
@@ -124,6 +125,7 @@ def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
                 finding.status,
                 finding.fixed_in,
                 waiver_text(finding) or waiver_note(finding),
+                known(finding),
             )
             groups.setdefault(key, []).append(finding)
     return list(groups.values())
@@ -139,6 +141,7 @@ def _row(group: Sequence[Finding]) -> str:
         name = f"[{name}]({link})"
     marks = [" **exploited**" if finding.kev else "", " (under investigation)" if finding.status == "under_investigation" else ""]
     marks.append(f" ({_cell(waiver_text(finding) or waiver_note(finding), 60)})" if finding.waiver else "")
+    marks.append(" (in the baseline)" if known(finding) else "")
     cells = [
         f"{_MARKS[finding.severity]} {finding.severity.value}",
         name + "".join(marks),

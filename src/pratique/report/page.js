@@ -8,6 +8,7 @@
   const boxes = Array.from(document.querySelectorAll("input[data-severity]"));
   const fixed = document.getElementById("fixed");
   const exploited = document.getElementById("exploited");
+  const fresh = document.getElementById("fresh");
   const shown = document.getElementById("shown");
   const none = document.getElementById("none");
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
@@ -22,6 +23,7 @@
         wanted.has(row.dataset.severity) &&
         (!fixed.checked || row.dataset.fixed === "1") &&
         (!exploited.checked || row.dataset.kev === "1") &&
+        (!fresh.checked || row.dataset.fresh === "1") &&
         words.every((word) => text.includes(word));
       row.hidden = !keep;
       count += keep ? 1 : 0;
@@ -53,7 +55,7 @@
     });
   });
 
-  for (const control of [search, fixed, exploited, ...boxes]) control.addEventListener("input", filter);
+  for (const control of [search, fixed, exploited, fresh, ...boxes]) control.addEventListener("input", filter);
   window.addEventListener("beforeprint", () => document.querySelectorAll("details.print").forEach((item) => (item.open = true)));
   filter();
 })();

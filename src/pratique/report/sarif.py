@@ -139,6 +139,8 @@ def _result(finding: Finding, index: int, places: Sequence[tuple[str, str]]) -> 
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1", "pratique/v1": finding.fingerprint},
         "properties": _properties(finding),
     }
+    if finding.baseline:
+        result["baselineState"] = finding.baseline
     accepted = waiver_text(finding)
     if accepted or finding.status in ("not_affected", "fixed"):
         reason = safe(accepted) or f"stated to be {finding.status.replace('_', ' ')}"

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
+import msgspec
+
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report
 from pratique.report._rows import KINDS, Row, gap_lines, sections
@@ -49,7 +51,7 @@ class Table:
     def _lines(self, report: Report) -> Iterator[str]:
         yield from self._head(report)
         layers = {layer.diff_id: number for number, layer in enumerate(report.target.layers, 1)}
-        parts = sections(report)
+        parts = _parts(report)
         cells = [row.cells() for _, rows in parts for row in rows]
         room = self._width - 2 - (7 if layers else 0)
         widths, room_for_title = _widths([_HEADER, *([safe(cell) for cell in line] for line in cells)], room)
@@ -119,7 +121,8 @@ class Table:
             word = finding.severity.value.upper()
             place = finding.location
             where = f" ({place.path}{f':{place.line}' if place.line else ''})" if place is not None and place.path else ""
-            text = safe(f"{finding.id}: {finding.message or finding.title}{where}")
+            mark = " (in the baseline)" if finding.baseline == "unchanged" else ""
+            text = safe(f"{finding.id}: {finding.message or finding.title}{where}{mark}")
             first, *others = self._wrapped(text, " " * 13, " " * 13)
             yield f"  {self._paint(word, _COLOURS[finding.severity])}{first[2 + len(word) :]}"
             yield from others
@@ -175,6 +178,18 @@ class Table:
         yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}"
         for reason in report.verdict.reasons:
             yield from self._wrapped(safe(f"{reason.rule}: {reason.message}"), "  ", "      ")
+
+
+def _parts(report: Report) -> list[tuple[str, list[Row]]]:
+    """Return the sections; with a baseline, what is new first, and then what it has as well."""
+    if report.baseline is None:
+        return sections(report)
+    found = []
+    for word, wanted in (("new", False), ("in the baseline", True)):
+        findings = tuple(finding for finding in report.findings if (finding.baseline == "unchanged") is wanted)
+        part = msgspec.structs.replace(report, findings=findings)
+        found += [(f"{title}, {word}", rows) for title, rows in sections(part)]
+    return found
 
 
 def _widths(lines: Sequence[Sequence[str]], room: int) -> tuple[list[int], int]:
