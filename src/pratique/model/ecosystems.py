@@ -13,6 +13,8 @@ _PEP_503 = re.compile(r"[-_.]+")
 # Their registries ignore case, or allow lower case only: https://getcomposer.org/doc/04-schema.md#name,
 # https://learn.microsoft.com/nuget/reference/nuspec#id, https://hex.pm/docs/publish, owner/repository of GitHub.
 _CASELESS = frozenset({"Packagist", "NuGet", "Hex", "GitHub Actions", "SwiftURL", "Bitnami"})
+# Not OSV's: until when releases of products are mended. Names are those of https://endoflife.date.
+LIFE_CYCLES = "End of life"
 _REPOSITORIES = frozenset({"Packagist", "Maven"})
 
 
