@@ -1,0 +1,126 @@
+"""Questions to the engine in, what it knows out: what is this container, which digest has this name.
+
+Only reads, over the engine's own socket. The engine shows these requests to its plugin, too: reads are always let through.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pratique.model.errors import CouldNotError
+
+# A question that is not answered in this time leaves too little of the engine's patience for the decision.
+SECONDS = 0.3
+# The description of a container with thousands of variables and mounts.
+MAX_ANSWER = 4 << 20
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class EngineError(CouldNotError):
+    """The engine did not answer, or not with what was asked for."""
+
+
+class Engine:
+    """One engine by its socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def container(self, name: str) -> dict[str, Any] | None:
+        """Return what `docker inspect` shows; None where there is no such container. Raises EngineError."""
+        return await self._get(f"/containers/{quote(name, safe='')}/json")
+
+    async def image(self, name: str) -> dict[str, Any] | None:
+        """Return what `docker image inspect` shows; None where there is no such image. Raises EngineError."""
+        return await self._get(f"/images/{quote(name, safe='/:@')}/json")
+
+    async def volume(self, name: str) -> dict[str, Any] | None:
+        """Return what `docker volume inspect` shows; None where there is no such volume. Raises EngineError."""
+        return await self._get(f"/volumes/{quote(name, safe='')}")
+
+    async def version(self) -> dict[str, Any]:
+        """Return what `docker version` shows. Raises EngineError."""
+        return await self._get("/version") or {}
+
+    async def post(self, path: str) -> int:
+        """Send a command without a body; return the status. Raises EngineError."""
+        status, _ = await self._talk("POST", path)
+        return status
+
+    async def post_json(self, path: str, body: dict[str, Any]) -> int:
+        """Send a command with a body; return the status. Raises EngineError."""
+        status, _ = await self._talk("POST", path, json.dumps(body).encode())
+        return status
+
+    async def _get(self, path: str) -> dict[str, Any] | None:
+        status, body = await self._talk("GET", path)
+        if status == 404:
+            return None
+        if status != 200:
+            raise EngineError(f"the engine answered {status} to {path[:100]}")
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise EngineError(f"the engine's answer to {path[:100]} is no JSON") from error
+        if not isinstance(value, dict):
+            raise EngineError(f"the engine's answer to {path[:100]} is no object")
+        return value
+
+    async def _talk(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        import asyncio
+
+        import h11
+
+        try:
+            async with asyncio.timeout(SECONDS):
+                reader, writer = await asyncio.open_unix_connection(str(self.path))
+                try:
+                    return await _exchange(h11.Connection(h11.CLIENT), reader, writer, _request(method, path, body), body)
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, h11.ProtocolError) as error:
+            raise EngineError(f"the engine does not answer on {self.path}: {type(error).__name__}") from error
+
+
+def _request(method: str, path: str, body: bytes) -> Any:
+    import h11
+
+    headers = [("Host", "engine"), ("Connection", "close"), ("Content-Length", str(len(body)))]
+    if body:
+        headers.append(("Content-Type", "application/json"))
+    return h11.Request(method=method, target=path, headers=headers)
+
+
+async def _exchange(connection: Any, reader: Any, writer: Any, request: Any, body: bytes) -> tuple[int, bytes]:
+    import h11
+
+    parts = [connection.send(request), connection.send(h11.Data(data=body)) if body else b"", connection.send(h11.EndOfMessage())]
+    writer.write(b"".join(part for part in parts if part))
+    status, data = 0, bytearray()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(64 << 10))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            data += event.data
+            if len(data) > MAX_ANSWER:
+                raise EngineError(f"the engine's answer has more than {MAX_ANSWER >> 20} MiB")
+        elif isinstance(event, h11.EndOfMessage):
+            return status, bytes(data)
+        elif isinstance(event, h11.ConnectionClosed):
+            raise EngineError("the engine hung up")
+
+
+def digests(image: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return an image's id, and the `NAME@sha256:...` under which registries know it. A tag is no name: anybody moves it."""
+    identifier = str(image.get("Id") or "")
+    if not _ID.fullmatch(identifier):
+        raise EngineError("the engine names no id of an image")
+    known = image.get("RepoDigests") or []
+    return identifier, tuple(sorted(name for name in known if isinstance(name, str) and "@sha256:" in name))
