@@ -1,162 +1,194 @@
-"""The records of one feed in, one compact read-only SQLite file out, laid out as `layout.py` says.
+"""A feed and its current file in, its next file out, laid out as `layout.py` says; nothing where nothing changed.
 
-One file a feed, so that a changed feed rebuilds only itself, and a scan opens only what it asks.
+One file a feed, so that a changed feed touches only itself, and a scan opens only what it asks. The first file is written at one
+go; each later one is a copy of the one before with the changes made in it, so what it costs goes with what changed.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import zstandard
 
-from pratique.advisory.keys import Keys, outside
-from pratique.advisory.layout import COMPRESS_FROM, FORMAT, SCHEMA, epss_place
-from pratique.model.advisory import Advisory, Affected, Exploited, ExploitScore, FeedRecord
-from pratique.model.hits import Hit, covers
-from pratique.model.inventory import Gap
+from pratique.advisory import members as by_member
+from pratique.advisory.collect import Collected, difference
+from pratique.advisory.digest import SetDigest
+from pratique.advisory.layout import FORMAT, SCHEMA, Facts
+from pratique.advisory.members import ByMember, Delta, Increment, OddlyNamedError
+from pratique.advisory.tables import LEVEL, Squeeze, Tables, connect
+from pratique.advisory.writer import Writer
+from pratique.model.advisory import Feed, FeedRecord
+from pratique.model.errors import FeedError
+from pratique.model.ports import AdvisoryProvider
 
-# Records left out that are named one by one; the others are only counted.
-_NAMED_GAPS = 3
 # A dictionary pays from some hundred records on; 1,000 samples train in 0.1 s, more gain nothing.
 _DICTIONARY_BYTES = 16 << 10
 _DICTIONARY_RECORDS = 200
 _DICTIONARY_SAMPLES = 1000
-_LEVEL = 9
 _encode = msgspec.msgpack.Encoder().encode
+
+Marks = list[tuple[str, int, bytes]]
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out: records, those of them with a CVSS vector, the newest date, records left out and the first few of these."""
+    """What came out. `changed`: the feed says something else than before. `written`: there is a new file, if only of marks."""
 
-    records: int
-    scored: int
-    newest: str
-    skipped: int
-    gaps: tuple[Gap, ...]
+    facts: Facts
+    changed: bool
+    written: bool
 
 
-class _Collector:
-    """Gathers the rows of one feed; hits are kept encoded, which takes a fifth of the memory."""
+def build(records: Iterable[FeedRecord], path: Path, at: int = 0) -> Facts:
+    """Write the first file of a feed at `path`, which must not exist. `at` is when this is learnt, in seconds of Unix time.
 
-    def __init__(self) -> None:
-        self.packages: dict[tuple[str, str], list[bytes]] = {}
-        self.advisories: dict[str, bytes] = {}
-        self.names: set[tuple[str, str]] = set()
-        self.kev: dict[str, bytes] = {}
-        self.epss: dict[int, list[bytes]] = {}
-        self.score_date = ""
-        self.records = 0
-        self.newest = ""
-        self.scored = 0
-        self.skipped = 0
-        self.gaps: list[Gap] = []
-        self._keys: dict[str, Keys] = {}
-
-    def take(self, record: FeedRecord) -> None:
-        if isinstance(record, Gap):
-            self._skip(record)
-            return
-        self.records += 1
-        if isinstance(record, Advisory):
-            self._advisory(record)
-        elif isinstance(record, Exploited):
-            self.kev[record.cve] = _encode(record)
-            self.newest = max(self.newest, record.added)
-        else:
-            self._score(record)
-
-    def _skip(self, gap: Gap) -> None:
-        self.skipped += 1
-        if len(self.gaps) < _NAMED_GAPS:
-            self.gaps.append(gap)
-
-    def _advisory(self, record: Advisory) -> None:
-        self.newest = max(self.newest, record.modified)
-        self.scored += bool(record.cvss)
-        for affected in record.affected:
-            keys = self._keys.get(affected.ecosystem)
-            if keys is None:
-                keys = self._keys[affected.ecosystem] = Keys(affected.ecosystem)
-            row = self.packages.setdefault((affected.ecosystem, affected.name), [])
-            row.append(_encode(_hit(record.id, affected, keys)))
-        for name in (*record.aliases, *covers(record)):
-            self.names.add((name, record.id))
-        if record.id not in self.advisories and (record.aliases or record.summary or record.related or record.cvss):
-            self.advisories[record.id] = _encode(msgspec.structs.replace(record, affected=()))
-
-    def _score(self, record: ExploitScore) -> None:
-        place = epss_place(record.cve)
-        if place is None:
-            self._skip(Gap(code="advisories.unreadable-record", message=f"{record.cve[:40]!r} is no CVE id", source="epss"))
-            return
-        block, offset = place
-        packed = offset << 34 | round(record.score * 1e5) << 17 | round(record.percentile * 1e5)
-        self.epss.setdefault(block, []).append(packed.to_bytes(6, "big"))
-        self.score_date = self.newest = record.date
+    Raises ParseError as the parser does: then the file is not to be used.
+    """
+    return _write(Collected.of(records), [], path, at)
 
 
-def _hit(name: str, affected: Affected, keys: Keys) -> Hit:
-    ranges = tuple(map(keys.range, affected.ranges))
-    versions = outside(affected.versions, ranges, keys) if affected.versions else ()
-    return Hit(name, ranges, versions, affected.state, affected.severity, affected.note)
+def renew(provider: AdvisoryProvider, feed: Feed, body: BinaryIO | Increment, old: Path | None, new: Path, at: int) -> Built:
+    """Make `new` of `old` (None: there is none) and what upstream says now: its whole document, or single records.
+
+    `new` must not exist; it is there afterwards if `written` says so. Raises ParseError as the parser does, FeedError for single
+    records that cannot be put into place: then the whole feed must be fetched.
+    """
+    if isinstance(body, Increment):
+        if old is None or not isinstance(provider, ByMember):
+            raise FeedError(f"{feed.name}: single records fit only into what is there already")
+        return _incremented(provider, feed, body, old, new, at)
+    if old is None:
+        collected, marks = _collect(provider, feed, body)
+        return Built(facts=_write(collected, marks, new, at), changed=True, written=True)
+    connection = connect(old)
+    try:
+        tables = Tables(connection, old)
+        delta = _delta(provider, feed, body, tables)
+        before = tables.facts
+    finally:
+        connection.close()
+    return _amend(delta, before, old, new, at)
 
 
-def build(records: Iterable[FeedRecord], path: Path) -> Built:
-    """Write the file at `path`, which must not exist. Raises ParseError as the parser does: then the file is not to be used."""
-    collector = _Collector()
-    for record in records:
-        collector.take(record)
+def _incremented(provider: ByMember, feed: Feed, increment: Increment, old: Path, new: Path, at: int) -> Built:
+    connection = connect(old)
+    try:
+        tables = Tables(connection, old)
+        delta = by_member.incremented(tables, increment, feed, provider.reader(feed))
+        before = tables.facts
+    except OddlyNamedError:
+        raise FeedError(f"{feed.name}: its records are not called as their files are") from None
+    finally:
+        connection.close()
+    return _amend(delta, before, old, new, at)
+
+
+def _collect(provider: AdvisoryProvider, feed: Feed, body: BinaryIO) -> tuple[Collected, Marks]:
+    if isinstance(provider, ByMember):
+        return by_member.collect(body, feed, provider.reader(feed))
+    return Collected.of(provider.parse(feed, body)), []
+
+
+def _delta(provider: AdvisoryProvider, feed: Feed, body: BinaryIO, tables: Tables) -> Delta:
+    known = by_member.marks(tables)
+    if known is not None and isinstance(provider, ByMember):
+        try:
+            return by_member.newer(tables, known, body, feed, provider.reader(feed))
+        except OddlyNamedError:
+            body.seek(0)
+    collected, marks = _collect(provider, feed, body)
+    gone = sorted((known or {}).keys() - {name for name, _, _ in marks})
+    return Delta(changes=difference(tables, collected), rows=marks, gone=gone, counted=collected.counted, whole=True)
+
+
+def _amend(delta: Delta, before: Facts, old: Path, new: Path, at: int) -> Built:
+    same = msgspec.structs.replace(delta.counted, state=before.state, changed=before.changed) == before
+    if same and not delta:
+        return Built(facts=before, changed=False, written=False)
+    copy(old, new)
+    delta.changes.at = at
+    with Writer(new) as writer:
+        writer.apply(delta.changes, delta.counted)
+        writer.members(delta.rows, delta.gone, known=bool(delta.rows) or not delta.whole)
+    return Built(facts=writer.facts, changed=writer.facts.state != before.state, written=True)
+
+
+def copy(old: Path, new: Path) -> None:
+    """Copy a file within the system's core; where the file system shares blocks between files (btrfs, XFS), it shares these."""
+    with old.open("rb") as source, new.open("xb") as target:
+        left = os.fstat(source.fileno()).st_size
+        try:
+            while left > 0:
+                done = os.copy_file_range(source.fileno(), target.fileno(), left)
+                if not done:
+                    break
+                left -= done
+        except OSError:  # not between these file systems, or not on this system
+            source.seek(target.seek(0, os.SEEK_SET))
+            target.truncate()
+            shutil.copyfileobj(source, target, 1 << 20)
+
+
+def _write(collected: Collected, marks: Marks, path: Path, at: int) -> Facts:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.executescript(SCHEMA)
         connection.execute("BEGIN")
-        _write(connection, collector)
+        facts = _fill(connection, collected, marks, at)
         connection.execute("COMMIT")
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute("INSERT INTO meta VALUES ('packed', ?)", (str(pages).encode(),))
     finally:
         connection.close()
-    return Built(
-        records=collector.records,
-        scored=collector.scored,
-        newest=collector.newest,
-        skipped=collector.skipped,
-        gaps=tuple(collector.gaps),
-    )
+    return facts
 
 
-def _write(connection: sqlite3.Connection, collected: _Collector) -> None:
-    dictionary = _dictionary(list(collected.advisories.values()))
-    meta = [("format", str(FORMAT).encode()), ("dictionary", dictionary), ("score_date", collected.score_date.encode())]
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", sorted(meta))
-    connection.executemany("INSERT INTO packages VALUES (?, ?, ?)", _package_rows(collected.packages))
-    compress = zstandard.ZstdCompressor(
-        level=_LEVEL,
-        dict_data=zstandard.ZstdCompressionDict(dictionary) if dictionary else None,
-        write_checksum=False,
-        write_dict_id=False,
-    ).compress
-    rows = ((name, compress(data)) for name, data in sorted(collected.advisories.items()))
-    connection.executemany("INSERT INTO advisories VALUES (?, ?)", rows)
-    connection.executemany("INSERT INTO names VALUES (?, ?)", sorted(collected.names))
-    connection.executemany("INSERT INTO kev VALUES (?, ?)", sorted(collected.kev.items()))
-    blocks = ((block, b"".join(sorted(scores))) for block, scores in sorted(collected.epss.items()))
-    connection.executemany("INSERT INTO epss VALUES (?, ?)", blocks)
+def _fill(connection: sqlite3.Connection, collected: Collected, marks: Marks, at: int) -> Facts:
+    words = _dictionary(list(collected.advisories.values()))
+    squeeze = Squeeze(zstandard.ZstdCompressionDict(words) if words else None)
+    digest = SetDigest()
 
+    def packages() -> Iterable[tuple[str, str, bytes]]:
+        for ecosystem, name, hits in collected.rows():
+            digest.add(("packages", ecosystem, name, hits))
+            yield ecosystem, name, squeeze.row(hits)
 
-def _package_rows(packages: dict[tuple[str, str], list[bytes]]) -> Iterator[tuple[str, str, bytes]]:
-    compress = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compress
-    for (ecosystem, name), hits in sorted(packages.items()):
-        data = _array(len(hits)) + b"".join(sorted(hits))
-        yield ecosystem, name, data if len(data) < COMPRESS_FROM else compress(data)
+    def advisories() -> Iterable[tuple[str, bytes]]:
+        for name, data in sorted(collected.advisories.items()):
+            digest.add(("advisories", name, data))
+            yield name, squeeze.plain(data)
 
+    def told(table: str, rows: Iterable[tuple[str | int | bytes, ...]]) -> Iterable[tuple[str | int | bytes, ...]]:
+        for row in rows:
+            digest.add((table, *row))
+            yield row
 
-def _array(length: int) -> bytes:
-    """Return the msgpack header of an array: the elements are encoded already."""
-    if length < 16:
-        return bytes((0x90 | length,))
-    return b"\xdc" + length.to_bytes(2, "big") if length < 1 << 16 else b"\xdd" + length.to_bytes(4, "big")
+    connection.executemany("INSERT INTO packages VALUES (?, ?, ?)", packages())
+    connection.executemany("INSERT INTO advisories VALUES (?, ?)", advisories())
+    connection.executemany("INSERT INTO names VALUES (?, ?)", told("names", sorted(collected.names)))
+    connection.executemany("INSERT INTO kev VALUES (?, ?)", told("kev", sorted(collected.kev.items())))
+    connection.executemany("INSERT INTO epss VALUES (?, ?)", told("epss", collected.blocks()))
+    connection.executemany("INSERT INTO members VALUES (?, ?, ?)", sorted(marks))
+    date = collected.score_date.encode()
+    if date:
+        digest.add(("meta", "score_date", date))
+    facts = msgspec.structs.replace(collected.counted, state=digest.hex(), changed=at)
+    meta = {
+        "born": str(at).encode(),
+        "dictionary": words,
+        "facts": _encode(facts),
+        "format": str(FORMAT).encode(),
+        "members": b"1" if marks else b"0",
+        "score_date": date,
+        "sum": digest.content(),
+    }
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    return facts
 
 
 def _dictionary(samples: list[bytes | bytearray | memoryview[int]]) -> bytes:
@@ -165,6 +197,6 @@ def _dictionary(samples: list[bytes | bytearray | memoryview[int]]) -> bytes:
         return b""
     step = max(1, len(samples) // _DICTIONARY_SAMPLES)
     try:
-        return zstandard.train_dictionary(_DICTIONARY_BYTES, samples[::step], level=_LEVEL).as_bytes()
+        return zstandard.train_dictionary(_DICTIONARY_BYTES, samples[::step], level=LEVEL).as_bytes()
     except zstandard.ZstdError:
         return b""

@@ -23,6 +23,7 @@ import msgspec
 from pratique._version import __version__
 from pratique.advisory import proof
 from pratique.advisory.feeds import BESIDE, Step
+from pratique.advisory.members import Increment
 from pratique.model.advisory import Feed
 from pratique.model.errors import FeedError, ParseError
 
@@ -59,11 +60,15 @@ class Validators(msgspec.Struct, frozen=True):
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
-    """A feed that was asked with success. `path` is None when nothing changed; `temporary` says that the caller may remove it."""
+    """A feed that was asked with success. `path` is None when nothing changed; `temporary` says that the caller may remove it.
+
+    `increment` holds single records instead, where upstream offers them: see `update`.
+    """
 
     path: Path | None
     validators: Validators
     temporary: bool = True
+    increment: Increment | None = None
 
 
 class MissingError(FeedError):

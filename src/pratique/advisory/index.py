@@ -14,6 +14,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,10 @@ _LOCK_POLL_SECONDS = 0.1
 INDEX = "index.json"
 INCOMING = "incoming"
 _VERSION = 1
+# What a look back needs to tell whether a feed was stale: a daily update that is some hours late still joins the day before.
+FETCH_GAP = timedelta(hours=36)
+# Of a database that is updated now and then, each time is a span of its own: enough for a year of weekly updates.
+_MAX_SPANS = 64
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -39,8 +44,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of one feed. `file` is empty where it was never had.
 
     `fetched_at` is the last time that upstream was asked with success (changed or not), `changed_at` when the data last changed.
-    `etag` and `last_modified` belong to `url`. `digest` is sha256 of the file, `format` the builder's number;
-    `scored` counts the records that have a CVSS vector.
+    `fetches` are the spans (first, last) in which it was asked with success at least every `FETCH_GAP`, oldest first.
+    `etag` and `last_modified` belong to `url`. `digest` is sha256 of the file, `state` the digest of what it says (`digest.py`),
+    `format` the builder's number; `scored` counts the records that have a CVSS vector.
     """
 
     name: str
@@ -48,6 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file: str = ""
     digest: str = ""
     size: int = 0
+    state: str = ""
     format: int = 0
     records: int = 0
     scored: int = 0
@@ -59,6 +66,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     etag: str = ""
     last_modified: str = ""
     fetched_at: str = ""
+    fetches: tuple[tuple[str, str], ...] = ()
     changed_at: str = ""
     failure: Failure | None = None
 
@@ -106,6 +114,17 @@ def replace(path: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(path)
+
+
+def with_fetch(spans: tuple[tuple[str, str], ...], now: str) -> tuple[tuple[str, str], ...]:
+    """Return the spans with one more success, at `now` (RFC 3339)."""
+    if spans:
+        first, last = spans[-1]
+        if now <= last:  # the clock was set back
+            return spans
+        if datetime.fromisoformat(now) - datetime.fromisoformat(last) <= FETCH_GAP:
+            return (*spans[:-1], (first, now))
+    return (*spans, (now, now))[-_MAX_SPANS:]
 
 
 def adopt(folder: Path, built: Path, name: str) -> tuple[str, str, int]:

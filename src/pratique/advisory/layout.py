@@ -1,17 +1,30 @@
 """The tables of a feed's file, and where in them things lie: what builder and reader must agree on.
 
+What is known now, laid out for look-ups:
+
 packages    (ecosystem, name) -> hits: a msgpack array of `model.hits.Hit`, version keys computed
 advisories  id -> `model.advisory.Advisory` without `affected`: msgpack in zstd with the feed's own dictionary
 names       other name (alias, or vulnerability that a notice covers) -> id
 kev         CVE -> `model.advisory.Exploited`: msgpack
 epss        block of 1,024 CVE numbers of a year -> 6 bytes a CVE
-meta        what reading needs: the format's version, the dictionary, the date of the scores
+meta        what reading needs: the format's version, the dictionary, the date of the scores, `Facts`, and when it began
+
+What was known before, as what undoes each update:
+
+history     second of the update -> `values.Changes` that lead back: msgpack in zstd with the feed's dictionary
+scores      (block, second) -> what leads a block of scores back, see `scores.py`
+
+What the next update needs:
+
+members     name of a record in the feed's archive -> its mark (size and CRC-32) and what came of it: `members.Member`
 """
 
 from __future__ import annotations
 
+import msgspec
+
 # Raise it when the same feed gives another file: databases of another number are not read, and built anew.
-FORMAT = 1
+FORMAT = 2
 # A row of hits is compressed when that saves whole pages; smaller rows are read faster as they are.
 COMPRESS_FROM = 2048
 
@@ -23,7 +36,26 @@ CREATE TABLE advisories (id TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID;
 CREATE TABLE names (name TEXT, id TEXT, PRIMARY KEY (name, id)) WITHOUT ROWID;
 CREATE TABLE kev (cve TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID;
 CREATE TABLE epss (block INTEGER PRIMARY KEY, data BLOB);
+CREATE TABLE members (name TEXT PRIMARY KEY, mark INTEGER, data BLOB) WITHOUT ROWID;
+CREATE TABLE history (until INTEGER PRIMARY KEY, data BLOB);
+CREATE TABLE scores (block INTEGER, until INTEGER, data BLOB, PRIMARY KEY (block, until)) WITHOUT ROWID;
 """
+
+
+class Facts(msgspec.Struct, frozen=True, array_like=True):
+    """What is said of a feed's state: counts, newest date, records left out with the first few reasons.
+
+    `state` is the digest of all that the feed says (`digest.py`), whenever and however the file was made; `changed` the second
+    (Unix time, UTC) of the update that brought it.
+    """
+
+    records: int = 0
+    scored: int = 0
+    skipped: int = 0
+    examples: tuple[str, ...] = ()
+    newest: str = ""
+    state: str = ""
+    changed: int = 0
 
 
 def epss_place(cve: str) -> tuple[int, int] | None:

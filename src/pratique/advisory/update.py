@@ -1,4 +1,10 @@
-"""Feed names in, an updated database out, with one outcome a feed. Fetches side by side, builds one after the other."""
+"""Feed names in, an updated database out, with one outcome a feed. Fetches side by side, builds one after the other.
+
+A fetch brings a whole feed (`Fetched.path`) or, where an upstream offers single records, only those that changed
+(`Fetched.increment`, a `members.Increment`): its provider must then be a `members.ByMember`. What the current file was made of
+stands in `members.marks`, with which a fetch can tell what is new or gone; `_Current.held` names that file. Where an increment
+cannot be put into place the feed has failed, its validators are forgotten, and the next fetch is of the whole.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +20,12 @@ from typing import Literal
 import msgspec
 
 from pratique.advisory import index as catalogue
-from pratique.advisory.build import build
+from pratique.advisory.build import Built, renew
 from pratique.advisory.feeds import ENRICHMENT, SELDOM, Source, names_for, sources
 from pratique.advisory.fetch import ATTEMPTS, Fetched, Fetcher, Progress, Validators
 from pratique.advisory.index import Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
-from pratique.advisory.layout import FORMAT
+from pratique.advisory.layout import FORMAT, Facts
+from pratique.advisory.members import Increment
 from pratique.model.errors import DatabaseError, FeedError, ParseError
 
 # Upstreams ask for few connections at a time; more bring nothing, as one feed's transfer fills most lines.
@@ -218,15 +225,23 @@ class _Current:
             return Validators()
         return Validators(entry.url, entry.etag, entry.last_modified)
 
+    def held(self, name: str) -> Path | None:
+        """Return the current file of a feed, to be read only; None where there is none."""
+        entry = self.index.feeds.get(name)
+        return self._folder / entry.file if entry is not None and self._usable(entry) else None
+
     def finish(self, source: Source, future: Future[Fetched], listener: Listener) -> Outcome:
         name = source.feed.name
         try:
             fetched = future.result()
-            if fetched.path is None:
+            content = fetched.increment or fetched.path
+            if content is None:
                 return self._unchanged(source)
             listener.building(name)
-            return self._rebuilt(source, fetched, fetched.path)
-        except (FeedError, ParseError) as error:
+            if isinstance(content, Increment):
+                self._forget_validators(name)  # until it is in its place
+            return self._rebuilt(source, fetched, content)
+        except (FeedError, ParseError, DatabaseError) as error:
             return self.failed(source, error.message)
         except OSError as error:
             return self.failed(source, f"cannot be stored: {error.strerror or error}")
@@ -245,46 +260,37 @@ class _Current:
             required=source.feed.required,
         )
 
+    def _forget_validators(self, name: str) -> None:
+        entry = self.index.feeds.get(name)
+        if entry is not None:
+            self._put(msgspec.structs.replace(entry, etag="", last_modified=""))
+
     def _unchanged(self, source: Source) -> Outcome:
         entry = self.index.feeds[source.feed.name]
-        self._put(msgspec.structs.replace(entry, fetched_at=self._stamp(), failure=None))
+        now = self._stamp()
+        fetches = catalogue.with_fetch(entry.fetches, now)
+        self._put(msgspec.structs.replace(entry, fetched_at=now, fetches=fetches, failure=None))
         return self._outcome(source, "unchanged")
 
-    def _rebuilt(self, source: Source, fetched: Fetched, path: Path) -> Outcome:
-        name = source.feed.name
+    def _rebuilt(self, source: Source, fetched: Fetched, content: Path | Increment) -> Outcome:
+        name, entry = source.feed.name, self.index.feeds.get(source.feed.name)
+        at = int(self._now().timestamp())
+        old = self.held(name)
         new = self._folder / f".{slug(name)}.building"
         new.unlink(missing_ok=True)
         try:
-            with path.open("rb") as body:
-                built = build(source.provider.parse(source.feed, body), new)
-            file, digest, size = adopt(self._folder, new, name)
+            built = _renewed(source, content, old, new, at)
+            if not built.written and entry is not None:
+                file, digest, size = entry.file, entry.digest, entry.size
+            else:
+                file, digest, size = adopt(self._folder, new, name)
         finally:
             new.unlink(missing_ok=True)
-            if fetched.temporary:
-                path.unlink(missing_ok=True)
-        before = self.index.feeds.get(name)
-        same = before is not None and before.digest == digest
-        self._put(
-            msgspec.structs.replace(
-                _entry(source),
-                file=file,
-                digest=digest,
-                size=size,
-                format=FORMAT,
-                records=built.records,
-                scored=built.scored,
-                skipped=built.skipped,
-                skipped_examples=tuple(gap.message for gap in built.gaps),
-                newest=built.newest,
-                url=fetched.validators.url,
-                etag=fetched.validators.etag,
-                last_modified=fetched.validators.last_modified,
-                fetched_at=self._stamp(),
-                changed_at=before.changed_at if same and before is not None else self._stamp(),
-            )
-        )
+            if fetched.temporary and isinstance(content, Path):
+                content.unlink(missing_ok=True)
+        self._put(_known(source, built.facts, fetched, self._stamp(), entry, (file, digest, size)))
         self.save()
-        return self._outcome(source, "unchanged" if same else "updated")
+        return self._outcome(source, "updated" if built.changed else "unchanged")
 
     def _outcome(self, source: Source, status: Literal["updated", "unchanged"]) -> Outcome:
         entry = self.index.feeds[source.feed.name]
@@ -305,6 +311,50 @@ class _Current:
 
     def _stamp(self) -> str:
         return self._now().isoformat().replace("+00:00", "Z")
+
+
+def _renewed(source: Source, content: Path | Increment, old: Path | None, new: Path, at: int) -> Built:
+    """Build; where the old file turns out to be damaged, as if there were none."""
+    try:
+        return _renew(source, content, old, new, at)
+    except DatabaseError:
+        new.unlink(missing_ok=True)
+        return _renew(source, content, None, new, at)
+
+
+def _renew(source: Source, content: Path | Increment, old: Path | None, new: Path, at: int) -> Built:
+    if isinstance(content, Increment):
+        return renew(source.provider, source.feed, content, old, new, at)
+    with content.open("rb") as body:
+        return renew(source.provider, source.feed, body, old, new, at)
+
+
+def _known(source: Source, facts: Facts, fetched: Fetched, now: str, before: Entry | None, stored: tuple[str, str, int]) -> Entry:
+    """Return what the index says of a feed that was read."""
+    return msgspec.structs.replace(
+        _entry(source),
+        file=stored[0],
+        digest=stored[1],
+        size=stored[2],
+        format=FORMAT,
+        state=facts.state,
+        records=facts.records,
+        scored=facts.scored,
+        skipped=facts.skipped,
+        skipped_examples=facts.examples,
+        newest=facts.newest,
+        url=fetched.validators.url,
+        etag=fetched.validators.etag,
+        last_modified=fetched.validators.last_modified,
+        fetched_at=now,
+        fetches=catalogue.with_fetch(before.fetches if before is not None else (), now),
+        changed_at=stamp(facts.changed),
+    )
+
+
+def stamp(seconds: int) -> str:
+    """Return a second of Unix time in RFC 3339."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _entry(source: Source) -> Entry:

@@ -6,7 +6,7 @@ https://ossf.github.io/osv-schema/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -152,12 +152,16 @@ class Osv:
         ]
 
     def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
-        reader = _Reader(feed)
+        read = self.reader(feed)
         for entry in entries(body, feed.name):
             if isinstance(entry, Gap):
                 yield entry
             else:
-                yield from reader.read(*entry)
+                yield from read(*entry)
+
+    def reader(self, feed: Feed) -> Callable[[str, bytes], Iterator[FeedRecord]]:
+        """Return what reads one record of the archive: see `members.ByMember`."""
+        return _Reader(feed).read
 
 
 class _Reader:
