@@ -16,7 +16,7 @@ _FETCHERS = frozenset(("curl", "wget", "aria2c", "fetch"))
 _ARCHIVE = re.compile(r"\.(?:tar|tgz|tbz2?|txz|tar\.[a-z0-9]+|t?gz|bz2|xz|zst)$", re.IGNORECASE)
 _REMOTE = re.compile(r"https?://|ftp://|git@|git://", re.IGNORECASE)
 _COMMIT = re.compile(r"#[0-9a-f]{40}(?:[0-9a-f]{24})?(?::|$)")
-_UNCHECKED = {
+UNCHECKED = {
     "curl": ("-k", "--insecure", "--proxy-insecure"),
     "wget": ("--no-check-certificate",),
     "pip": ("--trusted-host",),
@@ -125,10 +125,16 @@ def add_local(build: Build) -> Iterator[Hit]:
             yield hit(instruction, f"ADD of local files ({plain[0][:80]}): COPY does this and nothing else")
 
 
+def maintainer(build: Build) -> Iterator[Hit]:
+    """An instruction that builders will forget."""
+    for _, _, instruction in build.steps("MAINTAINER"):
+        yield hit(instruction, "MAINTAINER is deprecated: a label says the same")
+
+
 def certificates(build: Build) -> Iterator[Hit]:
     """Certificates are not checked, so that anybody on the way can answer."""
     for run, command in build.invocations():
-        for option in _UNCHECKED.get(command.name, ()):
+        for option in UNCHECKED.get(command.name, ()):
             if command.has(option):
                 yield hit(run.instruction, f"{command.name} {option} checks no certificate", command.program[0].place)
         text = " ".join(command.arguments).lower()
@@ -155,5 +161,6 @@ CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {
     "df-pipe-to-shell": pipe_to_shell,
     "df-add-remote": add_remote,
     "df-add-local": add_local,
+    "df-maintainer": maintainer,
     "df-certificate-checks": certificates,
 }

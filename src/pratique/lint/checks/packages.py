@@ -8,7 +8,7 @@ from pratique.lint.build import Build, Run, hit
 from pratique.lint.hit import Hit
 from pratique.lint.shell import Command, ShellWord
 
-_APT = ("apt-get", "apt", "aptitude")
+APT = ("apt-get", "apt", "aptitude")
 _RPM = ("yum", "dnf", "microdnf", "zypper", "tdnf")
 _INSTALL = frozenset(("install", "add", "in", "reinstall"))
 # Options whose value is the next word, so that it is no package.
@@ -28,7 +28,7 @@ def verb(command: Command) -> str:
 
 def installed(command: Command) -> list[ShellWord]:
     """Return the packages that a command of a distribution's package manager installs."""
-    if command.name not in (*_APT, *_RPM, "apk") or verb(command) not in _INSTALL:
+    if command.name not in (*APT, *_RPM, "apk") or verb(command) not in _INSTALL:
         return []
     found, skip = [], False
     for word in command.program[1:]:
@@ -59,7 +59,7 @@ def _first(run: Run, names: tuple[str, ...], *verbs: str) -> Command | None:
 def apt_cache(build: Build) -> Iterator[Hit]:
     """The lists that apt-get update fetches stay in the layer."""
     for run in build.runs:
-        command = _first(run, _APT, "update")
+        command = _first(run, APT, "update")
         if run.shipped and command is not None and not _removes(run, "/var/lib/apt/lists"):
             yield hit(run.instruction, "apt's package lists stay in the layer", command.program[0].place)
 
@@ -86,7 +86,7 @@ def rpm_cache(build: Build) -> Iterator[Hit]:
 def update_alone(build: Build) -> Iterator[Hit]:
     """Package lists are fetched in one layer and used in another, which may be years younger."""
     for run in build.runs:
-        command = next((item for item in run.commands if item.name in (*_APT, "apk") and verb(item) == "update"), None)
+        command = next((item for item in run.commands if item.name in (*APT, "apk") and verb(item) == "update"), None)
         if command is None or (command.name == "apk" and command.has("--no-cache")):
             continue
         others = (item for item in run.commands if item.name == command.name and item is not command)
@@ -98,7 +98,7 @@ def update_alone(build: Build) -> Iterator[Hit]:
 def upgrade(build: Build) -> Iterator[Hit]:
     """Everything is upgraded, so that two builds of one file differ, and the base's digest says little."""
     for run, command in build.invocations():
-        if command.name in (*_APT, "apk", *_RPM) and verb(command) in ("upgrade", "dist-upgrade", "full-upgrade", "distro-sync"):
+        if command.name in (*APT, "apk", *_RPM) and verb(command) in ("upgrade", "dist-upgrade", "full-upgrade", "distro-sync"):
             yield hit(
                 run.instruction, f"{command.name} {verb(command)}: take a newer base image instead", command.program[0].place
             )
@@ -107,7 +107,7 @@ def upgrade(build: Build) -> Iterator[Hit]:
 def recommends(build: Build) -> Iterator[Hit]:
     """Packages that were only recommended are installed as well."""
     for run, command in build.invocations():
-        if not run.shipped or command.name not in _APT or verb(command) != "install":
+        if not run.shipped or command.name not in APT or verb(command) != "install":
             continue
         spelt = " ".join(command.arguments).replace(" ", "").lower()
         configured = any("install-recommends" in word.lower() for other in run.commands for word in other.arguments)
@@ -118,7 +118,7 @@ def recommends(build: Build) -> Iterator[Hit]:
 def signatures(build: Build) -> Iterator[Hit]:
     """Packages are installed although nobody signed them."""
     options = {
-        **dict.fromkeys(_APT, ("--allow-unauthenticated", "--force-yes", "--allow-insecure-repositories")),
+        **dict.fromkeys(APT, ("--allow-unauthenticated", "--force-yes", "--allow-insecure-repositories")),
         **dict.fromkeys(_RPM, ("--nogpgcheck", "--no-gpg-checks", "--no-gpg-check")),
         "apk": ("--allow-untrusted",),
         "rpm": ("--nosignature", "--nodigest"),
@@ -132,7 +132,7 @@ def signatures(build: Build) -> Iterator[Hit]:
 def _is_trusted(command: Command, word: str) -> bool:
     text = word.replace(" ", "").lower()
     return (command.name == "echo" and "[trusted=yes" in text) or (
-        command.name in (*_APT, *_RPM) and ("allowunauthenticated=true" in text or "gpgcheck=0" in text)
+        command.name in (*APT, *_RPM) and ("allowunauthenticated=true" in text or "gpgcheck=0" in text)
     )
 
 
