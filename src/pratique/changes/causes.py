@@ -29,7 +29,7 @@ def of_presence(facts: Facts, finding: Finding, has: Half, lacks: Half) -> Cause
     if not others:
         if facts.same_image:
             return of_inventory(facts)
-        return _image(f"{package.name} is in one of the two only", package, has)
+        return _image(f"{package.name} {package.version} {_came(facts, has)}", package, has)
     twin = next((other for other in others if other.purl == package.purl), None)
     if twin is None:
         twin = next((other for other in others if other.version == package.version), None)
@@ -127,6 +127,10 @@ def of_package(facts: Facts, package: Package, has: Half) -> Cause:
     return of_inventory(facts) if facts.same_image else _image(f"{package.name} {package.version}".strip(), package, has)
 
 
+def _came(facts: Facts, has: Half) -> str:
+    return "is new" if has is facts.new else "is gone"
+
+
 def _image(message: str, package: Package, has: Half) -> Cause:
     layer = package.locations[0].layer if package.locations else ""
     return Cause(kind="image", message=message, layer=layer, instruction=has.instructions.get(layer, ""))
@@ -221,7 +225,7 @@ def of_waiver(old: Finding, new: Finding) -> Cause:
 def of_gap(facts: Facts, gap: Gap, has: Half, lacks: Half) -> Cause:
     """Say why something could not be examined or known in one of the two only."""
     if gap.package and gap.package not in lacks.purls and not facts.same_image:
-        return Cause(kind="image", message=f"{gap.package} is in one of the two only")
+        return Cause(kind="image", message=f"{gap.package} {_came(facts, has)}")
     if not gap.code.startswith("advisories."):
         if facts.same_image:
             return of_inventory(facts)
@@ -237,7 +241,7 @@ def _of_ignorance(facts: Facts, gap: Gap, has: Half, lacks: Half) -> Cause:
     ecosystem = gap.source.partition(":")[0]
     asked = [any(package.ecosystem == ecosystem for package in half.report.packages) for half in (has, lacks)]
     if not facts.same_image and asked == [True, False]:
-        return Cause(kind="image", message=f"packages of {ecosystem} are in one of the two only")
+        return Cause(kind="image", message=f"what there is of {ecosystem} {_came(facts, has)}")
     if not facts.same_image and facts.old.release != facts.new.release:
         return Cause(kind="image", message=f"the distribution changed: {_releases(facts)}")
     if not facts.same_database:

@@ -25,6 +25,7 @@ COMMANDS = {
     "scan": "Inspect an image, match it against advisories, judge it and report.",
     "sbom": "List what is in a target: CycloneDX or SPDX.",
     "lint": "Check Dockerfiles, Compose files and Kubernetes manifests.",
+    "diff": "Say what is different between two targets or reports, and why.",
     "explain": "Say why a vulnerability is, or is not, reported for a target.",
     "db": "The advisory database: update, status, verify.",
     "policy": "Policies: check, test, explain, simulate.",

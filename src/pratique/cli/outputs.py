@@ -7,7 +7,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -19,13 +19,17 @@ from pratique.model.ports import Reporter
 
 
 class Outputs(NamedTuple):
-    """What a person asked for: `-o` values, the `-f` value and `--template`; `default` and `allowed` are the command's."""
+    """What a person asked for: `-o` values, the `-f` value and `--template`; `default` and `allowed` are the command's.
+
+    `room` is the package whose modules are the formats.
+    """
 
     output: Sequence[str]
     format: str | None
     template: Path | None
     default: str = "table"
     allowed: Collection[str] = ()
+    room: str = "pratique.report"
 
 
 _SETTINGS = (
@@ -47,6 +51,13 @@ _SETTINGS = (
 def output_settings(function: F) -> F:
     """Give a command the options that say what to write and where."""
     for add in reversed(_SETTINGS):
+        function = add(function)
+    return function
+
+
+def plain_output_settings(function: F) -> F:
+    """Give a command the options that say what to write and where, where no format has a template."""
+    for add in reversed(_SETTINGS[:2]):
         function = add(function)
     return function
 
@@ -84,8 +95,8 @@ def _reporter(text: str, outputs: Outputs, *, terminal: bool) -> Reporter:
     if outputs.allowed and name not in outputs.allowed:
         raise UsageError(f"{name!r} is no format of this command", hint=f"one of {', '.join(sorted(outputs.allowed))}")
     if name == "table":
-        return _table(terminal=terminal)
-    reporter = _named(name)
+        return _table(outputs.room, terminal=terminal)
+    reporter = _named(name, outputs.room)
     if name == "template":
         if outputs.template is None:
             raise UsageError("-o template needs --template FILE")
@@ -97,27 +108,33 @@ def _reporter(text: str, outputs: Outputs, *, terminal: bool) -> Reporter:
     return reporter.at(version)  # type: ignore[no-any-return]
 
 
-def _named(name: str) -> Reporter:
+def _named(name: str, room: str) -> Reporter:
     """Import the one format that is asked for."""
     import importlib  # noqa: PLC0415 - start-up stays lazy
 
-    import pratique.report  # noqa: PLC0415 - as above
-
     reporter: Reporter | None = None
-    if name in {module.name for module in pkgutil.iter_modules(pratique.report.__path__)}:
-        reporter = getattr(importlib.import_module(f"pratique.report.{name}"), "REPORTER", None)
+    if name in {module.name for module in pkgutil.iter_modules(importlib.import_module(room).__path__)}:
+        reporter = getattr(importlib.import_module(f"{room}.{name}"), "REPORTER", None)
     if reporter is None:
         raise UsageError(f"{name!r} is no format", hint=f"one of {', '.join(formats())}")
     return reporter
 
 
-def _table(*, terminal: bool) -> Reporter:
-    from pratique.report.table import Table  # noqa: PLC0415 - only the format that is asked for
+def _table(room: str, *, terminal: bool) -> Reporter:
+    import importlib  # noqa: PLC0415 - start-up stays lazy
 
-    if not (terminal and sys.stdout.isatty()):
-        return Table()
-    columns = os.get_terminal_size().columns if sys.stdout.isatty() else 0
-    return Table(colour="NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb", width=columns)
+    kind = importlib.import_module(f"{room}.table").Table
+    columns, colour = 0, False
+    if terminal and sys.stdout.isatty():
+        columns = os.get_terminal_size().columns
+        colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    table: Reporter = kind(colour=colour, width=columns)
+    return table
+
+
+def replaced(path: Path) -> AbstractContextManager[BinaryIO]:
+    """Open a file that takes the place of another once it is whole. Raises UsageError where it cannot be written."""
+    return _Output(path)
 
 
 class _Output:

@@ -27,13 +27,19 @@ def _explain() -> dict[str, Any]:
     return found
 
 
-SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {"scan": _scan, "explain": _explain}
+def _diff() -> dict[str, Any]:
+    from pratique.report.diff.json import schema  # noqa: PLC0415 - as above
+
+    return schema()
+
+
+SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {"scan": _scan, "explain": _explain, "diff": _diff}
 
 
 @click.command(short_help="Print the JSON Schema of a document.", context_settings=HELP)
 @click.argument("document", type=click.Choice(list(SCHEMAS)), metavar="DOCUMENT")
 def command(document: str) -> int:
-    """Print the JSON Schema (2020-12) of DOCUMENT: what scan, or explain, writes with --format json.
+    """Print the JSON Schema (2020-12) of DOCUMENT: what scan, explain or diff writes with --format json.
 
     What the schema says is kept: members are added, none is removed or changed without a new name of the schema. Exit codes: 0
     done, 2 bad usage.
