@@ -1,0 +1,113 @@
+"""A path in, an open SQLite database of the present schema out: WAL, on disk at every commit, one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from pratique.model.errors import StoreError
+from pratique.store.place import Place, open_own
+
+PATIENCE = 5.0  # seconds to wait for another writer, which takes milliseconds and one sync of the disk
+_MMAP = 0  # a database that another process truncates must not end this one by SIGBUS
+
+# What brings a database from version n to n + 1: append, never edit.
+_STEPS = (
+    """
+    CREATE TABLE grants (
+        id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, provider TEXT NOT NULL, subject TEXT NOT NULL,
+        requested_at REAL NOT NULL, expires_at REAL NOT NULL, changed INTEGER NOT NULL UNIQUE, body BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX grants_by_state ON grants (state, expires_at);
+    CREATE INDEX grants_by_subject ON grants (provider, subject, state);
+    CREATE TABLE uses (
+        grant_id TEXT NOT NULL REFERENCES grants (id), session TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (grant_id, session)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO counters VALUES ('changed', 0);
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE codes (
+        salt BLOB NOT NULL, hash BLOB PRIMARY KEY, sealed_by TEXT NOT NULL, sealed_at REAL NOT NULL,
+        used_at REAL NOT NULL DEFAULT 0, used_by TEXT NOT NULL DEFAULT ''
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reviews (
+        grant_id TEXT PRIMARY KEY REFERENCES grants (id), subject TEXT NOT NULL, due_at REAL NOT NULL,
+        reviewed_at REAL NOT NULL DEFAULT 0, reviewed_by TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT ''
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX reviews_open ON reviews (due_at) WHERE reviewed_at = 0;
+    CREATE TABLE policies (
+        digest TEXT PRIMARY KEY, version INTEGER NOT NULL, set_at REAL NOT NULL, set_by TEXT NOT NULL, body BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE unsaid (number INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+    """,
+)
+VERSION = len(_STEPS)
+
+
+def connect(place: Place, *, patience: float = PATIENCE) -> sqlite3.Connection:
+    """Open the database of a store, made and brought up to date as needed. Raises StoreError."""
+    path = place.database
+    try:
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it as the umask says; its companions take this mode
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+    with telling(path):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=patience, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.executescript(
+                f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA mmap_size = {_MMAP};"
+                " PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+            )
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    with writing(connection, path):  # another process may have been faster
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise StoreError(f"{path}: made by a newer pratique", hint="upgrade pratique here, too")
+        for number in range(version, VERSION):
+            for statement in _STEPS[number].split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+
+
+@contextlib.contextmanager
+def writing(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Be the one writer: all that is done within is kept, or nothing of it. Raises StoreError."""
+    with telling(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextlib.contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into one line for a person."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreError(f"{path}: locked by another process") from None
+        raise StoreError(f"{path}: {error}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: damaged: {error}") from None
