@@ -91,6 +91,7 @@ _STANDS_FOR: dict[str, tuple[str, ...]] = {
     "build.insecure": ("build.run",),
 }  # fmt: skip
 _WHICH: dict[str, tuple[str, ...]] = {"namespace": NAMESPACES, "unconfined": UNCONFINED}
+_NUMBERS = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:-[1-9][0-9]{0,9})?")
 _WORD = re.compile(r"[^\s'\"\\\x00-\x1f\x7f]{1,300}")
 
 
@@ -122,6 +123,31 @@ def parse(text: str) -> Privilege:
     if known.argument == "mount":
         return _mount(argument, text)
     return Privilege(form, _argument(form, known.argument, argument))
+
+
+def every() -> tuple[Privilege, ...]:
+    """Return privileges that stand for all that there are, except what lies behind a process (`/proc/1/root`)."""
+    wide: dict[str, tuple[str, ...]] = {
+        "none": ("",),
+        "number": ("*",),
+        "mount": ("/**",),
+        "device": ("/**",),
+        "capability": ("ALL",),
+        "namespace": NAMESPACES,
+        "unconfined": UNCONFINED,
+    }
+    found: list[Privilege] = []
+    for form, known in FORMS.items():
+        arguments = (
+            ("",) if known.argument == "none" else wide.get(known.argument, ("*",) if known.argument == "number" else ("**",))
+        )
+        found += [Privilege(form, argument, "rw" if known.argument == "mount" else "") for argument in arguments]
+    return tuple(found)
+
+
+def lifetime(privileges: Iterable[Privilege]) -> int:
+    """Return the longest lifetime in seconds where a policy names none: that of the most dangerous of them."""
+    return min((FORMS[one.form].lifetime for one in privileges), default=OF_LESS)
 
 
 def parse_all(texts: Iterable[str]) -> tuple[Privilege, ...]:
@@ -159,7 +185,23 @@ def covers(have: Privilege, want: Privilege) -> bool:
         return have.argument == "ALL"
     if kind in ("mount", "device") and is_magic(want.argument):
         return have.argument == want.argument  # no wildcard by accident
-    return kind not in ("namespace", "unconfined", "number") and glob_covers(have.argument, want.argument)
+    if kind == "number":
+        return _numbers(have.argument, want.argument)
+    return kind not in ("namespace", "unconfined") and glob_covers(have.argument, want.argument)
+
+
+def _numbers(have: str, want: str) -> bool:
+    if have == "*":
+        return True
+    if not (_NUMBERS.fullmatch(have) and _NUMBERS.fullmatch(want)):
+        return False
+    (low, high), (least, most) = _range(have), _range(want)
+    return low <= least and most <= high
+
+
+def _range(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    return int(low), int(high or low)
 
 
 def _stands_for(have: Privilege, want: Privilege) -> bool:
@@ -208,9 +250,9 @@ def _argument(form: str, kind: Argument, argument: str) -> str:  # one line a ki
             raise UsageError(f"{form} of {argument[:80]!r}", hint=f"one of {', '.join(_WHICH[kind])}")
         return argument
     if kind == "number":
-        if not (argument.isascii() and argument.isdigit() and len(argument) <= 10):
-            raise UsageError(f"{form} of {argument[:80]!r}", hint="a number")
-        return str(int(argument))
+        if argument != "*" and not _NUMBERS.fullmatch(argument):
+            raise UsageError(f"{form} of {argument[:80]!r}", hint="a number, a range such as 8000-8999, or *")
+        return argument
     if kind == "device":
         return _path(argument, f"{form}:{argument}")
     if kind == "image" and "sha256:" not in argument:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from pratique.model.privilege import Point, Subject
+from pratique.model.privilege import Asked, Point, Subject
 from pratique.workload.spec import Spec
 
 Action = Literal[
@@ -60,3 +60,21 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 def key(subject: Subject) -> str:
     """Return what tells subjects apart, `PROVIDER:ID`: who is named alike elsewhere is another."""
     return f"{subject.provider}:{subject.id}"
+
+
+def target_of(asked: Asked) -> Target:
+    """Return the place that a request is about, as far as its scope names one."""
+    scope = asked.scope
+    return Target(
+        host=_only(scope.hosts),
+        cluster=_only(scope.clusters),
+        namespace=_only(scope.namespaces) or scope.container.partition("/")[0] * ("/" in scope.container),
+        container=scope.container,
+        labels=scope.labels,
+        digest=_only(scope.images).rpartition("@")[2],
+        reference=_only(scope.images),
+    )
+
+
+def _only(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else ""
