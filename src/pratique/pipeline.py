@@ -13,6 +13,7 @@ from pratique._version import __version__
 from pratique.image.options import SourceOptions
 from pratique.inspection import Inspection, Progress, take_inventory
 from pratique.inventory.cache import LayerCache
+from pratique.model.ecosystems import LIFE_CYCLES
 from pratique.model.finding import Finding, Severity
 from pratique.model.image import ImageRef, OpenImage, Platform
 from pratique.model.inventory import Gap, Inventory
@@ -158,13 +159,15 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
     import datetime as dt  # noqa: PLC0415 - start-up stays lazy
 
     from pratique.advisory.lookup import open_database  # noqa: PLC0415 - as above
+    from pratique.match.eol import eol_findings, runtimes  # noqa: PLC0415 - as above
     from pratique.match.find import find, subjects, unanswered  # noqa: PLC0415 - as above
     from pratique.match.merge import Knowledge, merge, names_of  # noqa: PLC0415 - as above
 
     asked, gaps = subjects(inventory.packages, inventory.release)
     gaps += _unsupported(inventory)
     names = _names(asked)
-    _refresh(names, how)
+    seen = runtimes(inventory.packages)
+    _refresh([*names, LIFE_CYCLES] if seen else names, how)
     with ExitStack() as stack:
         database = stack.enter_context(open_database(how.sources.cache_dir))
         hits = {ecosystem: database.lookup(ecosystem, sorted(wanted)) for ecosystem, wanted in names.items()}
@@ -182,10 +185,13 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
         cves = sorted(name for name in spoken if name.startswith("CVE-"))
         known = Knowledge(advisories, database.vectors(cves), database.kev(cves), database.epss(cves))
         gaps += matches.gaps
-        gaps += database.gaps(names, dt.datetime.fromisoformat(how.now), dt.timedelta(seconds=how.max_age))
-        info = database.info(names)
+        cycles = database.lookup(LIFE_CYCLES, sorted({one.product for one in seen})) if seen else {}
+        depends = [*names, LIFE_CYCLES] if seen and database.has(LIFE_CYCLES) else names  # else the shipped dates answer
+        gaps += database.gaps(depends, dt.datetime.fromisoformat(how.now), dt.timedelta(seconds=how.max_age))
+        info = database.info(depends)
     created = {layer.diff_id: layer.created_by for layer in target.layers}
-    return merge(matches.found, matches.denied, known, created), gaps, info
+    ended = eol_findings(seen, cycles, how.now, created)
+    return [*ended, *merge(matches.found, matches.denied, known, created)], gaps, info
 
 
 def _names(asked: Iterable[Subject]) -> dict[str, set[str]]:

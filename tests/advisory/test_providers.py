@@ -36,6 +36,7 @@ _FEEDS = {
     "photon": "photon/5.0",
     "nvd": "nvd/2024",
     "vulnrichment": "cisa/vulnrichment",
+    "endoflife": "endoflife/products",
 }
 _ZIPPED = ("osv", "vulnrichment")
 _PACKED: dict[str, Callable[[bytes], bytes]] = {

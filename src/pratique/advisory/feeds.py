@@ -19,8 +19,9 @@ BESIDE = "sha256-beside"
 FALLBACKS = {"osv/Debian": "debian/tracker", "osv/Red Hat": "redhat/vex"}
 # Feeds about CVEs, whatever the ecosystem: every scan wants them.
 ENRICHMENT = ("cisa/kev", "epss/current")
-# Feeds of hundreds of megabytes that come whole each time: a scan refreshes them after so many days, others after one.
-SELDOM = {"redhat/vex": 3}
+# Feeds of hundreds of megabytes that come whole each time, or that say much in advance: a scan refreshes them after so many days,
+# others after one.
+SELDOM = {"redhat/vex": 3, "endoflife/products": 7}
 
 
 @runtime_checkable

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import msgspec
 
 from pratique.advisory.keys import Keys
+from pratique.advisory.starter import lifecycles
 from pratique.model.advisory import Advisory, Exploited, VersionRange
+from pratique.model.ecosystems import LIFE_CYCLES
 from pratique.model.hits import Hit
 from pratique.model.report import DatabaseSource
 
@@ -93,6 +95,8 @@ class Starter:
 
     def lookup(self, ecosystem: str, names: Iterable[str]) -> dict[str, list[Hit]]:
         """Return the hits for those of `names` (normalised) of which something is known."""
+        if ecosystem == LIFE_CYCLES:
+            return lifecycles.lookup(names)
         keys = Keys(ecosystem)
         packages = _packages(self._facts[ecosystem]) if ecosystem in self._facts else {}
         return {name: [self._hit(fact, keys) for fact in packages[name]] for name in names if name in packages}
