@@ -66,7 +66,7 @@ def test_the_runtime_pack_of_a_program_is_dotnet() -> None:
         Package(name=name, version="6.0.36", purl=f"pkg:nuget/{name}@6.0.36", type="nuget", ecosystem="NuGet")
         for name in ("Microsoft.NETCore.App.Runtime.linux-x64", "Microsoft.NETCore.App", "Newtonsoft.Json")
     ]
-    assert [seen.package.name for seen in runtimes(packs)] == [packs[1].name, packs[0].name]
+    assert {seen.package.name for seen in runtimes(packs)} == {packs[0].name, packs[1].name}
     assert _ids(*packs) == ["EOL-dotnet-6"]
 
 
