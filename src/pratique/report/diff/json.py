@@ -27,10 +27,11 @@ def schema() -> dict[str, Any]:
     from pratique.model import change, finding, inventory, report, vex  # noqa: PLC0415 - for the schema only
 
     found = msgspec.json.schema(Diff)
-    for module in (change, finding, inventory, report, vex):
-        for struct in vars(module).values():
-            part = found["$defs"].get(getattr(struct, "__name__", ""))
-            if part is not None and not struct.__struct_config__.omit_defaults:
+    known = [value for module in (change, finding, inventory, report, vex) for value in vars(module).values()]
+    for struct in known:
+        if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and not struct.__struct_config__.omit_defaults:
+            part = found["$defs"].get(struct.__name__)
+            if part is not None:
                 part["required"] = list(struct.__struct_encode_fields__)
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["$id"] = SCHEMA
