@@ -31,17 +31,13 @@ _STEPS = (
     INSERT INTO counters VALUES ('changed', 0);
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE codes (
-        salt BLOB NOT NULL, hash BLOB PRIMARY KEY, sealed_by TEXT NOT NULL, sealed_at REAL NOT NULL,
-        used_at REAL NOT NULL DEFAULT 0, used_by TEXT NOT NULL DEFAULT ''
+        hash TEXT PRIMARY KEY, sealed_by TEXT NOT NULL, sealed_at REAL NOT NULL, used_at REAL NOT NULL DEFAULT 0,
+        used_by TEXT NOT NULL DEFAULT ''
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE reviews (
-        grant_id TEXT PRIMARY KEY REFERENCES grants (id), subject TEXT NOT NULL, due_at REAL NOT NULL,
-        reviewed_at REAL NOT NULL DEFAULT 0, reviewed_by TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT ''
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX reviews_open ON reviews (due_at) WHERE reviewed_at = 0;
     CREATE TABLE policies (
-        digest TEXT PRIMARY KEY, version INTEGER NOT NULL, set_at REAL NOT NULL, set_by TEXT NOT NULL, body BLOB NOT NULL
-    ) STRICT, WITHOUT ROWID;
+        version INTEGER PRIMARY KEY, digest TEXT NOT NULL, set_at REAL NOT NULL, set_by TEXT NOT NULL, body BLOB NOT NULL,
+        mark TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE unsaid (number INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
     """,
 )

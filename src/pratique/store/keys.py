@@ -143,6 +143,10 @@ class Keys:
         data = b"".join(len(word).to_bytes(8, "big") + word for word in coded)
         return "hmac-sha256:" + hmac.digest(self.secret, b"words\0" + data, "sha256").hex()
 
+    def mark(self, what: str, content: bytes) -> str:
+        """Return a mark by which this store recognises what it kept itself."""
+        return hmac.digest(self.secret, what.encode() + b"\0" + content, "sha256").hex()
+
     def _numbers(self, suffix: str) -> list[int]:
         names = [path.name for path in self._folder.glob("ledger-*")]
         middles = [name[7 : -len(suffix)] for name in names if name.startswith("ledger-") and name.endswith(suffix)]

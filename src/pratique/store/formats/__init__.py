@@ -1,0 +1,57 @@
+"""Lines of the ledger in, what collectors of events read out: one module a format, each with `write(line) -> str`."""
+
+from __future__ import annotations
+
+from pratique.store.line import Line, Who
+
+FORMATS = ("ocsf", "cef", "rfc5424")
+
+# How events read to a person; what is not here is shown by its name.
+SENTENCES = {
+    "request": "asks for",
+    "approve": "approves",
+    "deny": "denies",
+    "cancel": "takes back the request for",
+    "lapse": "nobody approved in time:",
+    "activate": "now holds",
+    "use": "uses",
+    "exhaust": "has used up",
+    "expire": "no longer holds, as time is up:",
+    "revoke": "revokes",
+    "complete": "gives back",
+    "break-glass": "breaks the glass for",
+    "review": "has reviewed",
+    "decision": "is judged on",
+}
+# Events that need somebody's eyes.
+ALARMING = frozenset(("break-glass", "torn", "recovered", "clock", "alert-failed", "code-refused"))
+
+
+def name_of(who: Who | None) -> str:
+    """Return the name of a subject, with where it is known from."""
+    return f"{who.provider}:{who.id}" if who is not None else ""
+
+
+def sentence(line: Line) -> str:
+    """Say in one line who did what for which task."""
+    actor = line.by or line.subject
+    parts = [name_of(actor) or "pratique", SENTENCES.get(line.event, line.event)]
+    if line.needed:
+        parts.append(", ".join(line.needed))
+    if line.by is not None and line.subject is not None and line.by != line.subject:
+        parts.append(f"for {name_of(line.subject)}")
+    if line.task:
+        parts.append(f"(task {line.task})")
+    if line.decision:
+        parts.append(f"-> {line.decision}")
+    if line.reason:
+        parts.append(f": {line.reason}")
+    return printable(" ".join(parts).replace(" :", ":"))
+
+
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def printable(text: str) -> str:
+    """Write control characters as escapes, so that one event stays one line."""
+    return text.translate(_CONTROLS)
