@@ -54,12 +54,13 @@ class Candidate(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """A manifest with its configuration, read and checked."""
+    """A manifest with its configuration, read and checked. `known_as` are the digests of the latter and of indexes on the way."""
 
     digest: str
     config: dict[str, Any]
     layers: tuple[Layer, ...]
     platform: Platform | None
+    known_as: tuple[str, ...] = ()
 
 
 def candidates(top: Index, read: Read, what: str) -> list[Candidate]:
@@ -168,7 +169,7 @@ def take(manifest: Manifest, digest: str, platform: Platform | None, read: Read,
     own = platform_of(config)
     if platform is not None and own is not None and rank(own, platform) < 0:
         raise TargetNotFoundError(f"{what} is an image for {own}, not for {platform}")
-    return Chosen(digest, config, layers_of(manifest, config, what), own)
+    return Chosen(digest, config, layers_of(manifest, config, what), own, (manifest.config.digest,))
 
 
 def pick(top: Index, ref: str | None, platform: Platform | None, read: Read, what: str) -> Chosen:
@@ -177,7 +178,8 @@ def pick(top: Index, ref: str | None, platform: Platform | None, read: Read, wha
     chosen = choose(found, platform, read, what)
     wish = platform if chosen.platform is None else None
     taken = take(_manifest(chosen, read, what), chosen.descriptor.digest, wish, read, what)
-    return taken._replace(platform=taken.platform or chosen.platform)
+    known_as = tuple(sorted({*taken.known_as, *chosen.digests} - {taken.digest}))
+    return taken._replace(platform=taken.platform or chosen.platform, known_as=known_as)
 
 
 def platforms(top: Index, ref: str | None, read: Read, what: str) -> list[Platform]:

@@ -16,6 +16,8 @@ class OpenedImage:
 
     folder: Path | None = None
     raw_config: bytes = b""
+    known_as: tuple[str, ...] = ()
+    """Digests of the same image beside its own: of the index that led to it, of its configuration, in a registry."""
 
     def __init__(
         self,

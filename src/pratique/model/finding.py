@@ -101,7 +101,7 @@ class Because(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VexNote(msgspec.Struct, frozen=True, kw_only=True):
-    """The VEX statement that holds for a finding: document (id or where it was read), number in it, author, whose key verified it.
+    """The VEX statement that holds for a finding: document (id or where it was read), number in it, author, key that verified it.
 
     `status` is the statement's; that of the finding follows it only where it is not_affected or fixed.
     """

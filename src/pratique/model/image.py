@@ -72,6 +72,10 @@ class OpenImage(Protocol):
         """Manifest digest where there is a manifest, else the configuration's; empty for a folder."""
 
     @property
+    def known_as(self) -> tuple[str, ...]:
+        """Digests of the same image beside its own: of the index that led to it, of its configuration, in a registry."""
+
+    @property
     def platform(self) -> Platform | None: ...
 
     @property

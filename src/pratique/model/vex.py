@@ -1,7 +1,7 @@
 """What others say about vulnerabilities in products (VEX): documents, their statements, and what became of each in a report.
 
-Read by `attest`, applied by `match`; it stands in the model because neither may import the other. Words are those of OpenVEX and of
-the minimum requirements for VEX (CISA, 2023): four statuses and five justifications.
+Read by `attest`, applied by `match`; it stands in the model because neither may import the other. Words are those of OpenVEX and
+of the minimum requirements for VEX (CISA, 2023): four statuses and five justifications.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ class Unread(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """A document whose trust was settled.
 
-    `source` is where it was read from, `subjects` the digests that an attestation is about (() without one: no limit), `signer` the
-    key that verifies it, "" for none; `why_not` says why it is not used, "" where it is.
+    `source` is where it was read from, `subjects` the digests that an attestation is about (() without one: no limit), `signer`
+    the key that verifies it, "" for none; `why_not` says why it is not used, "" where it is; `rank` is the place of its author
+    among those that are allowed.
     """
 
     source: str
@@ -141,7 +142,7 @@ class VexUnapplied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VexReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of all documents. `counts` is over all unapplied statements by code, also those that the list has no room for."""
+    """What became of all documents. `counts` is over all unapplied statements by code, those without room in the list as well."""
 
     documents: tuple[VexDocument, ...]
     unapplied: tuple[VexUnapplied, ...]

@@ -18,11 +18,11 @@ from packageurl import PackageURL
 import hostilereport
 import reporting
 from pratique.inventory.sbom import bill as bills
-from pratique.model.purl import parse
 from pratique.inventory.sbom.read import read_bill, read_sbom
 from pratique.inventory.sbom.settle import settle
 from pratique.model.errors import ParseError, TargetError
 from pratique.model.inventory import Inventory, Location, Package, SourcePackage
+from pratique.model.purl import parse
 from pratique.model.report import Report
 from pratique.report import cyclonedx, spdx
 

@@ -129,6 +129,7 @@ def _open_oci(outer: Outer, ref: ImageRef, name: str, platform: Platform | None)
     image = OpenedImage(
         "oci-archive", ref.value, digest=chosen.digest, platform=chosen.platform, config=chosen.config, layers=chosen.layers
     )
+    image.known_as = chosen.known_as
     return image.served_by(blobs.fetch)
 
 
@@ -209,6 +210,7 @@ def _open_docker(outer: Outer, ref: ImageRef, name: str, platform: Platform | No
         layers=tuple(layer for layer, _ in places),
     )
     image.raw_config = data
+    image.known_as = (config_digest,) if config_digest != image.digest else ()
     extents = {layer.diff_id: extent for layer, extent in places}
     return image.served_by(lambda layer: extents[layer.diff_id])
 

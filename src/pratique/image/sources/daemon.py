@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_ANSWER = 8 << 20  # an inspection holds the configuration and a little more
 MAX_CONTEXT = 1 << 20
 CONNECT_SECONDS = 3  # a local socket answers at once or is stuck
+MAX_DIGESTS = 64  # names of one image in an engine; a person gives a handful
 DIGEST_LENGTH = len("sha256:") + 64
 PLATFORM_API = (1, 48)  # the first that exports one platform of several (Docker 28)
 
@@ -279,7 +280,9 @@ class _Daemons:
             identity = identity if isinstance(identity, str) and identity.removeprefix("sha256:").isalnum() else name
             exported = _Exported(engine, identity, ImageRef(ref.scheme, name), _query(platform, version), options)
             try:
-                yield _open(exported, identity, ref, platform, BlobStore(options.cache_dir))
+                image = _open(exported, identity, ref, platform, BlobStore(options.cache_dir))
+                image.known_as = _digests(document, identity, image.digest)
+                yield image
             finally:
                 exported.close()
         finally:
@@ -334,6 +337,14 @@ def _open(exported: _Exported, identity: str, ref: ImageRef, platform: Platform 
     _refuse_other(ref, own, platform)
     image = OpenedImage(ref.scheme, ref.value, digest=identity, platform=own, config=config, layers=_layers(config, str(ref)))
     return image.served_by(exported.fetch)
+
+
+def _digests(document: dict[str, Any], identity: str, own: str) -> tuple[str, ...]:
+    """Return what else the engine knows an image by: its id, and its digests in the registries it came from."""
+    stated = document.get("RepoDigests")
+    names = [entry for entry in stated[:MAX_DIGESTS] if isinstance(entry, str)] if isinstance(stated, list) else []
+    found = {identity, *(name.partition("@")[2] for name in names)}
+    return tuple(sorted(digest for digest in found - {own} if digest.startswith("sha256:") and len(digest) == DIGEST_LENGTH))
 
 
 def _refuse_other(ref: ImageRef, own: Platform | None, wanted: Platform | None) -> None:

@@ -55,7 +55,7 @@ class Remote:
         self._endpoints = [Endpoint(place, clients, options) for place in places(name, options)]
         self._stop = threading.Event()
 
-    def _first(self, ask: Callable[[Endpoint], _T]) -> _T:
+    def first(self, ask: Callable[[Endpoint], _T]) -> _T:
         """Ask mirrors, then the registry, until one answers. A wrong digest is no reason to go on: somebody tampers."""
         for endpoint in self._endpoints[:-1]:
             if endpoint.dead is None:
@@ -74,9 +74,9 @@ class Remote:
             data = self._store.small(self.name.digest, MAX_MANIFEST)
             media_type = ""
             if data is None:
-                data, media_type = self._first(lambda endpoint: self._manifest(endpoint, self.name.digest, self.name.digest))
+                data, media_type = self.first(lambda endpoint: self._manifest(endpoint, self.name.digest, self.name.digest))
             return decode(data, str(self.name), media_type), self.name.digest
-        data, media_type, digest = self._first(self._by_tag)
+        data, media_type, digest = self.first(self._by_tag)
         return decode(data, str(self.name), media_type), digest
 
     def _by_tag(self, endpoint: Endpoint) -> tuple[bytes, str, str]:
@@ -115,7 +115,7 @@ class Remote:
         limit = MAX_MANIFEST if descriptor.media_type in INDEX_TYPES | MANIFEST_TYPES else MAX_CONFIG
         data = self._store.small(descriptor.digest, limit)
         if data is None:
-            data = self._first(lambda endpoint: self._small(endpoint, descriptor, what))
+            data = self.first(lambda endpoint: self._small(endpoint, descriptor, what))
         if len(data) != descriptor.size:
             raise IntegrityError(f"{what} has {len(data)} bytes, not {descriptor.size}")
         return data
@@ -137,7 +137,7 @@ class Remote:
             path = self._store.path(layer.digest)
             path.parent.mkdir(parents=True, exist_ok=True)
             need_room(path.parent, layer.size, f"{self.name}, layer {layer.digest}")
-            self._first(lambda endpoint: self._download(endpoint, layer))
+            self.first(lambda endpoint: self._download(endpoint, layer))
         return Extent(str(path), 0, layer.size)
 
     def _download(self, endpoint: Endpoint, layer: Layer) -> None:
@@ -200,6 +200,7 @@ class _Registries:
             image = OpenedImage(
                 "registry", ref.value, digest=chosen.digest, platform=chosen.platform, config=chosen.config, layers=chosen.layers
             )
+            image.known_as = tuple(sorted({*chosen.known_as, digest} - {chosen.digest}))
             yield image.served_by(remote.fetch, remote.prefetch)
         finally:
             clients.close()

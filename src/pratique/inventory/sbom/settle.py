@@ -11,7 +11,6 @@ import msgspec
 from pratique.inventory.assemble import ECOSYSTEMS, OS_TYPES, assemble
 from pratique.inventory.distro import advisory_ecosystem, settle_distro
 from pratique.inventory.sbom.bill import MAX_LOCATIONS, Bill, Component
-from pratique.model.purl import Purl, parse
 from pratique.inventory.squash import Seen
 from pratique.model.ecosystems import base
 from pratique.model.errors import ParseError
@@ -26,6 +25,7 @@ from pratique.model.inventory import (
     SourcePackage,
 )
 from pratique.model.layer import Located
+from pratique.model.purl import Purl, parse
 
 # What is described and not installed: images, operating systems and files are no packages.
 _SUBJECTS = frozenset(("oci", "docker", "file"))
