@@ -1,0 +1,115 @@
+"""What the gate let through in, what it knows about a container, a running command or an image out.
+
+The engine's requests come in pieces: a container is created by one and started by another, a command's start carries neither its
+user nor its words. So what was decided is kept by the id that the engine gave, one small file a container; one that is lost costs
+an answer ("deny beyond the baseline"), never a privilege.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from pratique.model.privilege import Subject
+
+# Commands started in containers are forgotten with the gate's process; nobody has more open at once.
+_MAX_EXECS = 50_000
+# Containers on one engine; what is older than all these is not needed any more.
+_MAX_CONTAINERS = 100_000
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class Approved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One container or command that was let through. `session` names its one use of each of `grants`.
+
+    `elevated` is said of what ran beyond the baseline at any time: what is made from it stays suspect.
+    """
+
+    id: str
+    subject: Subject
+    session: str
+    needed: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+    digest: str = ""
+    reference: str = ""
+    elevated: bool = False
+    at: float = 0.0
+    container: str = ""
+
+
+class Records:
+    """Kept in `folder`, which is the gate's own. Raises OSError only when it is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._containers = folder / "containers"
+        self._tainted = folder / "tainted-images"
+        for path in (self._containers, self._tainted):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._execs: dict[str, Approved] = {}
+        self._known: dict[str, Approved] = {}
+        for path in sorted(self._containers.iterdir(), key=lambda item: item.name)[:_MAX_CONTAINERS]:
+            if _ID.fullmatch(path.name) and (record := _read(path)) is not None:
+                self._known[path.name] = record
+
+    def container(self, identifier: str) -> Approved | None:
+        """Return what was let through under the full id of a container."""
+        return self._known.get(identifier)
+
+    def containers(self) -> list[Approved]:
+        """Return all that is known."""
+        return list(self._known.values())
+
+    def remember(self, record: Approved) -> None:
+        """Keep a container's record, in place of an earlier one. Raises OSError, ValueError for what is no id."""
+        if not _ID.fullmatch(record.id):
+            raise ValueError("a container's id has 64 digits")
+        path = self._containers / record.id
+        beside = path.with_name(f".{record.id}.{os.getpid()}")
+        beside.write_bytes(msgspec.json.encode(record))
+        beside.replace(path)
+        self._known[record.id] = record
+
+    def forget(self, identifier: str) -> None:
+        """Forget a container that is gone."""
+        self._known.pop(identifier, None)
+        if _ID.fullmatch(identifier):
+            (self._containers / identifier).unlink(missing_ok=True)
+
+    def command(self, identifier: str) -> Approved | None:
+        """Return what was let through under the id of an exec."""
+        return self._execs.get(identifier)
+
+    def remember_command(self, record: Approved) -> None:
+        """Keep an exec's record while this process lives."""
+        while len(self._execs) >= _MAX_EXECS:
+            self._execs.pop(next(iter(self._execs)))
+        self._execs[record.id] = record
+
+    def commands(self) -> list[Approved]:
+        """Return the execs that are known."""
+        return list(self._execs.values())
+
+    def forget_command(self, identifier: str) -> None:
+        """Forget an exec that ended."""
+        self._execs.pop(identifier, None)
+
+    def taint(self, image: str) -> None:
+        """Note that an image (`sha256:...`) was made from a container that ran beyond the baseline. Raises OSError."""
+        name = image.removeprefix("sha256:")
+        if _ID.fullmatch(name):
+            (self._tainted / name).touch(mode=0o600)
+
+    def is_tainted(self, image: str) -> bool:
+        """Say whether it was."""
+        name = image.removeprefix("sha256:")
+        return _ID.fullmatch(name) is not None and (self._tainted / name).exists()
+
+
+def _read(path: Path) -> Approved | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Approved)
+    except (OSError, msgspec.MsgspecError, UnicodeError):
+        return None  # as if it had never been: what it would have allowed is denied
