@@ -169,6 +169,36 @@ def test_sarif_rules_and_places() -> None:
     }
 
 
+def test_gitlab_takes_no_vector_that_its_schema_refuses() -> None:
+    """One CVSS 4 or damaged vector would have the whole report refused; official 15.2.1 knows versions 2 and 3 only."""
+    good = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
+    bad = (
+        "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N",
+        "CVSS:3.1/x",
+        "CVSS:3.1/AV:N",
+        good + "/" + "E:X/" * 30,
+    )
+    found = reporting.full("CVE-2024-0002", reporting.pypi("urllib3"))
+    found = msgspec.structs.replace(found, cvss=tuple(Cvss(text[5:8], text, 9.8) for text in (good, *bad)))
+    for kind in ("", "dependency-scanning"):
+        document = json.loads(written("gitlab", reporting.report(found, packages=(reporting.pypi("urllib3"),)), kind))
+        assert [vector["vector"] for vector in document["vulnerabilities"][0]["cvss_vectors"]] == [good]
+
+
+def test_gitlab_dependency_scanning() -> None:
+    """Packages of languages, each under the file that names it; those of the distribution are container scanning's."""
+    document = json.loads(written("gitlab", hostilereport.rich(), "dependency-scanning"))
+    assert document["scan"]["type"] == "dependency_scanning"
+    assert {item["location"]["dependency"]["package"]["name"] for item in document["vulnerabilities"]} == {"urllib3"}
+    assert {item["location"]["file"] for item in document["vulnerabilities"]} == {"usr/lib/python3/urllib3"}
+    assert all(set(item) >= {"id", "identifiers", "location"} for item in document["vulnerabilities"])
+    files = {file["path"]: file for file in document["dependency_files"]}
+    assert files["usr/lib/python3/urllib3"]["package_manager"] == "pip"
+    assert files["usr/lib/python3/urllib3"]["dependencies"] == [{"package": {"name": "urllib3"}, "version": "1.25"}]
+    with pytest.raises(UsageError, match="dependency-scanning"):
+        written("gitlab", hostilereport.rich(), "sast")
+
+
 def test_sarif_takes_a_score_of_the_band() -> None:
     """Where the score agrees with the severity it is given as it is."""
     finding = reporting.finding("CVE-1", reporting.pypi("x"), "high", cvss=(Cvss("3.1", "v", 7.5, "s"),))

@@ -1,4 +1,4 @@
-"""Report in, GitLab's container scanning report out (schema 15.x).
+"""Report in, GitLab's container scanning report out, or its dependency scanning report (schema 15.x).
 
 https://gitlab.com/gitlab-org/security-products/security-report-schemas
 """
@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from pratique.model.errors import UsageError
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report, Target
 from pratique.report.document import VULNERABLE, encode, fix_of, identifier, is_link, worst_first
 from pratique.report.text import cut, safe
 
 VERSION = "15.2.1"
+KINDS = ("container-scanning", "dependency-scanning")
 MAX_NAME, MAX_DESCRIPTION, MAX_SOLUTION = 255, 100_000, 7000  # characters; the schema's own, the description's is a tenth of it
 _SEVERITIES = {
     Severity.CRITICAL: "Critical",
@@ -27,34 +29,65 @@ _SEVERITIES = {
 _LINKS = {"cve": "https://nvd.nist.gov/vuln/detail/{}", "ghsa": "https://github.com/advisories/{}"}
 
 
+# A report with a vector that the schema does not know is refused as a whole. It knows no CVSS 4; version 2 is not kept here.
+_VECTOR = re.compile(r"CVSS:3\.[01](?:/[A-Z]{1,3}:[A-Z])+")
+_VECTOR_LENGTH = range(32, 129)
+# What GitLab calls the managers of packages; a distribution's packages are the business of container scanning.
+_MANAGERS = {
+    "pypi": "pip", "npm": "npm", "maven": "maven", "golang": "go", "cargo": "cargo", "gem": "bundler", "composer": "composer",
+    "nuget": "nuget",
+}  # fmt: skip
+
+
 class _GitLab:
     name = "gitlab"
     media_type = "application/json"
 
+    def __init__(self, kind: str = "container-scanning") -> None:
+        self._kind = kind
+
+    def at(self, version: str) -> _GitLab:
+        """Return the writer of one of the two reports. Raises UsageError."""
+        if version not in KINDS:
+            raise UsageError(f"gitlab@{version}: there is no such report", hint=f"one of {', '.join(KINDS)}")
+        return _GitLab(version)
+
     def write(self, report: Report, out: BinaryIO) -> None:
-        """Write one entry a (vulnerability, package); other kinds of findings have no place in this report."""
+        """Write one entry a (vulnerability, package); other kinds of findings have no place in these reports."""
         found = [finding for finding in worst_first(report) if finding.kind in VULNERABLE and finding.package is not None]
-        document = {
-            "version": VERSION,
-            "scan": _scan(report),
-            "vulnerabilities": [_vulnerability(finding, report) for finding in found],
-            "remediations": [],
-        }
+        document: dict[str, Any] = {"version": VERSION, "scan": _scan(report, self._kind)}
+        if self._kind == "dependency-scanning":
+            types = {package.purl: package.type for package in report.packages}
+            found = [item for item in found if item.package is not None and types.get(item.package.purl) in _MANAGERS]
+            document["dependency_files"] = _files(report)
+        document["vulnerabilities"] = [_vulnerability(finding, report, self._kind) for finding in found]
+        document["remediations"] = []
         out.write(encode(document))
 
 
-def _scan(report: Report) -> dict[str, Any]:
+def _files(report: Report) -> list[dict[str, Any]]:
+    """List the files that packages of a language were found in, with what each of them names."""
+    files: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for package in report.packages:
+        if package.type in _MANAGERS:
+            entry = {"package": {"name": safe(package.name)}, "version": safe(package.version)}
+            path = safe(package.locations[0].path) if package.locations else ""
+            files.setdefault((path or "packages", _MANAGERS[package.type]), []).append(entry)
+    return [{"path": path, "package_manager": manager, "dependencies": named} for (path, manager), named in sorted(files.items())]
+
+
+def _scan(report: Report, kind: str) -> dict[str, Any]:
     tool = {"id": "pratique", "name": "pratique", "version": report.meta.version, "vendor": {"name": "pratique"}}
     stamp = report.meta.scanned_at[:19]  # the schema's times have no zone; ours are UTC
     told = [{"level": "warn", "value": cut(safe(f"{gap.code}: {gap.message} {gap.path}"), 1000)} for gap in report.problems]
-    scan: dict[str, Any] = {"analyzer": tool, "scanner": tool, "type": "container_scanning", "status": "success"}
+    scan: dict[str, Any] = {"analyzer": tool, "scanner": tool, "type": kind.replace("-", "_"), "status": "success"}
     scan |= {"start_time": stamp, "end_time": stamp}
     if told:
         scan["messages"] = told
     return scan
 
 
-def _vulnerability(finding: Finding, report: Report) -> dict[str, Any]:
+def _vulnerability(finding: Finding, report: Report, kind: str) -> dict[str, Any]:
     package = finding.package
     assert package is not None
     title = safe(finding.title) or finding.id
@@ -67,16 +100,26 @@ def _vulnerability(finding: Finding, report: Report) -> dict[str, Any]:
         "solution": cut(safe(fix_of(finding)), MAX_SOLUTION),
         "identifiers": list(_identifiers(finding)),
         "links": [{"url": link} for link in finding.references if is_link(link)],
-        "location": {
-            "dependency": {"package": {"name": safe(package.name)}, "version": safe(package.version)},
-            "operating_system": _system(report.target),
-            "image": image_name(report.target),
-        },
+        "location": _location(finding, report, kind),
     }
-    vectors = [{"vendor": item.source or "unknown", "vector": item.vector} for item in finding.cvss if item.version[0] in "34"]
+    vectors = [{"vendor": item.source or "unknown", "vector": item.vector} for item in finding.cvss if _allowed(item.vector)]
     if vectors:
         found["cvss_vectors"] = vectors[:10]  # as many as the schema allows
     return found
+
+
+def _allowed(vector: str) -> bool:
+    return len(vector) in _VECTOR_LENGTH and _VECTOR.fullmatch(vector) is not None
+
+
+def _location(finding: Finding, report: Report, kind: str) -> dict[str, Any]:
+    package = finding.package
+    assert package is not None
+    dependency = {"package": {"name": safe(package.name)}, "version": safe(package.version)}
+    if kind == "dependency-scanning":
+        path = safe(finding.location.path) if finding.location is not None else ""
+        return {"file": path or "packages", "dependency": dependency}
+    return {"dependency": dependency, "operating_system": _system(report.target), "image": image_name(report.target)}
 
 
 def _identifiers(finding: Finding) -> Iterator[dict[str, str]]:
