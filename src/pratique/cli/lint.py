@@ -34,6 +34,10 @@ _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 @output_settings
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, gaps; repeatable.")
+@click.option("--fix", is_flag=True, help="Rewrite what can be mended without changing what is built or run, then check.")
+@click.option("--fix-unsafe", is_flag=True, help="As --fix, and what changes it, too: look at the result.")
+@click.option("--diff", is_flag=True, help="Show what --fix (or --fix-unsafe) would change, and write nothing.")
+@click.option("--skip-unknown", is_flag=True, help="Pass over named files that are none of these.")
 @rule_settings
 @setting(
     "--kubernetes-version", metavar="1.N", help="The cluster's version, for the Pod Security Standards (default: the newest)."
@@ -50,10 +54,10 @@ def command(paths: tuple[str, ...], **given: object) -> int:
 
     A comment `# pratique: ignore=ID why it is so until=DATE` before a line (or behind it, in YAML) accepts a finding until then.
 
-    Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell: nothing there can be checked.
+    Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell: nothing there can be checked. With --diff: 0 nothing would
+    be changed, 1 something would.
     """
-    from pratique.lint.checks.podsecurity import LATEST  # noqa: PLC0415 - start-up stays lazy
-    from pratique.linting import LintOptions, lint_paths  # noqa: PLC0415 - as above
+    from pratique.linting import LintOptions, lint_paths  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.judge import parse_fail_on  # noqa: PLC0415 - as above
 
     options = given_as(_Options, given)
@@ -61,10 +65,19 @@ def command(paths: tuple[str, ...], **given: object) -> int:
     how = LintOptions(
         now=moment(options.now),
         fail_on=parse_fail_on(options.fail_on),
+        skip_unknown=options.skip_unknown,
         rules=read_rules(options, None if options.quiet else _say),
-        version=_version(options.kubernetes_version) if options.kubernetes_version else LATEST,
+        version=cluster_version(options.kubernetes_version),
     )
     wanted = _severities(options.severity)
+    if options.fix or options.fix_unsafe or options.diff:
+        from pratique.cli.lintfix import rewrite, show  # noqa: PLC0415 - only where something is to be mended
+
+        if "-" in paths:
+            raise UsageError("standard input cannot be rewritten", hint="name a file")
+        if options.diff:
+            return show(paths, how, unsafe=options.fix_unsafe)
+        rewrite(paths, how, unsafe=options.fix_unsafe, quiet=options.quiet)
     with ExitStack() as stack:
         outputs = Outputs(options.output, options.format, options.template, "table", FORMATS)
         writers = open_outputs(outputs, stack)
@@ -96,13 +109,20 @@ class _Options(msgspec.Struct, kw_only=True):
     fail_on: tuple[str, ...]
     kubernetes_version: str | None
     now: str | None
+    fix: bool
+    fix_unsafe: bool
+    diff: bool
+    skip_unknown: bool
     quiet: bool
     debug: bool
 
 
-def _version(text: str) -> tuple[int, int]:
+def cluster_version(text: str | None) -> tuple[int, int]:
+    """Read --kubernetes-version; the newest where none is given. Raises UsageError."""
     from pratique.lint.checks.podsecurity import LATEST, OLDEST  # noqa: PLC0415 - start-up stays lazy
 
+    if not text:
+        return LATEST
     found = _VERSION.fullmatch(text)
     if found is None or (1, int(found[1])) < OLDEST:
         hint = f"write 1.{OLDEST[1]} to 1.{LATEST[1]}, or a newer one to be judged by 1.{LATEST[1]}"

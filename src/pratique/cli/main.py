@@ -26,6 +26,7 @@ COMMANDS = {
     "sbom": "List what is in a target: CycloneDX or SPDX.",
     "lint": "Check Dockerfiles, Compose files and Kubernetes manifests.",
     "diff": "Say what is different between two targets or reports, and why.",
+    "lsp": "Serve editors: marks, explanations and fixes as files are written.",
     "explain": "Say why a vulnerability is, or is not, reported for a target.",
     "db": "The advisory database: update, status, verify.",
     "policy": "Policies: check, test, explain, simulate.",

@@ -13,6 +13,7 @@ from pratique.workload.dockerfile.instructions import Instruction
 from pratique.workload.place import Place
 
 _BREAK = re.compile(r"\r\n|\n|\r")  # as SARIF and editors count lines
+_UNITS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
 _ONE_WORD = frozenset(("RUN", "CMD", "ENTRYPOINT", "SHELL", "USER", "WORKDIR", "STOPSIGNAL", "MAINTAINER", "HEALTHCHECK"))
 
 
@@ -24,17 +25,21 @@ class Region(NamedTuple):
 
 
 class Point(NamedTuple):
-    """1-based line, and column in UTF-16 code units."""
+    """1-based line, and column in code units: of UTF-16 unless said otherwise."""
 
     line: int
     column: int
 
 
 class Lines:
-    """The lines of a text: as editors count them, and as readers of files do, to which only a line feed ends one."""
+    """The lines of a text: as editors count them, and as readers of files do, to which only a line feed ends one.
 
-    def __init__(self, text: str) -> None:
+    `units` says what columns count: those of "utf-8", "utf-16" or "utf-32".
+    """
+
+    def __init__(self, text: str, units: str = "utf-16") -> None:
         self._text = text
+        self._encoding, self._size = _UNITS[units]
         self._plain = text.isascii()
         self._starts = [0, *(found.end() for found in _BREAK.finditer(text))]
         self._fed: list[int] | None = None
@@ -45,7 +50,7 @@ class Lines:
         start = self._starts[line - 1]
         column = offset - start
         if not self._plain:
-            column = len(self._text[start:offset].encode("utf-16-le", "surrogatepass")) // 2
+            column = len(self._text[start:offset].encode(self._encoding, "surrogatepass")) // self._size
         return Point(line, column + 1)
 
     def offset(self, point: Point) -> int:
@@ -57,8 +62,8 @@ class Lines:
         line = self._text[start:end].rstrip("\r\n")
         if self._plain:
             return start + min(max(point.column - 1, 0), len(line))
-        units = line.encode("utf-16-le", "surrogatepass")[: max(point.column - 1, 0) * 2]
-        return start + len(units.decode("utf-16-le", "ignore"))
+        units = line.encode(self._encoding, "surrogatepass")[: max(point.column - 1, 0) * self._size]
+        return start + len(units.decode(self._encoding, "ignore"))
 
     def at(self, place: Place) -> int:
         """Return the offset of a line and column in characters, lines divided at line feeds alone."""
