@@ -22,6 +22,9 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     policies: Sequence[str] = (),
     waivers: Sequence[Path | str] = (),
     stage: str = "",
+    vex: Sequence[str] = (),
+    vex_keys: Sequence[str] = (),
+    vex_authors: Sequence[str] = (),
     offline: bool = False,
     mirror: str = "",
     cache_dir: Path | str | None = None,
@@ -29,9 +32,10 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
 ) -> Report:
     """Inspect a target (written as for `pratique scan`), match it against advisories, judge it.
 
-    `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of
-    rule sets or files, `waivers` files (none is looked for), `stage` says where the decision is made; `now` (with a time zone)
-    replaces the present. The image is read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
+    `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of rule sets or files, `waivers` files
+    (none is looked for), `stage` says where the decision is made; `vex`, `vex_keys` and `vex_authors` are as --vex and its
+    companions; `now` (with a time zone) replaces the present. The image is read in a confined process of its own. Raises
+    `pratique.model.errors.PratiqueError`.
     """
     from pratique.image.manifest import parse_platform  # noqa: PLC0415 - importing the package stays cheap
     from pratique.image.options import SourceOptions  # noqa: PLC0415
@@ -39,14 +43,17 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     from pratique.pipeline import ScanOptions  # noqa: PLC0415
     from pratique.pipeline import scan as run  # noqa: PLC0415
     from pratique.policy.judge import parse_fail_on  # noqa: PLC0415
+    from pratique.vexsources.load import VexSources  # noqa: PLC0415
 
     moment = (now or dt.datetime.now(dt.UTC)).astimezone(dt.UTC)
+    sources = SourceOptions(cache_dir=_folder(cache_dir), offline=offline)
     how = ScanOptions(
-        sources=SourceOptions(cache_dir=_folder(cache_dir), offline=offline),
+        sources=sources,
         platform=parse_platform(platform) if platform else None,
         fail_on=parse_fail_on(fail_on),
         mirror=mirror,
         rules=_rules(policies, waivers, stage),
+        vex=VexSources(vex, vex_keys, vex_authors, sources) if vex else None,
         now=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     return run(parse_target(target), how)

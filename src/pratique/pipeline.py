@@ -18,10 +18,12 @@ from pratique.model.finding import Finding, Severity
 from pratique.model.image import ImageRef, OpenImage, Platform
 from pratique.model.inventory import Gap, Inventory
 from pratique.model.report import Baseline, DatabaseInfo, Meta, Reason, Report, ReportDistro, ReportLayer, Target, Verdict
+from pratique.model.vex import VexReport
 
 if TYPE_CHECKING:
     from pratique.match.find import Subject
     from pratique.policyfiles import Rules
+    from pratique.vexsources.load import VexSources
 
 SCHEMA = "urn:pratique:schema:scan-1"
 
@@ -29,7 +31,8 @@ SCHEMA = "urn:pratique:schema:scan-1"
 class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it.
 
-    `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts.
+    `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts. `vex`
+    are documents of others about vulnerabilities.
     `tell` is called with progress, `say` with a line worth keeping.
     """
 
@@ -41,6 +44,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     fail_on: tuple[str, ...] = ()
     rules: Rules | None = None
+    vex: VexSources | None = None
     baseline: Report | None = None
     now: str
     tell: Progress | None = None
@@ -108,7 +112,8 @@ def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> R
     """Match a stored or fresh inventory and decide: the part of a scan that is repeated when advisories change."""
     findings, gaps, database = _match(inventory, target, how)
     findings = [*_end_of_life(inventory, how.now), *findings]
-    problems = tuple(sorted({*inventory.gaps, *gaps}))
+    findings, vex, unused = _vexed(findings, inventory, target, how)
+    problems = tuple(sorted({*inventory.gaps, *gaps, *unused}))
     verdict, findings, baseline = _judge(Seen(inventory, target, findings, problems), how)
     if not inventory.packages and verdict.decision in ("allow", "warn"):
         nothing = Reason("nothing-found", "nothing usable was found in the target")
@@ -123,7 +128,22 @@ def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> R
         problems=problems,
         verdict=verdict,
         baseline=baseline,
+        vex=vex,
     )
+
+
+def _vexed(
+    findings: list[Finding], inventory: Inventory, target: Target, how: ScanOptions
+) -> tuple[list[Finding], VexReport | None, list[Gap]]:
+    """Let others speak: what they say changes findings before anything is decided on them."""
+    if how.vex is None:
+        return findings, None, []
+    from pratique.match.vex import About, apply  # noqa: PLC0415 - start-up stays lazy
+
+    documents, gaps = how.vex.load(target, inventory)
+    about = About(target, inventory.packages, inventory.distro)
+    found, report = apply(findings, about, inventory.packages, documents, how.now)
+    return found, report, gaps
 
 
 def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding], Baseline | None]:
@@ -266,4 +286,5 @@ def _target(image: OpenImage, inventory: Inventory) -> Target:
         platform=str(image.platform or ""),
         distro=ReportDistro(distro.id, distro.version, distro.eol or None) if distro is not None else None,
         layers=tuple(ReportLayer(layer.digest, layer.diff_id, layer.created_by, layer.size) for layer in image.layers),
+        digests=image.known_as,
     )

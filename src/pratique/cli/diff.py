@@ -12,7 +12,7 @@ from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, plain_output_settings
 from pratique.cli.progress import Progress
 from pratique.cli.rules import RuleOptions, read_rules, rule_settings
-from pratique.cli.target import HELP, given_as, scan_options, target_settings
+from pratique.cli.target import HELP, given_as, scan_options, target_settings, vex_settings
 from pratique.model.errors import UsageError
 from pratique.model.report import Reason, Report, Verdict
 
@@ -32,6 +32,7 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
     "--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) a new finding: of a severity or worse, kev, eol; or gaps."
 )
 @rule_settings
+@vex_settings
 @target_settings
 def command(old: str, new: str, **given: Any) -> int:
     """Say what is different between OLD and NEW, each with its cause: image, advisory, VEX, waiver, policy, scanner or time.

@@ -12,7 +12,7 @@ import msgspec
 
 from pratique.cli.options import setting
 from pratique.cli.progress import Progress
-from pratique.cli.target import HELP, TargetOptions, given_as, scan_options, target_settings
+from pratique.cli.target import HELP, TargetOptions, given_as, scan_options, target_settings, vex_settings
 from pratique.match.explain import Spared, spared
 from pratique.match.find import subjects
 from pratique.model.finding import Because, Finding
@@ -48,6 +48,7 @@ class Explanation(msgspec.Struct, kw_only=True):
 @click.argument("target")
 @click.argument("identifier", metavar="ID")
 @setting("-f", "--format", type=click.Choice(["table", "json"], case_sensitive=False), default="table", help="table or json.")
+@vex_settings
 @target_settings
 def command(target: str, identifier: str, **given: Any) -> int:
     """Say why the vulnerability ID (a CVE, GHSA or any other name of it) is, or is not, reported for TARGET.

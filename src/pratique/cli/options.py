@@ -24,7 +24,8 @@ KEYS = frozenset(
     (
         "all-platforms", "baseline", "cache-dir", "debug", "environment", "fail-on", "format", "insecure-registry",
         "kubernetes-version", "max-age", "mirror", "no-cache", "now", "offline", "only", "only-fixed", "only-new", "output",
-        "platform", "policy", "quiet", "registry-mirror", "severity", "stage", "team", "template", "timeout", "waivers",
+        "platform", "policy", "quiet", "registry-mirror", "severity", "stage", "team", "template", "timeout", "vex", "vex-author",
+        "vex-key", "waivers",
     )
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
 from pratique.cli.progress import Progress
 from pratique.cli.rules import RuleOptions, read_rules, rule_settings
-from pratique.cli.target import HELP, given_as, scan_options, target_settings
+from pratique.cli.target import HELP, given_as, scan_options, target_settings, vex_settings
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
 from pratique.model.image import ImageRef
@@ -37,6 +37,7 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @setting("--only-new", is_flag=True, help="Show only what the baseline does not have. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, kev, gaps, eol; repeatable.")
 @rule_settings
+@vex_settings
 @target_settings
 def command(target: str, **given: object) -> int:
     """Inspect TARGET, match it against advisories, judge it and report.

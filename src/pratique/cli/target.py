@@ -15,7 +15,9 @@ from pratique.cli.progress import Progress
 from pratique.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from pratique.image.options import SourceOptions
     from pratique.pipeline import ScanOptions
+    from pratique.vexsources.load import VexSources
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 T = TypeVar("T")
@@ -47,6 +49,31 @@ _SETTINGS = (
 )
 
 
+_VEX = (
+    setting(
+        "--vex",
+        multiple=True,
+        commas=False,
+        metavar="SOURCE",
+        help="Apply VEX statements: a file, folder, address, repo:URL, or oci (attestations of the image); repeatable.",
+    ),
+    setting(
+        "--vex-key",
+        multiple=True,
+        commas=False,
+        metavar="FILE",
+        help="Use only VEX documents that this public key (PEM) signed; repeatable.",
+    ),
+    setting(
+        "--vex-author",
+        multiple=True,
+        commas=False,
+        metavar="PATTERN",
+        help="Use only VEX documents of this author (* and ?); repeatable, the first is believed first.",
+    ),
+)
+
+
 def target_settings(function: F) -> F:
     """Give a command all options about the target and the knowledge."""
     for add in reversed(_SETTINGS):
@@ -54,8 +81,15 @@ def target_settings(function: F) -> F:
     return function
 
 
+def vex_settings(function: F) -> F:
+    """Give a command the options about what others say of vulnerabilities."""
+    for add in reversed(_VEX):
+        function = add(function)
+    return function
+
+
 class TargetOptions(msgspec.Struct, kw_only=True):
-    """What `target_settings` gives, as given."""
+    """What `target_settings` and `vex_settings` give, as given."""
 
     platform: str | None
     offline: bool
@@ -66,6 +100,9 @@ class TargetOptions(msgspec.Struct, kw_only=True):
     insecure_registry: tuple[str, ...]
     registry_mirror: tuple[str, ...]
     timeout: str
+    vex: tuple[str, ...] = ()
+    vex_key: tuple[str, ...] = ()
+    vex_author: tuple[str, ...] = ()
     now: str | None
     quiet: bool
     debug: bool
@@ -99,10 +136,20 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         max_age=duration(options.max_age),
         seconds=duration(options.timeout),
         fail_on=parse_fail_on(fail_on),
+        vex=_vex(options, sources),
         now=moment(options.now),
         tell=progress,
         say=None if options.quiet else progress.say,
     )
+
+
+def _vex(options: TargetOptions, sources: SourceOptions) -> VexSources | None:
+    """Return what is to be asked for VEX statements. Raises UsageError."""
+    if not options.vex:
+        return None  # a configuration may name keys for when there are documents
+    from pratique.vexsources.load import VexSources  # noqa: PLC0415 - only where there are any
+
+    return VexSources(options.vex, options.vex_key, options.vex_author, sources)
 
 
 def moment(text: str | None) -> str:
