@@ -1,4 +1,4 @@
-"""What a store keeps beside grants: small facts, policies with every earlier one, sealed codes, and entries not yet in the ledger.
+"""What a store keeps beside grants: facts, policies with all earlier ones, sealed codes, entries that the ledger has not yet.
 
 Policies are marked with the store's secret and numbered, so that one from elsewhere, or an earlier one put back, is not taken.
 """
