@@ -11,12 +11,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from lxml import html as parser
 
 import hostilereport
 import reporting
-from pratique.model.report import Report
+from pratique.model.report import Baseline, Report
 from pratique.report.html import REPORTER
 
 # What a person does, written into the title, which --dump-dom shows.
@@ -34,6 +35,7 @@ push(document.querySelector("input[data-severity=high]"), false); told.low = row
 push(document.querySelector("input[data-severity=high]"), true);
 push(by("fixed"), true); told.fixed = rows().length; push(by("fixed"), false);
 push(by("exploited"), true); told.exploited = rows().length; push(by("exploited"), false);
+push(by("fresh"), true); told.fresh = rows().length; push(by("fresh"), false);
 push(by("search"), "no such thing"); told.none = !by("none").hidden; push(by("search"), "");
 const heads = document.querySelectorAll("#findings thead button");
 heads[2].click(); told.first = rows()[0].cells[2].textContent;
@@ -94,7 +96,7 @@ def _dump(path: Path) -> str:
 def test_in_a_browser(tmp_path: Path) -> None:
     """Search, filters and sorting do what they say, and the policy stops what somebody would load."""
     robot_hash = base64.b64encode(hashlib.sha256(_ROBOT.encode()).digest()).decode()
-    extra = reporting.finding("CVE-2023-9", reporting.pypi("aardvark", "2.0"), "low")
+    extra = reporting.finding("CVE-2023-9", reporting.pypi("aardvark", "2.0"), "low", baseline="unchanged")
     report = hostilereport.rich()
     findings = (*report.findings, extra)
     text = page(reporting.report(*findings, packages=report.packages))
@@ -113,6 +115,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
         "low": 5,
         "fixed": 5,
         "exploited": 2,
+        "fresh": 9,
         "none": True,
         "first": "aardvark",
         "last": "urllib3",
@@ -129,3 +132,44 @@ def test_hostile_page_in_a_browser(tmp_path: Path) -> None:
     tree: Any = parser.fromstring(_dump(path))
     assert len(tree.xpath("//script")) == 1
     assert len(tree.xpath("//table[@id='findings']/tbody/tr")) == 2
+
+
+def test_a_baseline_on_the_page() -> None:
+    """What is new is counted, marked and can be shown alone; without a baseline there is nothing to choose."""
+    plain = page(hostilereport.rich())
+    assert '<label hidden><input type="checkbox" id="fresh">' in plain
+    findings = tuple(
+        msgspec.structs.replace(finding, baseline="unchanged" if place else "new")
+        for place, finding in enumerate(hostilereport.rich().findings)
+    )
+    about = Baseline(
+        reference="r", scheme="docker-archive", digest="", scanned_at="2026-01-01T00:00:00Z", complete=True,
+        new=1, updated=0, unchanged=len(findings) - 1, gone=3,
+    )  # fmt: skip
+    text = page(reporting.report(*findings, packages=hostilereport.rich().packages, baseline=about))
+    assert '<label><input type="checkbox" id="fresh">' in text
+    assert text.count('<span class="tag fresh">new</span>') == 1
+    assert "<b>1</b><span>new</span>" in text
+    assert "docker-archive:r of 2026-01-01T00:00:00Z: 1 new, 3 gone" in text
+
+
+@pytest.mark.needs("chromium")
+def test_on_paper(tmp_path: Path) -> None:
+    """A long report prints on several pages, whatever the theme of the machine; controls are left out."""
+    found = [reporting.finding(f"CVE-2024-{number:04}", reporting.pypi("urllib3", "1.25")) for number in range(120)]
+    path = tmp_path / "page.html"
+    path.write_text(page(reporting.report(*found)))
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-pdf-header-footer",
+        f"--print-to-pdf={tmp_path}/page.pdf",
+    ]
+    command += [f"--user-data-dir={tmp_path}/profile", "--force-dark-mode", f"file://{path}"]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    printed = (tmp_path / "page.pdf").read_bytes()
+    assert printed.startswith(b"%PDF-")
+    pages = len(re.findall(rb"/Type\s*/Page\b", printed))
+    assert 3 <= pages <= 12

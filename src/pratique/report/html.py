@@ -123,9 +123,11 @@ def _summary(report: Report) -> Iterator[str]:
     found = [finding for finding in report.findings if finding.kind in VULNERABLE]
     yield '<section aria-label="Summary">\n<div class="tiles">'
     for severity, number in counts(report).items():
-        yield f'<div class="tile {severity.value}"><b>{number}</b><span>{severity.value}</span></div>'
-    yield f'<div class="tile"><b>{sum(bool(item.fixed_in) for item in found)}</b><span>with a fix</span></div>'
-    yield f'<div class="tile"><b>{sum(item.kev for item in found)}</b><span>known to be exploited</span></div>'
+        yield _tile(number, severity.value, severity.value)
+    yield _tile(sum(bool(item.fixed_in) for item in found), "with a fix")
+    yield _tile(sum(item.kev for item in found), "known to be exploited")
+    if report.baseline is not None:
+        yield _tile(sum(not known(item) for item in found), "new")
     yield "</div></section>\n"
     charts = [
         ("Where they came in: severity over layers", plots.layers(report)),
@@ -138,6 +140,10 @@ def _summary(report: Report) -> Iterator[str]:
         yield '</div>\n<div class="legend">'
         yield from (f'<span class="{severity.value}"><i></i>{severity.value}</span>' for severity in counts(report))
         yield "</div></section>\n"
+
+
+def _tile(number: int, label: str, tone: str = "") -> str:
+    return f'<div class="{f"tile {tone}".strip()}"><b>{number:,}</b><span>{label}</span></div>'
 
 
 def _findings(report: Report) -> Iterator[str]:
@@ -172,7 +178,7 @@ def _row(finding: Finding, numbers: dict[str, int]) -> str:
     cells = [
         f'<td data-sort="{rank}"><span class="badge {severity}">{severity}</span></td>',
         f'<td class="id">{_named(finding)}{_details(finding)}</td>',
-        f"<td>{text(package.name if package else '')}</td>",
+        f'<td class="name">{text(package.name if package else "")}</td>',
         f'<td class="mono">{text(package.version if package else "")}</td>',
         f'<td class="mono">{text(", ".join(finding.fixed_in)) or _unfixed(finding)}</td>',
         f'<td class="num" data-sort="{score if score is not None else -1}">{f"{score:.1f}" if score is not None else ""}</td>',
