@@ -25,6 +25,7 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     vex: Sequence[str] = (),
     vex_keys: Sequence[str] = (),
     vex_authors: Sequence[str] = (),
+    baseline: Report | None = None,
     offline: bool = False,
     mirror: str = "",
     cache_dir: Path | str | None = None,
@@ -34,7 +35,7 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
 
     `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of rule sets or files, `waivers` files
     (none is looked for), `stage` says where the decision is made; `vex`, `vex_keys` and `vex_authors` are as --vex and its
-    companions; `now` (with a time zone) replaces the present. The image is read in a confined process of its own. Raises
+    companions; with a `baseline`, only what that report does not have is refused; `now` (with a time zone) replaces the present. The image is read in a confined process of its own. Raises
     `pratique.model.errors.PratiqueError`.
     """
     from pratique.image.manifest import parse_platform  # noqa: PLC0415 - importing the package stays cheap
@@ -54,6 +55,7 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
         mirror=mirror,
         rules=_rules(policies, waivers, stage),
         vex=VexSources(vex, vex_keys, vex_authors, sources) if vex else None,
+        baseline=baseline,
         now=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     return run(parse_target(target), how)
