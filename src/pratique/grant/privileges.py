@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from pratique.grant.globs import MAX_PATTERN, is_magic, literal, normal
 from pratique.grant.globs import covers as glob_covers
 from pratique.model.errors import UsageError
+from pratique.workload.spec import ALL_CAPABILITIES
 
 MINUTE, HOUR = 60, 3600
 # The longest lifetimes where a policy names none, in seconds. What is as good as root on the machine is for minutes.
@@ -66,16 +67,6 @@ FORMS: dict[str, Form] = {
     "registry.delete": Form("repository", OF_HOST, "delete from a repository"),
 }
 
-# As the kernel names them: https://man7.org/linux/man-pages/man7/capabilities.7.html
-CAPABILITIES = frozenset(
-    (
-        "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE",
-        "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN",
-        "MAC_OVERRIDE", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID",
-        "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE",
-        "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "SYSLOG", "WAKE_ALARM",
-    )
-)  # fmt: skip
 NAMESPACES = ("pid", "ipc", "net", "uts", "cgroup", "user")
 UNCONFINED = ("seccomp", "apparmor", "selinux", "proc")
 
@@ -242,8 +233,8 @@ def _path(path: str, text: str) -> str:
 def _argument(form: str, kind: Argument, argument: str) -> str:  # one line a kind of argument
     if kind == "capability":
         name = argument.upper().removeprefix("CAP_")
-        if name != "ALL" and name not in CAPABILITIES:
-            raise UsageError(f"there is no capability {argument[:80]!r}", hint=_nearest(name, CAPABILITIES))
+        if name != "ALL" and name not in ALL_CAPABILITIES:
+            raise UsageError(f"there is no capability {argument[:80]!r}", hint=_nearest(name, ALL_CAPABILITIES))
         return name
     if kind in _WHICH:
         if argument not in _WHICH[kind]:

@@ -11,13 +11,30 @@ from pratique.workload.place import Place
 MAX_SPECS = 1_000  # containers in one file; the largest bundles of a whole platform have some hundreds
 MAX_LISTED = 300  # mounts, ports, variables ... of one container; a reference to a list can be repeated for nothing
 
-Format = Literal["dockerfile", "compose", "kubernetes"]
+Format = Literal["dockerfile", "compose", "kubernetes", "docker-create", "docker-inspect", "oci"]
 
 # What engines give a container that asks for nothing: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 DEFAULT_CAPABILITIES = frozenset(
     (
         "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP",
         "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+    )
+)  # fmt: skip
+
+
+# What engines and runtimes hide of /proc and /sys, and what they let only be read; newer ones add to both.
+MASKED_PATHS = frozenset(
+    ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/sys/firmware")
+)
+READ_ONLY_PATHS = frozenset(("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"))
+# As the kernel names them: https://man7.org/linux/man-pages/man7/capabilities.7.html
+ALL_CAPABILITIES = frozenset(
+    (
+        "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE",
+        "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN",
+        "MAC_OVERRIDE", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID",
+        "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE",
+        "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "SYSLOG", "WAKE_ALARM",
     )
 )  # fmt: skip
 
@@ -63,6 +80,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     `user` and `group` are as written; a name may be root in the image. `host_namespaces` are of `pid`, `ipc`,
     `net`, `uts`, `user`, `cgroup`. Capabilities have no CAP_ and are in capitals. `seccomp` and `apparmor` are "unconfined" or
     the profile. `places` says where each attribute that is given stands.
+
+    `uid` and `gid` are numbers where they are known for certain. `joins` are namespaces and volumes of other containers, written
+    `KIND:OF`. `user_namespace` is whether it has its own, so that its root is nobody on the machine. `unknown` is what was asked
+    for and is not understood here; nobody who decides may overlook it.
     """
 
     format: Format
@@ -91,6 +112,20 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     cpu_limit: str | None = None
     pids_limit: str | None = None
     cgroup_parent: str | None = None
+    uid: int | None = None
+    gid: int | None = None
+    user_namespace: bool | None = None
+    joins: tuple[str, ...] = ()
+    sysctls: dict[str, str] = {}
+    runtime: str | None = None
+    restart: str | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    command: tuple[str, ...] = ()
+    read_only_paths: bool = True
+    root_propagation: str = ""
+    host_process: bool = False
+    unknown: tuple[str, ...] = ()
     places: dict[str, Place] = {}
 
     def at(self, attribute: str) -> Place:
@@ -107,3 +142,14 @@ def is_root(user: str | None) -> bool:
     """Say whether `user[:group]` is certainly root; "00", "+0" and "-0" are, too."""
     name = (user or "").partition(":")[0].strip()
     return name == "root" or (name != "" and name.lstrip("+-").strip("0") == "" and name.strip("+-") != "")
+
+
+def number_of(name: str | None) -> int | None:
+    """Return the number that a user or group certainly is, as engines read it; None for a name, which the image explains."""
+    text = (name or "").strip()
+    if text == "root":
+        return 0
+    sign, digits = (text[:1], text[1:]) if text[:1] in ("+", "-") else ("", text)
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20:
+        return None
+    return -int(digits) if sign == "-" else int(digits)

@@ -1,0 +1,72 @@
+"""What an engine says of a container (`docker inspect`, `podman inspect`) in, its Spec out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from pratique.workload.docker_create import HERE
+from pratique.workload.docker_create import extract as extract_create
+from pratique.workload.spec import Mount, Spec
+
+_USUAL_RUNTIMES = frozenset(("", "runc", "io.containerd.runc.v2", "oci", "crun"))
+
+
+def extract(inspected: Mapping[str, Any], *, default_runtime: str = "runc") -> Spec:
+    """Return the Spec of one item of the list that inspect writes. `default_runtime` is the one that the engine takes itself.
+
+    Mounts are those that were made, with the paths of the machine that volumes lie at left out, as engines choose them.
+    """
+    config: Mapping[str, Any] = inspected.get("Config") or {}
+    name = str(inspected.get("Name") or inspected.get("Id") or "container").lstrip("/")
+    body = {**config, "HostConfig": _host(inspected.get("HostConfig") or {})}
+    spec = extract_create({**body, "Image": config.get("Image"), "Volumes": None}, subject=name, format="docker-inspect")
+    runtime = spec.runtime if spec.runtime not in (default_runtime, *_USUAL_RUNTIMES) else None
+    made = tuple(_mounts(inspected.get("Mounts") or (), spec.mounts))
+    apparmor = spec.apparmor or (
+        "unconfined" if inspected.get("AppArmorProfile") == "unconfined" and not spec.privileged else None
+    )
+    restart = None if spec.restart == "no" else spec.restart
+    return msgspec.structs.replace(spec, runtime=runtime, mounts=made, apparmor=apparmor, restart=restart)
+
+
+def _host(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Podman writes defaults out: its own control group, and every port with a binding or null."""
+    found = dict(host)
+    if str(found.get("CgroupParent") or "") in _CGROUPS:
+        found["CgroupParent"] = ""
+    if found.get("CgroupMode") == "host":
+        found["CgroupnsMode"] = "host"
+    return found
+
+
+_CGROUPS = frozenset(("machine.slice", "/machine.slice", "user.slice", "/libpod_parent", "system.slice", "docker", "/docker"))
+
+
+def _mounts(made: Any, asked: tuple[Mount, ...]) -> Iterator[Mount]:
+    """Yield what was mounted; a volume whose options name a path of the machine is only seen in what was asked for."""
+    backed = {mount.target: mount for mount in asked if mount.kind == "bind"}
+    for item in made:
+        target = str(item.get("Destination") or "")
+        kind = str(item.get("Type") or "bind")
+        if kind == "volume" and target not in backed:
+            yield Mount(
+                kind="volume", source=str(item.get("Name") or ""), target=target, read_only=item.get("RW") is False, place=HERE
+            )
+        elif kind == "tmpfs":
+            yield Mount(kind="tmpfs", source="", target=target, place=HERE)
+        else:
+            source = backed[target].source if kind == "volume" else str(item.get("Source") or "/")
+            propagation = str(item.get("Propagation") or "")
+            propagation = "" if propagation == "rprivate" else propagation
+            yield Mount(
+                kind="bind",
+                source=source,
+                target=target,
+                read_only=item.get("RW") is False,
+                propagation=propagation,
+                place=HERE,
+            )
+    yield from (mount for mount in asked if mount.kind == "tmpfs")
