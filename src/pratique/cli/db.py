@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique._kit.folders import default_cache_dir
+from pratique.cli import db_repository
 from pratique.cli.options import duration, mirror_address, setting
 from pratique.cli.progress import Progress
 from pratique.model.errors import DatabaseError, UsageError
@@ -40,7 +41,11 @@ _format = setting(
 
 @click.group(short_help="The advisory database: update, status, search, show, verify.", context_settings=_HELP)
 def command() -> None:
-    """Fetch advisories, and say what is known."""
+    """Fetch advisories, say what is known, and give the database to others."""
+
+
+for _one in db_repository.COMMANDS:
+    command.add_command(_one)
 
 
 @command.command(context_settings=_HELP)
@@ -56,26 +61,29 @@ def update(**given: Any) -> int:
     Prints one line a feed. A feed that fails keeps its last good data. Exit codes: 0 done, 2 bad usage, 3 a required feed (or one
     that was chosen) is not there, old or new, or nothing could be had at all.
     """
-    from pratique.advisory.update import Options, required_missing  # noqa: PLC0415 - start-up stays lazy
-    from pratique.advisory.update import update as bring  # noqa: PLC0415
-
     mirror = mirror_address(given["mirror"])
     if given["offline"] and not mirror.startswith("file:"):
         raise UsageError(
             "db update makes connections", hint="with --offline only a file:// mirror can be read: --mirror file://DIR"
         )
-    names = _chosen(given["only"])
-    progress = Progress(quiet=given["quiet"])
+    return update_database(_folder(given["cache_dir"]), given["only"], mirror, quiet=given["quiet"], offline=given["offline"])
+
+
+def update_database(folder: Path, only: Sequence[str], mirror: str, *, quiet: bool, offline: bool = False) -> int:
+    """Bring the database of `folder` up to date and print one line a feed; return the exit code. Raises DatabaseError."""
+    from pratique.advisory.update import Options, required_missing  # noqa: PLC0415 - start-up stays lazy
+    from pratique.advisory.update import update as bring  # noqa: PLC0415
+
+    names = _chosen(only)
+    progress = Progress(quiet=quiet)
     try:
-        outcomes = bring(
-            _folder(given["cache_dir"]), names, Options(mirror=mirror, offline=given["offline"]), _listener(progress)
-        )
+        outcomes = bring(folder, names, Options(mirror=mirror, offline=offline), _listener(progress))
     finally:
         progress.clear()
     for outcome in outcomes:
-        if not given["quiet"] or outcome.status == "failed":
-            click.echo(_line(outcome), err=bool(given["quiet"]))
-    missing = required_missing(outcomes, chosen=bool(given["only"]))
+        if not quiet or outcome.status == "failed":
+            click.echo(_line(outcome), err=quiet)
+    missing = required_missing(outcomes, chosen=bool(only))
     if missing or all(outcome.status == "failed" for outcome in outcomes):
         raise DatabaseError(f"not there: {', '.join(missing)}" if missing else "no feed could be had")
     return 0
