@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from advisoryhome import scored
 from feedsim import archive, record
 from pratique.advisory.build import Built, renew
 from pratique.advisory.changes import apply_changes, check_state, encode_changes, state_digest
@@ -29,12 +29,6 @@ def renewed(feed: str, body: bytes | Increment, old: Path | None, new: Path, at:
     source = sources()[feed]
     content = io.BytesIO(body) if isinstance(body, bytes) else body
     return renew(source.provider, source.feed, content, old, new, at)
-
-
-def scored(scores: dict[str, tuple[float, float]], date: str = "2026-01-01") -> bytes:
-    """Write EPSS scores as FIRST publishes them."""
-    lines = [f"#model_version:v1,score_date:{date}T00:00:00+0000", "cve,epss,percentile"]
-    return gzip.compress("\n".join([*lines, *(f"{cve},{a},{b}" for cve, (a, b) in scores.items())]).encode(), mtime=0)
 
 
 _IDS = [f"PYSEC-{n}" for n in range(5)]

@@ -19,7 +19,7 @@ import zstandard
 from pratique.advisory import members as by_member
 from pratique.advisory.collect import Collected, difference
 from pratique.advisory.digest import SetDigest
-from pratique.advisory.layout import FORMAT, SCHEMA, Facts
+from pratique.advisory.layout import COMPRESS_MEMBER_FROM, FORMAT, SCHEMA, Facts
 from pratique.advisory.members import ByMember, Delta, Increment, OddlyNamedError
 from pratique.advisory.tables import LEVEL, Squeeze, Tables, connect
 from pratique.advisory.writer import Writer
@@ -173,7 +173,8 @@ def _fill(connection: sqlite3.Connection, collected: Collected, marks: Marks, at
     connection.executemany("INSERT INTO names VALUES (?, ?)", told("names", sorted(collected.names)))
     connection.executemany("INSERT INTO kev VALUES (?, ?)", told("kev", sorted(collected.kev.items())))
     connection.executemany("INSERT INTO epss VALUES (?, ?)", told("epss", collected.blocks()))
-    connection.executemany("INSERT INTO members VALUES (?, ?, ?)", sorted(marks))
+    stored = ((name, mark, squeeze.row(data, COMPRESS_MEMBER_FROM)) for name, mark, data in sorted(marks))
+    connection.executemany("INSERT INTO members VALUES (?, ?, ?)", stored)
     date = collected.score_date.encode()
     if date:
         digest.add(("meta", "score_date", date))

@@ -23,7 +23,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class Collected:
     """The rows of one feed, or of some of its records; hits are kept encoded, which takes a fifth of the memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bare: bool = False) -> None:
+        """Take advisories of which only the id is known, too, if `bare`; look-ups need none."""
+        self._bare = bare
         self.packages: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
         self.advisories: dict[str, bytes] = {}
         self.names: set[tuple[str, str]] = set()
@@ -108,7 +110,7 @@ class Collected:
             self.names.add((name, record.id))
         if record.id not in self.advisories:
             bare = msgspec.structs.replace(record, affected=())
-            if bare != Advisory(id=record.id, source=record.source, modified=record.modified):
+            if self._bare or bare != Advisory(id=record.id, source=record.source):
                 self.advisories[record.id] = _encode(bare)
 
     def _score(self, record: ExploitScore) -> None:

@@ -27,6 +27,8 @@ import msgspec
 FORMAT = 2
 # A row of hits is compressed when that saves whole pages; smaller rows are read faster as they are.
 COMPRESS_FROM = 2048
+# What came of a member is read by updates only: it is compressed as soon as that is smaller.
+COMPRESS_MEMBER_FROM = 192
 
 SCHEMA = """
 PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,8 +17,10 @@ import msgspec
 
 from pratique.advisory import index as catalogue
 from pratique.advisory.feeds import ENRICHMENT, FALLBACKS, names_for
+from pratique.advisory.gaps import gaps_of_feed, same_release, unsupported_release
 from pratique.advisory.index import Entry, Index, database_folder
 from pratique.advisory.layout import FORMAT
+from pratique.advisory.past import Past, opened, opened_then
 from pratique.advisory.starter import FEED as STARTER
 from pratique.advisory.starter import Starter
 from pratique.advisory.store import FeedFile
@@ -44,11 +46,13 @@ Reference = tuple[str, str]  # (feed, id): what an advisory is called, as one id
 class Database:
     """What is known, as of the moment it was opened: a later update does not change its answers. Not for use by two threads.
 
-    Every method raises DatabaseError where a file turns out to be damaged.
+    With `past` it is what was known then: the starter set, of which nobody knows when it came, says nothing. Every method raises
+    DatabaseError where a file turns out to be damaged.
     """
 
-    def __init__(self, folder: Path, index: Index, files: dict[str, FeedFile]) -> None:
+    def __init__(self, folder: Path, index: Index, files: dict[str, FeedFile], past: Past | None = None) -> None:
         self._folder = folder
+        self._past = past
         self._index = index
         self._files = files
         self._starter: Starter | None = None
@@ -69,8 +73,18 @@ class Database:
     def starter(self) -> Starter:
         """The starter set, loaded when first asked."""
         if self._starter is None:
-            self._starter = Starter.load()
+            self._starter = Starter.load() if self._past is None else Starter.nothing()
         return self._starter
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The moment whose knowledge answers; None for the present."""
+        return self._past.as_of if self._past is not None else None
+
+    @property
+    def files(self) -> Mapping[str, FeedFile]:
+        """The open files by feed, for whoever compares databases."""
+        return self._files
 
     def has(self, ecosystem: str) -> bool:
         """Say whether a feed that speaks of `ecosystem` is there (the starter set does not count)."""
@@ -181,13 +195,15 @@ class Database:
             names = {feed for ecosystem in ecosystems for feed in self._feeds(ecosystem)} | (names & set(ENRICHMENT))
             names |= {feed for feed in self._files if feed.startswith(_YEARLY)}
         entries = [self._index.feeds[name] for name in sorted(names)]
-        if not any(entry.ecosystems for entry in entries):
+        if not entries and self._past is not None:
+            return DatabaseInfo(built_at="", digest="", kind="none")
+        if self._past is None and not any(entry.ecosystems for entry in entries):
             starter = self.starter.info()
             entries_of_starter = (starter, *(_source(entry) for entry in entries))
             return DatabaseInfo(
                 built_at=self.starter.built_at, digest=self.starter.digest, kind="starter", sources=entries_of_starter
             )
-        listed = "".join(f"{entry.name} {entry.digest}\n" for entry in entries)
+        listed = "".join(f"{entry.name} {entry.state}\n" for entry in entries)
         return DatabaseInfo(
             built_at=max(entry.changed_at for entry in entries),
             digest="sha256:" + hashlib.sha256(listed.encode()).hexdigest(),
@@ -204,6 +220,8 @@ class Database:
         advisories.unsupported-release  no feed speaks of this release of the distribution
         advisories.unsupported-ecosystem  there is no feed, and no starter fact
         advisories.unreadable-record    records of a feed were left out when it was built
+        advisories.not-known-yet        (in the past) the feed came to the database later
+        advisories.history-compacted    (in the past) what the feed said then is not kept any more
         """
         found: list[Gap] = []
         for ecosystem in sorted(set(ecosystems)):
@@ -214,7 +232,7 @@ class Database:
                 what = "is known to be exploited" if name == ENRICHMENT[0] else "is likely to be exploited"
                 found.append(self._missing(name, f"whether a vulnerability {what} is not known"))
         for name in sorted(wanted | (set(ENRICHMENT) & set(self._files))):
-            found += _gaps_of_feed(self._index.feeds[name], now, max_age)
+            found += gaps_of_feed(self._index.feeds[name], now, max_age)
         return sorted(set(found))
 
     def _gaps_of(self, ecosystem: str) -> Iterator[Gap]:
@@ -231,18 +249,20 @@ class Database:
                 for name in known:
                     yield self._missing(name, f"vulnerabilities of {ecosystem} are not known")
             elif base(ecosystem) != ecosystem and names_for([base(ecosystem)]):
-                yield _unsupported_release(ecosystem)
+                yield unsupported_release(ecosystem)
             else:
                 message = f"{ecosystem}: there is no advisory source for this ecosystem"
                 yield Gap(code="advisories.unsupported-ecosystem", message=message, source=ecosystem)
             return
         for name in sorted(set(known) - set(there)):
             yield self._missing(name, f"vulnerabilities of {ecosystem} that only it names are not known")
-        spoken = [canonical(ecosystem), *_same_release(ecosystem)]
+        spoken = [canonical(ecosystem), *same_release(ecosystem)]
         if base(ecosystem) != ecosystem and not any(self._files[name].speaks_of(one) for name in there for one in spoken):
-            yield _unsupported_release(ecosystem)
+            yield unsupported_release(ecosystem)
 
     def _missing(self, name: str, effect: str) -> Gap:
+        if self._past is not None:
+            return self._past.missing(name, effect)
         return Gap(code="advisories.missing-source", message=f"{name}: {effect} ({self._why(name)})", source=name)
 
     def _why(self, name: str) -> str:
@@ -265,40 +285,10 @@ class Database:
         return self._answering[ecosystem]
 
 
-def _gaps_of_feed(entry: Entry, now: datetime, max_age: timedelta) -> Iterator[Gap]:
-    fetched = _time(entry.fetched_at)
-    if now - fetched > max_age:
-        why = f"; the last attempt failed: {entry.failure.why}" if entry.failure else ""
-        message = f"{entry.name}: last fetched {entry.fetched_at}, more than {_days(max_age)} before this scan{why}"
-        yield Gap(code="advisories.stale", message=message, source=entry.name)
-    if entry.skipped:
-        first = entry.skipped_examples[0] if entry.skipped_examples else ""
-        message = f"{entry.name}: {entry.skipped} records could not be read and were left out ({first})"
-        yield Gap(code="advisories.unreadable-record", message=message, source=entry.name)
-
-
 def _of_year(cve: str, feed: str) -> bool:
     """Say whether a yearly feed is the one that holds a CVE; the oldest holds all before it, too."""
     year = cve[4:8]
     return feed == _YEARLY + year or (feed == _YEARLY + _OLDEST and year < _OLDEST)
-
-
-def _same_release(ecosystem: str) -> Iterator[str]:
-    """Yield where else a release is spoken of: packages of SUSE 15 by module, those of an old Ubuntu for subscribers."""
-    found = re.fullmatch(r"SUSE:Linux Enterprise \w+ (15.*)", ecosystem)
-    if found:
-        yield f"SUSE:Linux Enterprise Module for Basesystem {found[1]}"
-    if re.fullmatch(r"Ubuntu:[\d.]+:LTS", ecosystem):
-        yield ecosystem.replace(":", ":Pro:", 1)
-    if ":FIPS-updates:" in ecosystem:
-        yield ecosystem.replace(":FIPS-updates:", ":FIPS:")
-    elif ":FIPS:" in ecosystem:
-        yield ecosystem.replace(":FIPS:", ":FIPS-updates:")
-
-
-def _unsupported_release(ecosystem: str) -> Gap:
-    message = f"{ecosystem}: no advisory source speaks of this release"
-    return Gap(code="advisories.unsupported-release", message=message, source=ecosystem)
 
 
 def _source(entry: Entry) -> DatabaseSource:
@@ -308,47 +298,33 @@ def _source(entry: Entry) -> DatabaseSource:
         fetched_at=entry.fetched_at,
         newest=entry.newest,
         licence=entry.licence,
-        digest=entry.digest,
+        digest=entry.state,
     )
 
 
-def _time(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-
-
-def _days(age: timedelta) -> str:
-    return f"{age.days} days" if age >= timedelta(days=2) else f"{int(age.total_seconds() // 3600)} hours"
-
-
-def open_database(cache_dir: Path, *, feeds: Sequence[str] | None = None) -> Database:
+def open_database(
+    cache_dir: Path, *, feeds: Sequence[str] | None = None, as_of: datetime | None = None, folder: Path | None = None
+) -> Database:
     """Open what is there, all feeds or those named; takes no lock and never waits. An empty folder gives the starter set alone.
 
-    Raises DatabaseError when the index or a file is damaged.
+    With `as_of` (aware) it answers with what the database knew at the end of that second. `folder` names a database folder that
+    does not lie in a cache. Raises DatabaseError when the index or a file is damaged.
     """
-    folder = database_folder(cache_dir)
+    folder = folder or database_folder(cache_dir)
     for _ in range(_RACES):
         index = catalogue.read(folder)
-        files: dict[str, FeedFile] = {}
+        wanted = {
+            name: entry
+            for name, entry in index.feeds.items()
+            if entry.file and entry.format == FORMAT and (feeds is None or name in feeds)
+        }
         try:
-            for name, entry in index.feeds.items():
-                if entry.file and entry.format == FORMAT and (feeds is None or name in feeds):
-                    files[name] = FeedFile(folder / entry.file, name)
+            if as_of is not None:
+                return Database(folder, *opened_then(folder, wanted, as_of))
+            return Database(folder, index, opened(folder, wanted))
         except FileNotFoundError:
-            _close(files)
             continue
-        except DatabaseError:
-            _close(files)
-            raise
-        return Database(folder, index, files)
     raise DatabaseError(f"{folder}: a file that the index names is missing", hint="run: pratique db update")
-
-
-def _close(files: dict[str, FeedFile]) -> None:
-    for file in files.values():
-        file.close()
 
 
 def verify(cache_dir: Path) -> dict[str, str]:

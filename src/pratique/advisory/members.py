@@ -7,7 +7,7 @@ holds one record named like it (OSV's "PYSEC-2024-1.json"), which the file itsel
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -37,14 +37,11 @@ class ByMember(Protocol):
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
-    """What came of one member: counts, the record's date, why it was left out, and the packages it has hits of."""
+    """What came of one member beside its advisory: the packages it has hits of; what of it could not be read, and why."""
 
-    records: int = 0
-    scored: int = 0
+    packages: dict[str, list[str]] = {}
     skipped: int = 0
     example: str = ""
-    modified: str = ""
-    packages: dict[str, list[str]] = {}
 
 
 class Increment(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +69,7 @@ class OddlyNamedError(Exception):
 
 
 _member = msgspec.msgpack.Decoder(Member).decode
+_advisory = msgspec.msgpack.Decoder(Advisory).decode
 
 
 def mark(size: int, crc: int) -> int:
@@ -133,13 +131,12 @@ def _delta(tables: Tables, changed: Mapping[str, tuple[int, Content]], gone: lis
     delta = Delta(changes=Changes(), rows=[], gone=gone, counted=tables.facts)
     counts = _Counts(tables)
     for name in gone:
-        counts.leave(_forget(tables, name, delta.changes))
+        counts.leave(name, *_forget(tables, name, delta.changes))
     for path, (stamp, content) in changed.items():
         name = name_of(path)
-        before = _forget(tables, name, delta.changes)
-        counts.leave(before)
+        counts.leave(name, *_forget(tables, name, delta.changes))
         collected, member = _read(path, content, feed, read)
-        counts.come(name, member)
+        counts.come(name, member, collected.counted)
         for (ecosystem, package), hits in collected.packages.items():
             delta.changes.put(ecosystem, package, name, grouped(hits)[name])
         delta.changes.advisories.update(collected.advisories)
@@ -147,32 +144,31 @@ def _delta(tables: Tables, changed: Mapping[str, tuple[int, Content]], gone: lis
             delta.changes.names.setdefault(alias, {})[identifier] = True
         delta.rows.append((name, stamp, _encode(member)))
     if delta:
-        delta.counted = counts.facts({*gone, *(row[0] for row in delta.rows)})
+        delta.counted = counts.facts()
     return delta
 
 
-def _forget(tables: Tables, name: str, changes: Changes) -> Member:
+def _forget(tables: Tables, name: str, changes: Changes) -> tuple[Member, Advisory | None]:
     """Undo what a member has in the file; return what that was."""
     data = tables.one("SELECT data FROM members WHERE name = ?", name)
     if data is None:
-        return Member()
-    member: Member = tables.decode(_member, data)
+        return Member(), None
+    member: Member = tables.decode(_member, tables.row(data))
     for ecosystem, packages in member.packages.items():
         for package in packages:
             changes.put(ecosystem, package, name, [])
+    plain = tables.advisory(name)
+    if not plain:
+        return member, None
     changes.advisories[name] = b""
-    if plain := tables.advisory(name):
-        advisory: Advisory = tables.decode(_advisory, plain)
-        for alias in (*advisory.aliases, *covers(advisory)):
-            changes.names.setdefault(alias, {})[name] = False
-    return member
-
-
-_advisory = msgspec.msgpack.Decoder(Advisory).decode
+    advisory: Advisory = tables.decode(_advisory, plain)
+    for alias in (*advisory.aliases, *covers(advisory)):
+        changes.names.setdefault(alias, {})[name] = False
+    return member, advisory
 
 
 def _read(path: str, content: Content, feed: Feed, read: Read) -> tuple[Collected, Member]:
-    part = _Part(Collected())
+    part = _Part(Collected(bare=True))
     part.read(path, content, feed, read)
     if not part.named:
         raise OddlyNamedError
@@ -189,40 +185,43 @@ class _Counts:
         self._newest = ""
         self._lost_newest = False
         self._examples_differ = False
+        self._touched: set[str] = set()
         self._come: dict[str, Member] = {}
 
-    def leave(self, member: Member) -> None:
-        self._records -= member.records
-        self._scored -= member.scored
+    def leave(self, name: str, member: Member, advisory: Advisory | None) -> None:
+        self._touched.add(name)
         self._skipped -= member.skipped
-        self._lost_newest |= bool(member.modified) and member.modified == self._facts.newest
         self._examples_differ |= bool(member.skipped)
+        if advisory is not None:
+            self._records -= 1
+            self._scored -= bool(advisory.cvss)
+            self._lost_newest |= bool(advisory.modified) and advisory.modified == self._facts.newest
 
-    def come(self, name: str, member: Member) -> None:
-        self._records += member.records
-        self._scored += member.scored
-        self._skipped += member.skipped
-        self._newest = max(self._newest, member.modified)
+    def come(self, name: str, member: Member, counted: Facts) -> None:
+        self._records += counted.records
+        self._scored += counted.scored
+        self._skipped += counted.skipped
+        self._newest = max(self._newest, counted.newest)
         self._examples_differ |= bool(member.skipped)
         self._come[name] = member
 
-    def facts(self, touched: set[str]) -> Facts:
+    def facts(self) -> Facts:
+        """Return the counts; examples and the newest date are looked for only where they may be others."""
         newest, examples = max(self._newest, self._facts.newest), self._facts.examples
-        if self._examples_differ or (self._lost_newest and self._newest < self._facts.newest):
+        if self._lost_newest and self._newest < self._facts.newest:
+            left = (data for name, data in self._tables.advisories() if name not in self._touched)
+            newest = max((self._tables.decode(_advisory, data).modified for data in left), default="")
+            newest = max(newest, self._newest)
+        if self._examples_differ:
             listed = dict(self._come)
             for name, data in self._tables.ask("SELECT name, data FROM members"):
-                if name not in touched:
-                    listed[name] = self._tables.decode(_member, data)
-            newest, examples = newest_of(listed.values()), examples_of(listed)
+                if name not in self._touched:
+                    listed[name] = self._tables.decode(_member, self._tables.row(data))
+            examples = _examples(listed)
         return Facts(self._records, self._scored, self._skipped, examples, newest)
 
 
-def newest_of(members: Iterable[Member]) -> str:
-    """Return the newest date."""
-    return max((member.modified for member in members), default="")
-
-
-def examples_of(members: Mapping[str, Member]) -> tuple[str, ...]:
+def _examples(members: Mapping[str, Member]) -> tuple[str, ...]:
     """Return the first few reasons, by name of the record, so that they do not depend on the order of reading."""
     return tuple(member.example for _, member in sorted(members.items()) if member.example)[:NAMED_GAPS]
 
@@ -230,7 +229,7 @@ def examples_of(members: Mapping[str, Member]) -> tuple[str, ...]:
 def collect(body: BinaryIO, feed: Feed, read: Read) -> tuple[Collected, list[tuple[str, int, bytes]]]:
     """Read every member; return the rows and the marks. Marks are none where members are oddly named. Raises ParseError."""
     archive = Zip(body, feed.name)
-    collected, listed, rows = Collected(), dict[str, Member](), list[tuple[str, int, bytes]]()
+    collected, listed, rows = Collected(bare=True), dict[str, Member](), list[tuple[str, int, bytes]]()
     plain = True
     for info in archive.members():
         name = name_of(info.filename)
@@ -242,7 +241,7 @@ def collect(body: BinaryIO, feed: Feed, read: Read) -> tuple[Collected, list[tup
             rows.append((name, mark(info.file_size, info.CRC), _encode(listed[name])))
     if not plain:
         return collected, []
-    collected.name_gaps(examples_of(listed))
+    collected.name_gaps(_examples(listed))
     return collected, rows
 
 
@@ -252,8 +251,8 @@ class _Part:
     def __init__(self, whole: Collected) -> None:
         self.whole = whole
         self.named = True
-        self._records = self._scored = self._skipped = 0
-        self._example = self._modified = ""
+        self._skipped = 0
+        self._example = ""
         self._packages: dict[str, list[str]] = {}
 
     def read(self, path: str, content: Content, feed: Feed, read: Read) -> None:
@@ -274,12 +273,9 @@ class _Part:
             self._skipped += 1
             self._example = self._example or record.message
         elif isinstance(record, Advisory):
-            self._records += 1
-            self._scored += bool(record.cvss)
-            self._modified = max(self._modified, record.modified)
             for ecosystem, package in sorted({(one.ecosystem, one.name) for one in record.affected}):
                 self._packages.setdefault(ecosystem, []).append(package)
 
     def member(self) -> Member:
         """Say what came of it."""
-        return Member(self._records, self._scored, self._skipped, self._example, self._modified, self._packages)
+        return Member(self._packages, self._skipped, self._example)

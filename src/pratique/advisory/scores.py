@@ -24,6 +24,12 @@ def unpack(block: bytes) -> dict[int, tuple[int, int]]:
     return {one >> 34: (one >> 17 & _LOW, one & _LOW) for one in packed}
 
 
+def read(record: bytes) -> tuple[float, float]:
+    """Return (score, percentile) of the 6 bytes of one CVE."""
+    packed = int.from_bytes(record, "big")
+    return (packed >> 17 & _LOW) / 1e5, (packed & _LOW) / 1e5
+
+
 def split(block: bytes) -> dict[int, bytes]:
     """Return offset -> the 6 bytes of one CVE."""
     return {int.from_bytes(block[at : at + 2], "big") >> 2: block[at : at + _RECORD] for at in range(0, len(block), _RECORD)}

@@ -155,9 +155,9 @@ class Squeeze:
         self.plain = compressor(dictionary)
         self._large = compressor(None)
 
-    def row(self, hits: bytes) -> bytes:
-        """Return a row of hits as it is stored."""
-        return hits if len(hits) < COMPRESS_FROM else self._large(hits)
+    def row(self, hits: bytes, least: int = COMPRESS_FROM) -> bytes:
+        """Return a row of hits as it is stored: compressed from `least` bytes on."""
+        return hits if len(hits) < least else self._large(hits)
 
 
 def array(elements: list[bytes]) -> bytes:

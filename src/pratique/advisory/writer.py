@@ -13,7 +13,7 @@ import msgspec
 from pratique.advisory import scores
 from pratique.advisory.collect import grouped
 from pratique.advisory.digest import SetDigest
-from pratique.advisory.layout import Facts
+from pratique.advisory.layout import COMPRESS_MEMBER_FROM, Facts
 from pratique.advisory.tables import Squeeze, Tables, array
 from pratique.advisory.values import Changes
 
@@ -92,7 +92,8 @@ class Writer:
         if not known:
             self._connection.execute("DELETE FROM members")
         self._connection.executemany("DELETE FROM members WHERE name = ?", ((name,) for name in gone))
-        self._connection.executemany("INSERT OR REPLACE INTO members VALUES (?, ?, ?)", rows)
+        stored = ((name, mark, self._squeeze.row(data, COMPRESS_MEMBER_FROM)) for name, mark, data in rows)
+        self._connection.executemany("INSERT OR REPLACE INTO members VALUES (?, ?, ?)", stored)
         if (told := b"1" if known else b"0") != self.tables.meta.get("members"):
             self._put("members", told)
 

@@ -81,6 +81,11 @@ class Starter:
         """Read the shipped file."""
         return cls(resources.files(__package__).joinpath("facts.json").read_bytes())
 
+    @classmethod
+    def nothing(cls) -> Starter:
+        """Return a set that knows nothing."""
+        return cls(msgspec.json.encode(Facts("", (), (), {})))
+
     def __len__(self) -> int:
         return len(self._known)
 
