@@ -35,8 +35,8 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
 
     `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of rule sets or files, `waivers` files
     (none is looked for), `stage` says where the decision is made; `vex`, `vex_keys` and `vex_authors` are as --vex and its
-    companions; with a `baseline`, only what that report does not have is refused; `now` (with a time zone) replaces the present. The image is read in a confined process of its own. Raises
-    `pratique.model.errors.PratiqueError`.
+    companions; with a `baseline`, only what that report does not have is refused; `now` (with a time zone) replaces the present.
+    The image is read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
     """
     from pratique.image.manifest import parse_platform  # noqa: PLC0415 - importing the package stays cheap
     from pratique.image.options import SourceOptions  # noqa: PLC0415
