@@ -114,6 +114,13 @@ def _handler(state: FeedServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_HEAD(self) -> None:
+            path = urllib.parse.unquote(self.path.lstrip("/"))
+            state.asked.append((f"HEAD {path}", dict(self.headers)))
+            if path not in state.files:
+                return self._answer(404, {}, b"")
+            return self._answer(200, {"ETag": state.tag(path)} if state.validators else {}, b"")
+
         def do_GET(self) -> None:
             path = urllib.parse.unquote(self.path.lstrip("/"))
             state.asked.append((path, dict(self.headers)))

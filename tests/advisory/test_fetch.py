@@ -14,6 +14,7 @@ import pytest
 
 from feedsim import FeedServer, serving
 from pratique.advisory import fetch
+from pratique.advisory.download import retry_after
 from pratique.advisory.fetch import Fetcher, Validators, address
 from pratique.model.advisory import Feed
 from pratique.model.errors import FeedError
@@ -232,7 +233,7 @@ def test_addresses() -> None:
 
 def test_retry_after_is_a_number_or_a_date() -> None:
     """What cannot be read is as good as nothing."""
-    assert fetch._retry_after("7") == 7
+    assert retry_after("7") == 7
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
-    assert 90 < (fetch._retry_after(date) or 0) <= 101
-    assert fetch._retry_after("soon") is None
+    assert 90 < (retry_after(date) or 0) <= 101
+    assert retry_after("soon") is None

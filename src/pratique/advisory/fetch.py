@@ -7,12 +7,10 @@ database until it is whole; what is stopped half-way stays there to be resumed a
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import hashlib
 import random
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,6 +20,7 @@ import msgspec
 
 from pratique._version import __version__
 from pratique.advisory import proof
+from pratique.advisory.download import bounded, discard, gunzip, note, retry_after
 from pratique.advisory.feeds import BESIDE, Step
 from pratique.advisory.members import Increment
 from pratique.model.advisory import Feed
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 # An upstream that is busy is asked again after 1, 2, 4 s and a little, or when it says; nobody waits longer than a minute.
 ATTEMPTS = 4
+# Upstreams ask for few connections at a time; more bring nothing, as one feed's transfer fills most lines.
+PARALLEL = 4
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 # Between two packets. A connection that says nothing for this long is dead.
@@ -39,7 +40,6 @@ _SILENCE_SECONDS = 30.0
 # One feed in all: the largest (300 MB) over 3 Mbit/s.
 _TOTAL_SECONDS = 900.0
 _MAX_REDIRECTS = 5
-_CHUNK = 1 << 18
 # What a step reads is a name or a short list.
 _STEP_BYTES = 1 << 20
 _PACKED = (".zip", ".gz", ".bz2", ".zst")
@@ -106,6 +106,7 @@ class Fetcher:
         self._progress = progress
         self._stopped = threading.Event()
         self._lock = threading.Lock()
+        self._gate = threading.BoundedSemaphore(PARALLEL)
         self._client: httpx2.Client | None = None
 
     def stop(self) -> None:
@@ -115,6 +116,27 @@ class Fetcher:
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether feeds come from a folder of this machine."""
+        return self._mirror.startswith("file:")
+
+    def address(self, feed: Feed) -> str:
+        """Return where a feed is fetched from, its route apart."""
+        return address(feed, self._mirror)
+
+    def validators(self, feed: Feed) -> Validators | None:
+        """Ask what a conditional request for a feed would be made with; None where that, or the feed, cannot be had."""
+        import httpx2
+
+        url = address(feed, self._mirror)
+        try:
+            with self._gate, self._open(url, {"Accept-Encoding": _codings(feed)}, "HEAD") as response:
+                found = Validators(url, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
+                return found if response.status_code == 200 and (found.etag or found.last_modified) else None
+        except (httpx2.HTTPError, FeedError):
+            return None  # the request that matters says what is wrong
 
     def fetch(self, feed: Feed, known: Validators, route: Sequence[Step] = ()) -> Fetched:
         """Bring the feed, unless it is still what `known` describes. Raises FeedError, whatever went wrong.
@@ -131,8 +153,9 @@ class Fetcher:
             proof.verify(fetched.path, self._beside(feed, url, deadline) if digest == BESIDE else digest, url)
         return fetched
 
-    def small(self, feed: Feed, url: str, deadline: float, max_bytes: int = _STEP_BYTES) -> bytes:
+    def small(self, feed: Feed, url: str, deadline: float | None = None, max_bytes: int = _STEP_BYTES) -> bytes:
         """Bring a small file that belongs to a feed, whole and in memory. Raises FeedError."""
+        deadline = time.monotonic() + _TOTAL_SECONDS if deadline is None else deadline
         part = f"{feed.name}.{hashlib.sha256(url.encode()).hexdigest()[:16]}"  # its own place, as several come at once
         fetched = self._fetch(msgspec.structs.replace(feed, name=part, max_bytes=max_bytes), url, Validators(), deadline)
         if fetched.path is None:
@@ -171,7 +194,7 @@ class Fetcher:
             try:
                 return self._try(feed, url, known, part, deadline)
             except _StartOverError:
-                _discard(part)
+                discard(part)
             except _BusyError as error:
                 if attempt == self._attempts:
                     raise FeedError(f"{url}: {error}") from error
@@ -206,11 +229,11 @@ class Fetcher:
 
         begun = _begun(part, url)
         try:
-            with self._open(url, _headers(feed, known, begun, part)) as response:
+            with self._gate, self._open(url, _headers(feed, known, begun, part)) as response:
                 if response.status_code == 304:
                     return Fetched(path=None, validators=known)
                 if response.status_code in _BUSY:
-                    raise _BusyError(f"answered {response.status_code}", _retry_after(response.headers.get("Retry-After", "")))
+                    raise _BusyError(f"answered {response.status_code}", retry_after(response.headers.get("Retry-After", "")))
                 if response.status_code == 416 and begun is not None:
                     raise _StartOverError
                 if response.status_code not in {200, 206}:
@@ -218,7 +241,7 @@ class Fetcher:
                     raise kind(f"{url}: answered {response.status_code}")
                 validators = self._save(feed, response, url, part, deadline)
                 if wrong := proof.differs(part, proof.stated(response.headers)):
-                    _discard(part)
+                    discard(part)
                     raise _BusyError(f"what came is not what was announced: its {wrong} differs")
         except httpx2.TransportError as error:
             raise _BusyError(str(error) or type(error).__name__) from error
@@ -227,11 +250,11 @@ class Fetcher:
         return Fetched(path=_decoded(feed, part, validators), validators=validators)
 
     @contextlib.contextmanager
-    def _open(self, url: str, headers: dict[str, str]) -> Iterator[httpx2.Response]:
+    def _open(self, url: str, headers: dict[str, str], method: str = "GET") -> Iterator[httpx2.Response]:
         """Follow redirects by hand: to https, or within the same loopback host."""
         at = url
         for _ in range(_MAX_REDIRECTS + 1):
-            with self._http().stream("GET", at, headers=headers) as response:
+            with self._http().stream(method, at, headers=headers) as response:
                 if not response.has_redirect_location:
                     yield response
                     return
@@ -254,8 +277,8 @@ class Fetcher:
             if begun is None or begun.encoding != encoding or not span.startswith(f"bytes {offset}-"):
                 raise _StartOverError
         length = int(response.headers.get("Content-Length", "0") or 0)
-        _bounded(feed, offset + length)
-        _note(part).write_bytes(msgspec.json.encode(validators))
+        bounded(feed, offset + length)
+        note(part).write_bytes(msgspec.json.encode(validators))
         with part.open("r+b" if offset else "wb") as stream:
             stream.seek(offset)
             self._pour(feed, response, stream, offset, deadline)
@@ -266,7 +289,7 @@ class Fetcher:
         total = done + int(response.headers.get("Content-Length", "0") or 0)
         for chunk in response.iter_raw():
             done += len(chunk)
-            _bounded(feed, done)
+            bounded(feed, done)
             stream.write(chunk)
             if self._progress is not None:
                 self._progress(feed.name, done, total)
@@ -276,9 +299,13 @@ class Fetcher:
                 raise FeedError(f"{feed.name}: not complete after {_TOTAL_SECONDS:.0f} s; the next update goes on from there")
 
 
+def _codings(feed: Feed) -> str:
+    """Archives are compressed already; documents shrink tenfold."""
+    return "identity" if feed.path.endswith(_PACKED) else "gzip, identity;q=0.5"
+
+
 def _headers(feed: Feed, known: Validators, begun: Validators | None, part: Path) -> dict[str, str]:
-    # Archives are compressed already; documents shrink tenfold.
-    headers = {"Accept-Encoding": "identity" if feed.path.endswith(_PACKED) else "gzip, identity;q=0.5"}
+    headers = {"Accept-Encoding": _codings(feed)}
     if begun is not None:
         headers["Accept-Encoding"] = begun.encoding
         headers["Range"] = f"bytes={part.stat().st_size}-"
@@ -294,26 +321,12 @@ def _headers(feed: Feed, known: Validators, begun: Validators | None, part: Path
 def _begun(part: Path, url: str) -> Validators | None:
     """Return the validators of a partial download that can be resumed; a weak ETag cannot vouch for bytes (RFC 9110, 13.1.5)."""
     try:
-        begun = msgspec.json.decode(_note(part).read_bytes(), type=Validators)
+        begun = msgspec.json.decode(note(part).read_bytes(), type=Validators)
         size = part.stat().st_size
     except (OSError, msgspec.MsgspecError):
         return None
     strong = begun.etag if not begun.etag.startswith("W/") else ""
     return begun if size and begun.url == url and (strong or (begun.last_modified and not begun.etag)) else None
-
-
-def _note(part: Path) -> Path:
-    return part.with_suffix(".json")
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _note(part).unlink(missing_ok=True)
-
-
-def _bounded(feed: Feed, size: int) -> None:
-    if size > feed.max_bytes:
-        raise FeedError(f"{feed.name}: has more than {feed.max_bytes} bytes, the most that is taken for this feed")
 
 
 def _decoded(feed: Feed, part: Path, validators: Validators) -> Path:
@@ -322,39 +335,12 @@ def _decoded(feed: Feed, part: Path, validators: Validators) -> Path:
     if validators.encoding == "identity":
         part.replace(whole)
     elif validators.encoding == "gzip":
-        _gunzip(feed, part, whole)
+        gunzip(feed, part, whole)
     else:
-        _discard(part)
+        discard(part)
         raise FeedError(f"{validators.url}: in the unknown coding {validators.encoding!r}")
-    _discard(part)
+    discard(part)
     return whole
-
-
-def _gunzip(feed: Feed, part: Path, whole: Path) -> None:
-    try:
-        with part.open("rb") as source, whole.open("wb") as target:
-            _inflate(feed, source, target)
-    except (zlib.error, EOFError) as error:
-        whole.unlink(missing_ok=True)
-        raise FeedError(f"{feed.name}: not a whole gzip stream: {error}") from error
-    except FeedError:
-        whole.unlink(missing_ok=True)
-        raise
-    finally:
-        _discard(part)
-
-
-def _inflate(feed: Feed, source: BinaryIO, target: BinaryIO) -> None:
-    inflate = zlib.decompressobj(31)
-    done = 0
-    while not inflate.eof:
-        data = inflate.unconsumed_tail or source.read(_CHUNK)
-        if not data:
-            raise EOFError("cut short")
-        plain = inflate.decompress(data, _CHUNK * 4)
-        done += len(plain)
-        _bounded(feed, done)
-        target.write(plain)
 
 
 def _local(feed: Feed, url: str, known: Validators) -> Fetched:
@@ -362,22 +348,14 @@ def _local(feed: Feed, url: str, known: Validators) -> Fetched:
     path = Path(unquote(urlsplit(url).path))
     try:
         stat = path.stat()
+    except FileNotFoundError as error:
+        raise MissingError(f"{url}: {error.strerror}") from error
     except OSError as error:
         raise FeedError(f"{url}: {error.strerror}") from error
     if not path.is_file():
         raise FeedError(f"{url}: not a file")
-    _bounded(feed, stat.st_size)
+    bounded(feed, stat.st_size)
     seen = Validators(url, f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"')
     if seen.etag == known.etag:
         return Fetched(path=None, validators=known, temporary=False)
     return Fetched(path=path, validators=seen, temporary=False)
-
-
-def _retry_after(value: str) -> float | None:
-    """Return the seconds that Retry-After asks for, as a number or a date; None where it says nothing usable."""
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None

@@ -22,14 +22,13 @@ import msgspec
 from pratique.advisory import index as catalogue
 from pratique.advisory.build import Built, renew
 from pratique.advisory.feeds import ENRICHMENT, SELDOM, Source, names_for, sources
-from pratique.advisory.fetch import ATTEMPTS, Fetched, Fetcher, Progress, Validators
+from pratique.advisory.fetch import ATTEMPTS, PARALLEL, Fetched, Fetcher, Progress, Validators
+from pratique.advisory.incremental import bring
 from pratique.advisory.index import Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
 from pratique.advisory.layout import FORMAT, Facts
 from pratique.advisory.members import Increment
 from pratique.model.errors import DatabaseError, FeedError, ParseError
 
-# Upstreams ask for few connections at a time; more bring nothing, as one feed's transfer fills most lines.
-_PARALLEL = 4
 # A scan refreshes what is older; upstreams publish several times a day.
 REFRESH_AFTER = timedelta(days=1)
 # A scan waits for an upstream once more only: the starter set and a gap are better than a minute of silence.
@@ -183,7 +182,8 @@ def _update(folder: Path, names: Sequence[str], options: Options, listener: List
             if options.offline and not options.mirror.startswith("file:"):
                 outcomes[source.feed.name] = current.failed(source, "not fetched, as --offline was given")
                 continue
-            waiting[pool.submit(fetcher.fetch, source.feed, current.validators(source.feed.name), source.route())] = source
+            known, held = current.validators(source.feed.name), current.held(source.feed.name)
+            waiting[pool.submit(bring, fetcher, source, known, held)] = source
         for future in as_completed(waiting):
             source = waiting[future]
             outcome = current.finish(source, future, listener)
@@ -197,7 +197,7 @@ def _update(folder: Path, names: Sequence[str], options: Options, listener: List
 @contextlib.contextmanager
 def _fetching(incoming: Path, options: Options, progress: Progress) -> Iterator[tuple[ThreadPoolExecutor, Fetcher]]:
     fetcher = Fetcher(incoming, mirror=options.mirror, attempts=options.attempts, progress=progress)
-    pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fetch")
+    pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch")
     try:
         yield pool, fetcher
     except BaseException:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from pratique.advisory import modules
-from pratique.advisory.archive import entries, unreadable
+from pratique.advisory.archive import MAX_ENTRY_BYTES, entries, unreadable
 from pratique.advisory.events import Event, intervals
 from pratique.advisory.keys import Keys
 from pratique.advisory.redhat import place
@@ -26,6 +26,8 @@ _MEBIBYTE = 1 << 20
 # Archives grow by half in a bad year: each bound leaves several times the size of 2026.
 _USUAL_BYTES = 256 * _MEBIBYTE
 _LARGE_BYTES = 1024 * _MEBIBYTE
+# The list of npm's records has some 12 MB.
+_LIST_BYTES = 128 * _MEBIBYTE
 
 # ecosystem -> licence of its records as their publishers state it
 _ECOSYSTEMS = {
@@ -151,6 +153,14 @@ class Osv:
             for ecosystem, licence in _ECOSYSTEMS.items()
         ]
 
+    def listing(self, feed: Feed) -> Feed:
+        """The list of an ecosystem's records, newest first."""
+        return _beside(feed, "modified_id.csv", "list", _LIST_BYTES)
+
+    def single(self, feed: Feed, identifier: str) -> Feed:
+        """One record of an ecosystem."""
+        return _beside(feed, f"{identifier}.json", identifier, MAX_ENTRY_BYTES)
+
     def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         read = self.reader(feed)
         for entry in entries(body, feed.name):
@@ -162,6 +172,16 @@ class Osv:
     def reader(self, feed: Feed) -> Callable[[str, bytes], Iterator[FeedRecord]]:
         """Return what reads one record of the archive: see `members.ByMember`."""
         return _Reader(feed).read
+
+
+def _beside(feed: Feed, file: str, name: str, max_bytes: int) -> Feed:
+    return msgspec.structs.replace(
+        feed,
+        name=f"{feed.name}.{name}",
+        path=f"{feed.path.rpartition('/')[0]}/{file}",
+        url=f"{feed.url.rpartition('/')[0]}/{quote(file)}",
+        max_bytes=max_bytes,
+    )
 
 
 class _Reader:
