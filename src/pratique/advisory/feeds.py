@@ -19,6 +19,8 @@ BESIDE = "sha256-beside"
 FALLBACKS = {"osv/Debian": "debian/tracker", "osv/Red Hat": "redhat/vex"}
 # Feeds about CVEs, whatever the ecosystem: every scan wants them.
 ENRICHMENT = ("cisa/kev", "epss/current")
+# One that comes with `db update` only, as it has hundreds of megabytes: a report depends on it where it is there.
+ASSESSED = "cisa/vulnrichment"
 # Feeds of hundreds of megabytes that come whole each time, or that say much in advance: a scan refreshes them after so many days,
 # others after one.
 SELDOM = {"redhat/vex": 3, "endoflife/products": 7}

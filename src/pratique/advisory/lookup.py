@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from pratique.advisory import index as catalogue
-from pratique.advisory.feeds import ENRICHMENT, FALLBACKS, names_for
+from pratique.advisory.feeds import ASSESSED, ENRICHMENT, FALLBACKS, names_for
 from pratique.advisory.gaps import gaps_of_feed, same_release, unsupported_release
 from pratique.advisory.index import Entry, Index, database_folder
 from pratique.advisory.layout import FORMAT
@@ -24,7 +24,7 @@ from pratique.advisory.past import Past, opened, opened_then
 from pratique.advisory.starter import FEED as STARTER
 from pratique.advisory.starter import Starter
 from pratique.advisory.store import FeedFile
-from pratique.model.advisory import Advisory, Exploited, ExploitScore
+from pratique.model.advisory import Advisory, Exploited, ExploitScore, Ssvc
 from pratique.model.ecosystems import base, canonical, normalize
 from pratique.model.errors import DatabaseError
 from pratique.model.hits import Hit
@@ -188,11 +188,17 @@ class Database:
         file = self._files.get(ENRICHMENT[1])
         return {} if file is None else {score.cve: score for score in file.epss(sorted(set(cves)))}
 
+    def ssvc(self, cves: Iterable[str]) -> dict[str, Ssvc]:
+        """Return CISA's answers for those of `cves` that it has assessed. The starter set has none."""
+        file = self._files.get(ASSESSED)
+        listed = file.details(sorted(set(cves))) if file is not None else ()
+        return {advisory.id: advisory.ssvc for advisory in listed if advisory.ssvc is not None}
+
     def info(self, ecosystems: Iterable[str] | None = None) -> DatabaseInfo:
         """Say what was asked: all feeds there are, or those that answer for `ecosystems` and about CVEs in general."""
         names = set(self._files)
         if ecosystems is not None:
-            names = {feed for ecosystem in ecosystems for feed in self._feeds(ecosystem)} | (names & set(ENRICHMENT))
+            names = {feed for ecosystem in ecosystems for feed in self._feeds(ecosystem)} | (names & {*ENRICHMENT, ASSESSED})
             names |= {feed for feed in self._files if feed.startswith(_YEARLY)}
         entries = [self._index.feeds[name] for name in sorted(names)]
         if not entries and self._past is not None:
@@ -231,7 +237,7 @@ class Database:
             if name not in self._files:
                 what = "is known to be exploited" if name == ENRICHMENT[0] else "is likely to be exploited"
                 found.append(self._missing(name, f"whether a vulnerability {what} is not known"))
-        for name in sorted(wanted | (set(ENRICHMENT) & set(self._files))):
+        for name in sorted(wanted | ({*ENRICHMENT, ASSESSED} & set(self._files))):
             found += gaps_of_feed(self._index.feeds[name], now, max_age)
         return sorted(set(found))
 

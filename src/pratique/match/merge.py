@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
 from pratique.match.find import Match, range_text
 from pratique.match.severity import rated, weigh
-from pratique.model.advisory import Advisory, Exploited, ExploitScore
+from pratique.model.advisory import Advisory, Exploited, ExploitScore, Ssvc
 from pratique.model.finding import (
     Because,
     Cvss,
@@ -28,6 +29,7 @@ from pratique.model.inventory import Package
 MAX_REFERENCES = 10  # enough to read on; some records list hundreds of mail archives
 # What a publisher adds to a notice that is about care and not about danger: nobody mends the package any more, and the like.
 _NO_DANGER = frozenset(("informational: unmaintained", "informational: notice"))
+_EXPLOITATION = ("", "none", "poc", "active")
 _CVE = re.compile(r"CVE-(\d{4})-(\d+)")
 
 
@@ -35,13 +37,14 @@ class Knowledge(NamedTuple):
     """What is known of the vulnerabilities beside their ranges.
 
     `advisories` by (feed, id); `vectors` are (CVSS vector, feed) that any feed gives for a CVE, for sources that score nothing;
-    `exploited` and `scores` by CVE.
+    `exploited`, `scores` and `assessed` by CVE.
     """
 
     advisories: Mapping[tuple[str, str], Advisory]
     vectors: Mapping[str, Sequence[tuple[str, str]]]
     exploited: Mapping[str, Exploited]
     scores: Mapping[str, ExploitScore]
+    assessed: Mapping[str, Ssvc] = MappingProxyType({})
 
 
 def names_of(match: Match, advisories: Mapping[tuple[str, str], Advisory]) -> list[set[str]]:
@@ -161,6 +164,7 @@ def _finding(names: set[str], group: list[Match], known: Knowledge, instructions
         cvss=cvss,
         epss=_epss(cves, known.scores),
         kev=any(cve in known.exploited for cve in cves),
+        ssvc=_assessed(cves, known.assessed),
         published=min((record.published for record in records if record.published), default=""),
         location=_location(package, instructions),
         because=_reasons(group),
@@ -220,6 +224,15 @@ def _cvss(vectors: Iterable[tuple[str, str]]) -> tuple[Cvss, ...]:
 def _epss(cves: Sequence[str], scores: Mapping[str, ExploitScore]) -> Epss | None:
     best = max((scores[cve] for cve in cves if cve in scores), key=lambda score: score.score, default=None)
     return Epss(best.score, best.percentile, best.date) if best is not None else None
+
+
+def _assessed(cves: Sequence[str], assessed: Mapping[str, Ssvc]) -> Ssvc | None:
+    """Choose the answers of the CVE that is exploited most, of several."""
+    return max(
+        (assessed[cve] for cve in cves if cve in assessed),
+        key=lambda answers: (_EXPLOITATION.index(answers.exploitation), answers.automatable, answers.impact, answers.date),
+        default=None,
+    )
 
 
 def _references(names: set[str], records: Iterable[Advisory]) -> tuple[str, ...]:
