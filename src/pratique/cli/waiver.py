@@ -15,6 +15,7 @@ from pratique.cli.options import duration, setting
 from pratique.cli.rules import default_waivers, waiver_paths
 from pratique.cli.target import HELP, moment
 from pratique.model.errors import UsageError
+from pratique.model.vex import JUSTIFICATIONS
 from pratique.report.text import plural, safe
 
 if TYPE_CHECKING:
@@ -54,7 +55,13 @@ def command() -> None:
 @click.option("--ticket", metavar="ID", help="Where it is tracked.")
 @click.option("--author", metavar="NAME", help="Who wrote it.")
 @click.option("--approver", metavar="NAME", help="Who approved it.")
-@click.option("--justification", metavar="WORD", help="A justification of VEX, such as vulnerable_code_not_in_execute_path.")
+@click.option(
+    "--justification",
+    type=click.Choice(JUSTIFICATIONS),
+    metavar="WORD",
+    help="Why the product is not affected, a word of VEX, such as vulnerable_code_not_in_execute_path.",
+)
+@click.option("--impact", metavar="TEXT", help="The same in words, for VEX documents.")
 @_file
 @_now
 @_debug
@@ -91,7 +98,7 @@ def _fields(given: dict[str, Any], now: str, taken: set[str]) -> dict[str, str |
     names = list(given["vulnerability"])
     if names:
         fields["vulnerability"] = names[0] if len(names) == 1 else names
-    for name in (*_SCOPE[1:], "owner", "reason", "ticket", "author", "approver", "justification", "severity", "digest"):
+    for name in (*_SCOPE[1:], "owner", "reason", "ticket", "author", "approver", "justification", "impact", "severity", "digest"):
         if given[name]:
             fields[name] = given[name]
     fields["created"] = now

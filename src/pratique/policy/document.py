@@ -106,7 +106,8 @@ class Waiver(Written, kw_only=True):
     """An accepted risk. What it covers is the whole of `vulnerability` (aliases too), `package`, `image`, `layer`, `path`, ...
 
     `severity` and `digest` are those at the time it was granted, for `until: [severity-raised, new-image]`. `legacy` marks what
-    was read from another program's ignore file, which has neither owner nor, mostly, an end.
+    was read from another program's ignore file, which has neither owner nor, mostly, an end. With a `justification`, a word of
+    VEX, the waiver says that the product is not affected, and VEX documents say so too; `impact` says in words why.
     """
 
     id: str = ""
@@ -127,7 +128,15 @@ class Waiver(Written, kw_only=True):
     until: tuple[str, ...] = ()
     severity: Literal["", "unknown", "negligible", "low", "medium", "high", "critical"] = ""
     digest: str = ""
-    justification: str = ""
+    justification: Literal[
+        "",
+        "component_not_present",
+        "vulnerable_code_not_present",
+        "vulnerable_code_not_in_execute_path",
+        "vulnerable_code_cannot_be_controlled_by_adversary",
+        "inline_mitigations_already_exist",
+    ] = ""
+    impact: str = ""
     legacy: bool = False
 
 

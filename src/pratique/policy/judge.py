@@ -30,8 +30,8 @@ def waived(finding: Finding) -> bool:
 
 
 def bites(finding: Finding) -> bool:
-    """Say whether a finding counts: neither denied by its source nor under a waiver that holds."""
-    return finding.status != "not_affected" and not waived(finding)
+    """Say whether a finding counts: neither settled (not affected, or fixed) nor under a waiver that holds."""
+    return finding.status not in ("not_affected", "fixed") and not waived(finding)
 
 
 def judge(

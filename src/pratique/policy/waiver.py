@@ -125,7 +125,7 @@ def shown(waived: Waived) -> dict[str, Any]:
         "reason": waiver.reason,
         "expires": str(waiver.expires),
     }
-    for name in ("ticket", "approver", "justification", "rule"):
+    for name in ("ticket", "approver", "justification", "impact", "rule"):
         if getattr(waiver, name):
             document[name] = getattr(waiver, name)
     if waiver.until:

@@ -13,6 +13,8 @@ KINDS = ("vulnerability", "malware")
 _NAMES = 3  # binary packages of one source that a row names; the rest is counted
 _A_CODE = 3  # lines for one code of gaps, before the rest is counted: the JSON document has them all
 
+_MARKS = {"under_investigation": "?", "not_affected": "-", "fixed": "-"}
+
 
 class Row(NamedTuple):
     """One line: the same vulnerability in the binary packages of one source, or in one package of a language."""
@@ -26,7 +28,7 @@ class Row(NamedTuple):
         names = ", ".join(self.packages[:_NAMES])
         more = len(self.packages) - _NAMES
         return (
-            finding.severity.value.upper() + ("?" if finding.status == "under_investigation" else ""),
+            finding.severity.value.upper() + _MARKS.get(finding.status, ""),
             finding.id,
             "KEV" if finding.kev else "",
             f"{names} +{more}" if more > 0 else names,
@@ -52,7 +54,7 @@ def sections(report: Report) -> list[tuple[str, list[Row]]]:
             continue
         of = finding.package
         ecosystem = of.ecosystem or "other"
-        key = (finding.id, of.source or of.name, of.version, *finding.fixed_in)
+        key = (finding.id, finding.status, of.source or of.name, of.version, *finding.fixed_in)
         known = packages.get(of.purl)
         if known is not None and known.type in ("deb", "apk", "rpm"):
             systems.add(ecosystem)

@@ -17,19 +17,33 @@ from pratique.model.report import Report
 from pratique.report.document import (
     VULNERABLE,
     compact,
+    denied,
     encode,
     fix_of,
     identifier,
     image_purl,
+    impact_of,
     is_link,
     moment,
     score_of,
+    vex_text,
     waiver_text,
 )
 from pratique.report.licences import expression, licence_id
 
 VERSIONS = ("1.6", "1.7")
 _METHODS = {"2.0": "CVSSv2", "3.0": "CVSSv3", "3.1": "CVSSv31", "4.0": "CVSSv4"}
+# https://cyclonedx.org/docs/1.6/json/#vulnerabilities_items_analysis_justification; where several fit, that which claims least.
+_JUSTIFICATIONS = {
+    "component_not_present": "code_not_present",
+    "vulnerable_code_not_present": "code_not_present",
+    "vulnerable_code_not_in_execute_path": "code_not_reachable",
+    "vulnerable_code_cannot_be_controlled_by_adversary": "requires_environment",
+    "inline_mitigations_already_exist": "protected_by_mitigating_control",
+    "requires_configuration": "requires_configuration",
+    "requires_dependency": "requires_dependency",
+    "requires_environment": "requires_environment",
+}
 _STATES = {"under_investigation": "in_triage", "not_affected": "not_affected", "fixed": "resolved"}
 _SOURCES = (
     ("CVE-", "NVD", "https://nvd.nist.gov/vuln/detail/{}"),
@@ -196,7 +210,16 @@ def _grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     """Put the packages of one vulnerability together, as far as all is the same that is said of them."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
-        same = (finding.id, finding.title, finding.severity, finding.status, finding.cvss, finding.fixed_in, finding.waiver)
+        same = (
+            finding.id,
+            finding.title,
+            finding.severity,
+            finding.status,
+            finding.cvss,
+            finding.fixed_in,
+            finding.waiver,
+            finding.vex,
+        )
         groups.setdefault(compact(same), []).append(finding)
     return list(groups.values())
 
@@ -218,10 +241,19 @@ def _vulnerability(group: Sequence[Finding], refs: dict[str, str]) -> dict[str, 
     }
     if published := moment(first.published):
         found["published"] = published
-    analysis = {"state": _STATES.get(first.status, ""), "detail": waiver_text(first)}
+    analysis = _analysis(first)
     if any(analysis.values()):
         found["analysis"] = {key: value for key, value in analysis.items() if value}
     return {key: value for key, value in found.items() if value}
+
+
+def _analysis(finding: Finding) -> dict[str, str]:
+    justification, words = impact_of(finding) if finding.status == "not_affected" else ("", "")
+    state = _STATES.get(finding.status, "")
+    if not state and denied(finding)[0]:
+        (justification, words), state = denied(finding), "not_affected"
+    told = [part for part in (waiver_text(finding), vex_text(finding) or words) if part]
+    return {"state": state, "justification": _JUSTIFICATIONS.get(justification, ""), "detail": "; ".join(told)}
 
 
 def _affects(group: Sequence[Finding], refs: dict[str, str]) -> list[dict[str, Any]]:

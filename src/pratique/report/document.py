@@ -157,6 +157,33 @@ def known(finding: Finding) -> bool:
     return finding.baseline == "unchanged"
 
 
+def vex_text(finding: Finding) -> str:
+    """Return one line about the VEX statement that holds for a finding, "" without one."""
+    note = finding.vex
+    if note is None:
+        return ""
+    who = note.author or "an author without a name"
+    why = ": ".join(part for part in (note.justification.replace("_", " "), note.impact or note.notes or note.action) if part)
+    vouched = f", verified by {note.signer}" if note.signer else ""
+    said = f"{note.status.replace('_', ' ')}, says {who} (statement {note.statement} of {note.document}{vouched})"
+    return f"{said}: {why}" if why else said
+
+
+def impact_of(finding: Finding) -> tuple[str, str]:
+    """Return (justification, words) for why a finding that is not affected is not, as VEX documents say it."""
+    if finding.vex is not None and finding.vex.status == "not_affected":
+        return finding.vex.justification, finding.vex.impact or finding.vex.notes
+    return "", finding.message
+
+
+def denied(finding: Finding) -> tuple[str, str]:
+    """Return (justification, words) of the waiver that says a finding's product is not affected; two "" without one."""
+    waiver = finding.waiver
+    if not waiver or not accepted(finding) or not waiver.get("justification"):
+        return "", ""
+    return str(waiver["justification"]), str(waiver.get("impact") or waiver.get("reason") or "")
+
+
 def worst_first(report: Report) -> list[Finding]:
     """Return findings as people read them: what a baseline lacks, the exploited, then by severity, then by chance."""
 

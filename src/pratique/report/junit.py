@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pratique.model.finding import Finding
 from pratique.model.report import Report
-from pratique.report.document import accepted, fix_of, known, name_of, waiver_text, worst_first
+from pratique.report.document import accepted, fix_of, known, name_of, vex_text, waiver_text, worst_first
 from pratique.report.text import cut, safe
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def _case(suite: _Element, finding: Finding) -> None:
     title = f"[{finding.severity.value}] {finding.id} {finding.title}"
     case = etree.SubElement(suite, "testcase", {"name": _token(cut(title, 250)), "classname": _token(of), "time": "0"})
     if _settled(finding):
-        reason = waiver_text(finding) or ("in the baseline" if known(finding) else finding.status.replace("_", " "))
+        settled = vex_text(finding) or finding.status.replace("_", " ")
+        reason = waiver_text(finding) or ("in the baseline" if known(finding) else settled)
         etree.SubElement(case, "skipped", {"message": shown(reason)})
         return
     told = etree.SubElement(case, "failure", {"type": finding.kind, "message": shown(finding.message or fix_of(finding))})

@@ -11,7 +11,18 @@ from typing import BinaryIO
 
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report
-from pratique.report.document import VULNERABLE, counts, fix_of, is_link, known, name_of, waiver_note, waiver_text, worst_first
+from pratique.report.document import (
+    VULNERABLE,
+    counts,
+    fix_of,
+    is_link,
+    known,
+    name_of,
+    vex_text,
+    waiver_note,
+    waiver_text,
+    worst_first,
+)
 from pratique.report.text import cut, safe
 
 MAX_BYTES = 64_000  # GitHub refuses comments of more than 65,536 characters, GitLab of more than 1,000,000
@@ -139,7 +150,12 @@ def _row(group: Sequence[Finding]) -> str:
     name = _cell(finding.id)
     if link and not set("()<>| ").intersection(link):
         name = f"[{name}]({link})"
-    marks = [" **exploited**" if finding.kev else "", " (under investigation)" if finding.status == "under_investigation" else ""]
+    settled = finding.status in ("not_affected", "fixed")
+    marks = [f" ({_cell(vex_text(finding) or finding.status.replace('_', ' '), 120)})" if settled else ""]
+    marks += [
+        " **exploited**" if finding.kev else "",
+        " (under investigation)" if finding.status == "under_investigation" else "",
+    ]
     marks.append(f" ({_cell(waiver_text(finding) or waiver_note(finding), 60)})" if finding.waiver else "")
     marks.append(" (in the baseline)" if known(finding) else "")
     cells = [

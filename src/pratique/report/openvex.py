@@ -8,7 +8,20 @@ from urllib.parse import quote
 
 from pratique.model.finding import Finding
 from pratique.model.report import Report, Target
-from pratique.report.document import VULNERABLE, checksum, encode, fix_of, identifier, image_purl, is_link, waiver_text
+from pratique.model.vex import JUSTIFICATIONS
+from pratique.report.document import (
+    VULNERABLE,
+    checksum,
+    denied,
+    encode,
+    fix_of,
+    identifier,
+    image_purl,
+    impact_of,
+    is_link,
+    vex_text,
+    waiver_text,
+)
 from pratique.report.text import safe
 
 CONTEXT = "https://openvex.dev/ns/v0.2.0"
@@ -23,7 +36,8 @@ class _OpenVex:
         groups: dict[tuple[str, ...], list[Finding]] = {}
         for finding in report.findings:
             if finding.kind in VULNERABLE and finding.package is not None:
-                groups.setdefault((finding.id, finding.status, _action(finding)), []).append(finding)
+                said = vex_text(finding), *denied(finding)
+                groups.setdefault((finding.id, finding.status, _action(finding), *said), []).append(finding)
         document: dict[str, Any] = {
             "@context": CONTEXT,
             "author": "pratique",
@@ -49,12 +63,19 @@ def _statement(group: Sequence[Finding], target: Target) -> dict[str, Any]:
         "products": [{**product(target), "subcomponents": [{"@id": purl, "identifiers": {"purl": purl}} for purl in packages]}],
         "status": first.status,
     }
-    if first.status == "affected":
+    justification, words = impact_of(first) if first.status == "not_affected" else denied(first)
+    if first.status in ("affected", "under_investigation") and justification:
+        statement["status"] = "not_affected"  # the waiver says so, and whoever reads the document is to know by whose word
+    notes = [text for text in (vex_text(first), waiver_text(first)) if text]
+    if statement["status"] == "affected":
         statement["action_statement"] = _action(first)
-    elif first.status == "not_affected":
-        statement["impact_statement"] = safe(first.message) or "Stated by the source of the advisory."
-    elif accepted := waiver_text(first):
-        statement["status_notes"] = safe(accepted)
+        notes = notes[: len(notes) - 1] if waiver_text(first) else notes
+    elif statement["status"] == "not_affected":
+        if justification in JUSTIFICATIONS:
+            statement["justification"] = justification
+        statement["impact_statement"] = safe(words or justification) or "Stated by the source of the advisory."
+    if notes:
+        statement["status_notes"] = safe("; ".join(notes))
     return statement
 
 
@@ -70,12 +91,17 @@ def product(target: Target) -> dict[str, Any]:
     if image:
         found: dict[str, Any] = {"@id": image, "identifiers": {"purl": image}}
     else:
-        name = target.digest or quote(target.reference, safe="/-._~")
-        found = {"@id": f"urn:pratique:target:{quote(target.scheme, safe='-')}:{name}"}
+        found = {"@id": own_name(target)}
     algorithm, value = checksum(target)
     if algorithm:
         found["hashes"] = {f"sha-{algorithm[3:]}": value}
     return found
+
+
+def own_name(target: Target) -> str:
+    """Return what a target is called that no registry knows: by digest, else by where it lies."""
+    name = target.digest or quote(target.reference, safe="/-._~")
+    return f"urn:pratique:target:{quote(target.scheme, safe='-')}:{name}"
 
 
 REPORTER = _OpenVex()

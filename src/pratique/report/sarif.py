@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pratique.model.finding import Finding, Severity
 from pratique.model.inventory import Gap, Package
 from pratique.model.report import Report
-from pratique.report.document import encode, fix_of, is_link, name_of, score_of, waiver_text, worst_first
+from pratique.report.document import encode, fix_of, is_link, name_of, score_of, vex_text, waiver_text, worst_first
 from pratique.report.markdown import literal
 from pratique.report.text import cut, safe
 
@@ -143,7 +143,7 @@ def _result(finding: Finding, index: int, places: Sequence[tuple[str, str]]) -> 
         result["baselineState"] = finding.baseline
     accepted = waiver_text(finding)
     if accepted or finding.status in ("not_affected", "fixed"):
-        reason = safe(accepted) or f"stated to be {finding.status.replace('_', ' ')}"
+        reason = safe(accepted or vex_text(finding)) or f"stated to be {finding.status.replace('_', ' ')}"
         result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": reason}]
     return result
 

@@ -12,7 +12,7 @@ from typing import Any
 from pratique.model.finding import Cvss, Finding
 from pratique.model.inventory import Package
 from pratique.model.report import Report
-from pratique.report.document import VULNERABLE, checksum, digest, fix_of, identifier, image_purl, is_link
+from pratique.report.document import VULNERABLE, checksum, digest, fix_of, identifier, image_purl, is_link, vex_text
 from pratique.report.licences import joined
 from pratique.report.spdx import element_id, own_facts, target_facts
 
@@ -204,7 +204,7 @@ def _assessed(vulnerability: str, package: str, finding: Finding) -> dict[str, A
     if finding.status == "affected":
         facts["security_actionStatement"] = fix_of(finding)
     elif finding.status == "not_affected":
-        facts["security_impactStatement"] = finding.message or "Stated by the source of the advisory."
+        facts["security_impactStatement"] = vex_text(finding) or finding.message or "Stated by the source of the advisory."
     identity = f"assessment-{digest(kind, vulnerability, package)[:24]}"
     ends = {"from": vulnerability, "relationshipType": relation, "to": [package]}
     return _element(f"security_{kind}VulnAssessmentRelationship", identity, **ends, **facts)

@@ -28,6 +28,7 @@ _COLOURS = {
     Severity.NEGLIGIBLE: "2",
     Severity.UNKNOWN: "35",
 }
+_SETTLED = ("not_affected", "fixed")
 _DECISIONS = {"allow": "1;32", "warn": "1;33", "deny": "1;31", "unknown": "1;35"}
 
 
@@ -62,8 +63,12 @@ class Table:
         if any(row.finding.status == "under_investigation" for _, rows in parts for row in rows):
             yield ""
             yield "  ? under investigation: whether it holds is not known"
+        if any(row.finding.status in _SETTLED for _, rows in parts for row in rows):
+            yield ""
+            yield "  - not affected or fixed, says a VEX statement"
         yield from self._others(report.findings)
         yield from self._waivers(report.findings)
+        yield from self._vex(report)
         yield from self._layers(report)
         yield from self._gaps(report)
         yield from self._foot(report)
@@ -142,6 +147,16 @@ class Table:
         for line in sorted(lines):
             yield from self._wrapped(safe(line), "  ", "      ")
 
+    def _vex(self, report: Report) -> Iterator[str]:
+        if report.vex is None:
+            return
+        from pratique.report.vex import vex_lines  # noqa: PLC0415 - most reports have none
+
+        yield ""
+        yield self._paint("VEX statements", "1")
+        for line in vex_lines(report):
+            yield from self._wrapped(safe(line), "  ", "      ")
+
     def _layers(self, report: Report) -> Iterator[str]:
         used = {finding.location.layer for finding in report.findings if finding.location is not None}
         named = [(number, layer) for number, layer in enumerate(report.target.layers, 1) if layer.diff_id in used]
@@ -169,7 +184,9 @@ class Table:
             fixable = sum(bool(finding.fixed_in) for finding in shown)
             total = plural(len(shown), "vulnerability", "vulnerabilities")
             yield f"Total: {total} ({', '.join(parts)})"
-            yield f"       {fixable:,} with a fix, {exploited:,} known to be exploited"
+            settled = sum(finding.status in _SETTLED for finding in shown)
+            more = f", {settled:,} not affected or fixed" if settled else ""
+            yield f"       {fixable:,} with a fix, {exploited:,} known to be exploited{more}"
         else:
             yield "Total: no vulnerabilities"
         yield _database(report)
