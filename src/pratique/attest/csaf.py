@@ -226,11 +226,13 @@ def _component(product: dict[str, Any], version_range: str) -> Component:
         for file in items(helper.get("hashes"))
         for one in items(mapping(file).get("file_hashes"))
     ]
+    uris = [name(mapping(one).get("uri")) for one in items(helper.get("x_generic_uris"))]
     cpe = name(helper.get("cpe"))
     return Component(
         label=next((purl for purl in purls if purl), "") or name(product.get("name")) or name(product.get("product_id")),
         purls=tuple(dict.fromkeys(purl for purl in purls if purl)),
         hashes=tuple(hashes),
+        others=tuple(uri for uri in uris if uri.startswith("urn:")),
         cpes=(cpe,) if cpe else (),
         ranges=(version_range,) if version_range else (),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,14 +19,19 @@ from pratique.match.find import subjects
 from pratique.model.finding import Because, Finding
 from pratique.model.inventory import Gap, Inventory
 from pratique.model.report import Report
+from pratique.model.vex import VexUnapplied
 from pratique.pipeline import ScanOptions, inspect, judge_inventory
+from pratique.report.document import vex_text
 from pratique.report.text import cut, plural, safe
 
 SCHEMA = "urn:pratique:schema:explain-1"
 Answer = Literal["reported", "not-reported", "unknown"]
 EXIT_CODES: dict[Answer, int] = {"reported": 0, "not-reported": 1, "unknown": 3}
 # Gaps that leave open whether the answer would be another one: what was not asked, or not seen.
-_OPEN = ("advisories.starter-only", "advisories.missing-source", "advisories.unsupported")
+_OPEN = (
+    "advisories.starter-only", "advisories.missing-source", "advisories.unsupported", "advisories.not-known-yet",
+    "advisories.history-compacted",
+)  # fmt: skip
 _INSTRUCTION = 160  # columns of the instruction that made a layer; JSON has all of it
 
 
@@ -42,6 +48,7 @@ class Explanation(msgspec.Struct, kw_only=True):
     findings: list[Finding]
     packages: list[Spared]
     problems: list[Gap]
+    vex: list[VexUnapplied] = []
 
 
 @click.command(short_help="Say why a vulnerability is, or is not, reported for a target.", context_settings=HELP)
@@ -101,7 +108,14 @@ def explain(target: str, identifier: str, how: ScanOptions) -> Explanation:
         findings=findings,
         packages=packages,
         problems=gaps if answer != "reported" else [],
+        vex=_unapplied(report, names),
     )
+
+
+def _unapplied(report: Report, names: set[str]) -> list[VexUnapplied]:
+    """Return the VEX statements about the vulnerability that have no effect."""
+    folded = {name.upper() for name in names}
+    return [one for one in report.vex.unapplied if one.vulnerability.upper() in folded] if report.vex is not None else []
 
 
 def _knowledge(
@@ -116,7 +130,8 @@ def _knowledge(
     wanted: dict[str, set[str]] = {}
     for subject in asked:
         wanted.setdefault(subject.ecosystem, set()).add(subject.name)
-    with open_database(how.sources.cache_dir) as database:
+    as_of = dt.datetime.fromisoformat(how.as_of) if how.as_of else None
+    with open_database(how.sources.cache_dir, as_of=as_of) as database:
         known = database.find(identifier)
         hits = {ecosystem: database.lookup(ecosystem, sorted(names)) for ecosystem, names in wanted.items()}
     names = {identifier}
@@ -163,6 +178,12 @@ def _lines(found: Explanation) -> Iterator[str]:
     for package in found.packages:
         yield ""
         yield from _spared(package)
+    if found.vex:
+        yield ""
+        yield "  VEX statements that do not apply:"
+        for one in found.vex:
+            what = f"statement {one.statement} of {one.document}, {one.status.replace('_', ' ')}, {one.product or 'no product'}"
+            yield safe(f"    {what}: {one.message}")
     if found.problems:
         yield ""
         yield "  What was not known:"
@@ -178,6 +199,7 @@ def _reported(finding: Finding) -> Iterator[str]:
     for reason in reasons:
         facts += [("advisory", f"{reason.advisory} of {reason.source}{_state(reason)}"), ("  range", reason.range)]
         facts.append(("  because", f"{reason.comparison} ({reason.package} in {reason.ecosystem})"))
+    facts.append(("VEX", vex_text(finding)))
     facts.append(("fixed in", ", ".join(finding.fixed_in) or "no fix is known"))
     place = finding.location
     if place is not None:
