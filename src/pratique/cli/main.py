@@ -20,7 +20,7 @@ COULD_NOT = 3
 INTERRUPTED = 130  # as shells count: 128 and the signal
 BROKEN_PIPE = 141
 
-# name -> one line of help; the module is pratique.cli.<name>, its click command is called `command`
+# name -> one line of help; the module is pratique.cli.<name without hyphens>, its click command is called `command`
 COMMANDS = {
     "scan": "Inspect an image, match it against advisories, judge it and report.",
     "sbom": "List what is in a target: CycloneDX or SPDX.",
@@ -31,6 +31,9 @@ COMMANDS = {
     "db": "The advisory database: update, status, verify.",
     "policy": "Policies: check, test, explain, simulate.",
     "waiver": "Waivers: add, list, prune.",
+    "grant": "Privileges per task: request, approve, deny, revoke, list, show.",
+    "break-glass": "Privileges in an emergency: use, seal, review, alert.",
+    "audit": "The tamper-evident ledger: verify, show, tail, export.",
     "cache": "The layer cache: status and cleaning.",
     "schema": "Print the JSON Schema of a document.",
     "completion": "Print the shell completion script for bash, zsh or fish.",
@@ -46,7 +49,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"pratique.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"pratique.cli.{cmd_name.replace('-', '')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

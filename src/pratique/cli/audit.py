@@ -1,0 +1,241 @@
+"""`pratique audit`: the ledger in; whether it is whole, who was allowed what, and what collectors of events read, out."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from pratique.cli.options import F
+from pratique.cli.store import DEBUG, FORMAT, STORE, place, print_json, time_of
+from pratique.cli.target import HELP
+from pratique.model.errors import UsageError
+from pratique.report.text import plural, safe
+
+if TYPE_CHECKING:
+    from pratique.store.head import Head
+    from pratique.store.line import Line
+    from pratique.store.reading import Filter
+    from pratique.store.verify import Outcome
+
+_FORMATS = ("ocsf", "cef", "rfc5424")
+_MAX_HEADS = 64 << 20  # bytes of a file of published heads: a hundred thousand
+_FILTERS = (
+    click.option("--since", metavar="TIME", help="From this time on: RFC 3339, or so long ago, such as 24h."),
+    click.option("--until", metavar="TIME", help="Before this time."),
+    click.option("--grant", default="", metavar="ID", help="About this grant."),
+    click.option("--task", default="", metavar="ID", help="About this task."),
+    click.option("--ticket", default="", metavar="ID", help="About this ticket."),
+    click.option("--who", default="", metavar="NAME", help="Asked, held, approved or done by NAME or PROVIDER:NAME."),
+    click.option("--event", multiple=True, metavar="NAME", help="Only such events, such as approve or use; repeatable."),
+    click.option("--decision", type=click.Choice(["allow", "allow_with_grant", "deny"]), help="Only so decided."),
+)
+
+
+def _filters(function: F) -> F:
+    for add in reversed(_FILTERS):
+        function = add(function)
+    return function
+
+
+def _filter(given: dict[str, Any]) -> Filter:
+    from pratique.store.reading import Filter  # noqa: PLC0415 - start-up stays lazy
+
+    return Filter(
+        since=time_of(given["since"]),
+        until=time_of(given["until"]),
+        grant=given["grant"],
+        task=given["task"],
+        ticket=given["ticket"],
+        who=given["who"],
+        events=given["event"],
+        decision=given["decision"] or "",
+    )
+
+
+@click.group(short_help="The ledger: verify, show, tail, export, head, rotate-key.", context_settings=HELP)
+def command() -> None:
+    """Look at the ledger of who was allowed what, and see that nobody changed it."""
+
+
+@command.command(context_settings=HELP)
+@click.option("--key", default="", metavar="KEY", help="The key that the ledger began with: ed25519:..., or a file in PEM.")
+@click.option("--head", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Heads that were published.")
+@FORMAT
+@STORE
+@DEBUG
+def verify(**given: Any) -> int:
+    """Find every edit, drop, repeat, move, cut, splice and exchanged key in the ledger.
+
+    Exit codes: 0 it is whole, 1 it is not, 2 bad usage, 3 could not tell: there is no ledger, or it cannot be read.
+    """
+    from pratique.store.verify import Expected  # noqa: PLC0415 - start-up stays lazy
+    from pratique.store.verify import verify as check  # noqa: PLC0415
+
+    expected = Expected(_key(given["key"]), tuple(_heads(given["head"])) if given["head"] else ())
+    outcome = check(place(given, create=False), expected)
+    if given["format"].lower() == "json":
+        print_json(_document(outcome))
+    else:
+        for problem in outcome.problems:
+            at = f"{problem.segment}:{problem.line}" if problem.line else problem.segment
+            click.echo(safe(f"{at}: {problem.text} (number {problem.seq} of the ledger)"))
+        for note in outcome.notes:
+            click.echo(safe(f"note: {note}"))
+        said = f"{plural(len(outcome.problems), 'problem')} found" if outcome.problems else "whole"
+        click.echo(f"{said}: {plural(outcome.lines, 'line')} in {plural(outcome.segments, 'segment')}")
+    return 1 if outcome.problems else 3 if outcome.unsure else 0
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "verified": not outcome.problems and not outcome.unsure,
+        "lines": outcome.lines,
+        "segments": outcome.segments,
+        "head": msgspec.to_builtins(outcome.head) if outcome.head else None,
+        "problems": [problem._asdict() for problem in outcome.problems],
+        "notes": outcome.notes,
+    }
+
+
+def _key(text: str) -> str:
+    if not text or text.startswith("ed25519:"):
+        return text
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(Path(text).read_bytes())
+    except (OSError, ValueError):
+        raise UsageError(f"--key {text}: neither ed25519:... nor a public key in PEM") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise UsageError(f"--key {text}: not an Ed25519 key")
+    return "ed25519:" + key.public_bytes_raw().hex()
+
+
+def _heads(path: Path) -> list[Head]:
+    from pratique.store.head import Head  # noqa: PLC0415 - start-up stays lazy
+
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_MAX_HEADS).splitlines()
+        return [msgspec.json.decode(line, type=Head) for line in lines if line.strip()]
+    except OSError as error:
+        raise UsageError(f"--head {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"--head {path}: not what `pratique audit head` prints: {error}") from None
+
+
+@command.command(context_settings=HELP)
+@_filters
+@FORMAT
+@STORE
+@DEBUG
+def show(**given: Any) -> int:
+    """Show who was allowed what, when, by whom, for which task. Exit codes: 0 shown, 2 bad usage, 3 there is no ledger."""
+    from pratique.store.reading import lines  # noqa: PLC0415 - start-up stays lazy
+
+    _print(lines(place(given, create=False), _filter(given)), given)
+    return 0
+
+
+@command.command(context_settings=HELP)
+@click.option("-n", "--number", type=click.IntRange(0), default=10, help="How many of the last (default 10).")
+@click.option("-F", "--follow", is_flag=True, help="Go on as more comes.")
+@_filters
+@FORMAT
+@STORE
+@DEBUG
+def tail(number: int, *, follow: bool, **given: Any) -> int:
+    """Show the last lines of the ledger. Exit codes: 0 shown, 2 bad usage, 3 there is no ledger."""
+    from collections import deque  # noqa: PLC0415 - start-up stays lazy
+
+    from pratique.store.reading import lines  # noqa: PLC0415
+
+    at, wanted = place(given, create=False), _filter(given)
+    last = deque(lines(at, wanted), maxlen=number)
+    _print(iter(last), given)
+    if follow:
+        after = last[-1].seq if last else -1
+        _print((line for line in lines(at, wanted, follow=True) if line.seq > after), given)
+    return 0
+
+
+def _print(found: Iterator[Line], given: dict[str, Any]) -> None:
+    from pratique.store.formats import sentence  # noqa: PLC0415 - start-up stays lazy
+
+    as_json = given["format"].lower() == "json"
+    for line in found:
+        if as_json:
+            sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+            sys.stdout.buffer.flush()
+        else:
+            click.echo(safe(f"{line.time[:19]}Z {line.seq:>6} {line.event:<11} {line.grant:<14} {sentence(line)}"))
+
+
+@command.command(context_settings=HELP)
+@click.option("-f", "--format", "kind", type=click.Choice(_FORMATS), required=True, help="ocsf, cef or rfc5424.")
+@_filters
+@STORE
+@DEBUG
+def export(kind: str, **given: Any) -> int:
+    """Write events for collectors, one a line. Exit codes: 0 done, 2 bad usage, 3 there is no ledger, or it is damaged."""
+    from pratique.store.reading import lines  # noqa: PLC0415 - start-up stays lazy
+
+    write = importlib.import_module(f"pratique.store.formats.{kind}").write
+    out = sys.stdout.buffer
+    for line in lines(place(given, create=False), _filter(given)):
+        out.write(write(line).encode("utf-8", "backslashreplace") + b"\n")
+    return 0
+
+
+@command.command(context_settings=HELP)
+@click.option("--publish-head", metavar="FILE|syslog", help="Append it to FILE, or send it to the system's log, as well.")
+@STORE
+@DEBUG
+def head(publish_head: str | None, **given: Any) -> int:
+    """Print where the ledger ends, signed. Kept elsewhere, it shows later that nothing before it was changed (`verify --head`).
+
+    Exit codes: 0 printed, 3 the ledger could not be written, or it was not published.
+    """
+    from pratique.store.ledger import Ledger  # noqa: PLC0415 - start-up stays lazy
+    from pratique.store.line import canonical  # noqa: PLC0415
+
+    ledger = Ledger(place(given, create=False))
+    try:
+        line = canonical(ledger.head()).decode()
+    finally:
+        ledger.close()
+    if publish_head == "syslog":
+        from pratique.granting.alert import Alarm, sound  # noqa: PLC0415 - only where it is asked for
+
+        sound(Alarm("syslog"), {"event": "ledger-head", "head": line})
+    elif publish_head:
+        with Path(publish_head).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    click.echo(line)
+    return 0
+
+
+@command.command("rotate-key", context_settings=HELP)
+@STORE
+@DEBUG
+def rotate_key(**given: Any) -> int:
+    """Close the segment, and sign with a new key from now on, which the old one endorses before it is deleted.
+
+    Exit codes: 0 done, 3 the ledger could not be written.
+    """
+    from pratique.store.ledger import Ledger  # noqa: PLC0415 - start-up stays lazy
+
+    ledger = Ledger(place(given, create=False))
+    try:
+        old, new = ledger.rotate_key()
+    finally:
+        ledger.close()
+    click.echo(f"from {old}\nto   {new}")
+    return 0
