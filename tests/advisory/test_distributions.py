@@ -94,6 +94,7 @@ def _osv(ecosystem: str, *records: dict[str, Any]) -> dict[str, bytes]:
     return {f"osv/{ecosystem}/all.zip": archive(list(records))}
 
 
+_BASE = "SUSE:Linux Enterprise Module for Basesystem 15 SP6"
 _CASES = {
     "ubuntu-18.04": Case(
         _os("ubuntu", "18.04"),
@@ -117,6 +118,31 @@ _CASES = {
         [
             ("CVE-2016-20013", "libc6", "negligible", ()),
             ("CVE-2021-3782", "libwayland-client0", "medium", ("1.12.0-1~ubuntu16.04.3+esm1",)),
+        ],
+    ),
+    "suse-not-mended-yet": Case(
+        _os("sles", "15.6"),
+        "rpm",
+        [("libxml2", "2.10.3-150600.1.1", ""), ("curl", "8.6.0-150600.1.1", ""), ("python3-cryptography", "3.3.2-1", "")],
+        {
+            "suse/oval/suse.linux.enterprise.15-sp6-affected.xml.gz": gzip.compress(
+                (CASES / "suse/documented/feed").read_bytes()
+            ),
+            **_osv(
+                "SUSE",
+                record("SUSE-SU-2026:1-1", "curl", "8.6.0-150600.4.9.2", _BASE, related=["CVE-2026-20002"]),
+                record(
+                    "SUSE-SU-2026:2-1",
+                    "python3-cryptography",
+                    "9-1",
+                    "SUSE:Linux Enterprise Server 15 SP6",
+                    related=["CVE-2026-20003"],
+                ),
+            ),
+        },
+        [
+            ("CVE-2026-20001", "libxml2", "high", ("2.10.3-150600.5.17.1",)),
+            ("CVE-2026-20002", "curl", "unknown", ("8.6.0-150600.4.9.2",)),
         ],
     ),
     "ubuntu-fips": Case(

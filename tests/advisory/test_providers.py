@@ -37,11 +37,13 @@ _FEEDS = {
     "nvd": "nvd/2024",
     "vulnrichment": "cisa/vulnrichment",
     "endoflife": "endoflife/products",
+    "suse": "suse/15-sp6",
 }
 _ZIPPED = ("osv", "vulnrichment")
 _PACKED: dict[str, Callable[[bytes], bytes]] = {
     "epss": gzip.compress,
     "amazon": gzip.compress,
+    "suse": gzip.compress,
     "nvd": gzip.compress,
     "oracle": bz2.compress,
 }

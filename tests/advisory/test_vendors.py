@@ -352,6 +352,18 @@ def test_a_document_says_why_there_is_no_fix() -> None:
     assert redhat.PROVIDER.feeds()[0].ecosystems == ("Red Hat",)
 
 
+# -- SUSE ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_modules_that_matching_asks_for_are_those_of_the_feeds() -> None:
+    """One list in each room, as neither may import the other."""
+    from pratique.advisory.providers import suse
+    from pratique.match import find
+
+    assert suse.MODULES == find._SUSE_MODULES
+    assert set(find.channels("SUSE:Linux Enterprise Server 15 SP6", "1")) <= set(sources()["suse/15-sp6"].feed.ecosystems)
+
+
 # -- modules ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -21,9 +21,9 @@ FALLBACKS = {"osv/Debian": "debian/tracker", "osv/Red Hat": "redhat/vex"}
 ENRICHMENT = ("cisa/kev", "epss/current")
 # One that comes with `db update` only, as it has hundreds of megabytes: a report depends on it where it is there.
 ASSESSED = "cisa/vulnrichment"
-# Feeds of hundreds of megabytes that come whole each time, or that say much in advance: a scan refreshes them after so many days,
-# others after one.
-SELDOM = {"redhat/vex": 3, "endoflife/products": 7}
+# Feeds of many megabytes that come whole each time, or that say much in advance: a scan refreshes them after so many days, others
+# after one. By the name of the feed or of its provider.
+SELDOM = {"redhat/vex": 3, "suse": 3, "endoflife/products": 7}
 
 
 @runtime_checkable

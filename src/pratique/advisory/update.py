@@ -131,7 +131,11 @@ def required_missing(outcomes: Iterable[Outcome], chosen: bool) -> list[str]:  #
 
 def _outdated(folder: Path, names: Sequence[str], now: datetime) -> list[str]:
     feeds = _index(folder).feeds
-    return [name for name in names if _wants(feeds.get(name), now, folder, REFRESH_AFTER * SELDOM.get(name, 1))]
+    return [name for name in names if _wants(feeds.get(name), now, folder, REFRESH_AFTER * _days(name))]
+
+
+def _days(name: str) -> int:
+    return SELDOM.get(name, SELDOM.get(name.partition("/")[0], 1))
 
 
 def _wants(entry: Entry | None, now: datetime, folder: Path, age: timedelta) -> bool:
