@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import click
 
@@ -27,5 +28,8 @@ def command(kubernetes_version: str | None, debug: bool) -> int:  # noqa: ARG001
     from pratique.cli.lint import cluster_version  # noqa: PLC0415 - start-up stays lazy
     from pratique.lsp.server import make_server  # noqa: PLC0415 - as above
 
-    make_server(cluster_version(kubernetes_version)).start_io()
+    server = make_server(cluster_version(kubernetes_version))
+    with open(os.dup(0), "rb") as received, open(os.dup(1), "wb") as sent:  # noqa: PTH123 - descriptors
+        os.dup2(2, 1)  # whatever else is printed must not end up between the messages
+        server.start_io(received, sent)
     return 0

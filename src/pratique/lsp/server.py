@@ -5,7 +5,7 @@ https://microsoft.github.io/language-server-protocol/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pratique._version import __version__
@@ -20,6 +20,7 @@ from pratique.model.finding import Severity
 if TYPE_CHECKING:
     from lsprotocol import types as lsp
     from pygls.lsp.server import LanguageServer
+    from pygls.protocol import LanguageServerProtocol
 
 PAUSE = 0.2  # seconds without a change before a document is checked again: typing is not answered letter by letter
 FIX_ALL = "source.fixAll.pratique"
@@ -30,12 +31,34 @@ def make_server(version: Version) -> LanguageServer:
     from lsprotocol import types as lsp
     from pygls.lsp.server import LanguageServer
 
-    server = LanguageServer("pratique", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Incremental)
+    kind = lsp.TextDocumentSyncKind.Incremental
+    server = LanguageServer("pratique", __version__, text_document_sync_kind=kind, protocol_cls=_protocol())
     desk = Desk(version)
 
     _follow_documents(server, desk)
     _answer_questions(server, desk)
     return server
+
+
+def _protocol() -> type[LanguageServerProtocol]:
+    """Return the protocol without the library's own store of texts, which moves the positions of changes that it cannot place."""
+    from lsprotocol import types as lsp
+    from pygls.protocol import LanguageServerProtocol, lsp_method
+
+    class Protocol(LanguageServerProtocol):
+        @lsp_method(lsp.TEXT_DOCUMENT_DID_OPEN)
+        def lsp_text_document__did_open(self, params: lsp.DidOpenTextDocumentParams) -> Iterator[Any]:
+            yield self.fm.features[lsp.TEXT_DOCUMENT_DID_OPEN], (params,), None
+
+        @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
+        def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Iterator[Any]:
+            yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
+
+        @lsp_method(lsp.TEXT_DOCUMENT_DID_CLOSE)
+        def lsp_text_document__did_close(self, params: lsp.DidCloseTextDocumentParams) -> Iterator[Any]:
+            yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CLOSE], (params,), None
+
+    return Protocol
 
 
 def _follow_documents(server: LanguageServer, desk: Desk) -> None:
