@@ -38,9 +38,10 @@ from pratique.model.privilege import Asked, Grant, Moment, Subject
 from pratique.store.facts import Facts, KeptPolicy
 from pratique.store.grants import SqliteGrants
 from pratique.store.interface import Used, Wanted
-from pratique.store.ledger import Ledger, Receipt
+from pratique.store.ledger import Ledger
 from pratique.store.line import Entry, Who, stamp
 from pratique.store.place import Place
+from pratique.store.writer import Receipt
 
 CLOCK_SLACK = 2.0  # seconds that a clock may go back: what a time server corrects
 MAX_CODES = 50  # sealed codes made at once: each is an envelope in a safe

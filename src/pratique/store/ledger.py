@@ -10,35 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
-
-import msgspec
 
 from pratique.model.errors import LedgerError, StoreError
-from pratique.store.head import LOOK, Head, HeadFile
-from pratique.store.keys import Anchor, Keys
-from pratique.store.line import NO_HASH, Entry, Opened, Seal, Tree, authentic, canonical, decode, leaf, make, stamp
-from pratique.store.place import Place, make_folder, open_own, sync_folder
+from pratique.store.head import Head
+from pratique.store.keys import Keys
+from pratique.store.line import Entry
+from pratique.store.place import Place
+from pratique.store.writer import Files, Receipt, Writer, wait_for_lock
 
 SEGMENT_BYTES = 8 << 20  # a segment is read once more when it is sealed: 20 ms, which a gate's deadline of 500 ms bears
 MAX_BATCH = 512  # entries in one write, so that the first of them does not wait for a crowd
-PATIENCE = 2.0  # seconds to wait for another process's write, which takes milliseconds; then it hangs
-_HEAD_SYNC = 1.0  # seconds between syncs of the head; after a power cut it may be as much behind, and the lines have their marks
-_MAX_LEFT = 64 << 20  # bytes after the head that are read: a batch of the longest lines has half
-_SKEW = 1.0  # seconds that the clock may go back without a word: as much as a time server corrects in one step
-
-
-class Receipt(NamedTuple):
-    """Where an entry stands."""
-
-    seq: int
-    hash: str
 
 
 class _Waiting:
@@ -54,11 +39,6 @@ class _Waiting:
         self.done.acquire()
 
 
-def segment_name(number: int) -> str:
-    """Return the name of a segment's file."""
-    return f"{number:08d}.jsonl"
-
-
 class Ledger:
     """One store's ledger, open for writing. May be shared by threads, and is opened anew after a fork."""
 
@@ -71,7 +51,7 @@ class Ledger:
         self._queue_lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._led = False  # whether a thread writes for all
-        self._files: _Files | None = None
+        self._files: Files | None = None
 
     def append(self, entry: Entry) -> Receipt:
         """Append an entry and return when it is on disk. Raises LedgerError: then nothing was recorded."""
@@ -155,14 +135,14 @@ class Ledger:
             waiting.error = error if len(batch) == 1 else type(error)(error.message, hint=error.hint)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[_Writer]:
+    def _locked(self) -> Iterator[Writer]:
         """Yield a writer that stands at the end of the ledger, while no other process writes."""
         if self._files is None or self._files.process != os.getpid():
-            self._files = _Files(self._place)
+            self._files = Files(self._place)
         files = self._files
         wait_for_lock(files.lock, fcntl.LOCK_EX, self._place)
         try:
-            writer = _Writer(self._place, files, self.keys, self._clock, self._limit)
+            writer = Writer(self._place, files, self.keys, self._clock, self._limit)
             writer.find_end()
             yield writer
         finally:
@@ -172,300 +152,3 @@ class Ledger:
         if self._files is not None:
             self._files.close()
             self._files = None
-
-
-def wait_for_lock(descriptor: int, kind: int, place: Place) -> None:
-    """Take the lock of a ledger. Raises LedgerError when another process does not let go."""
-    until, pause = time.monotonic() + PATIENCE, 0.0001
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise LedgerError(f"{place.lock}: another process holds the ledger") from None
-            time.sleep(pause)
-            pause = min(pause * 2, 0.002)
-        else:
-            return
-
-
-class _Files:
-    """What a process keeps open between writes."""
-
-    def __init__(self, place: Place) -> None:
-        self.process = os.getpid()
-        self.segment, self.number = -1, 0
-        self.tree, self.tree_at = Tree(), 0  # of segment `number`, up to byte `tree_at`
-        self.head_synced = 0.0
-        try:
-            self.lock = open_own(place.lock, os.O_RDWR | os.O_CREAT)
-            self.head = HeadFile(place)
-        except OSError as error:
-            raise LedgerError(f"{place.folder}: the ledger cannot be written: {error.strerror}") from None
-
-    def close(self) -> None:
-        self.use(-1, 0)
-        self.head.close()
-        os.close(self.lock)
-
-    def use(self, segment: int, number: int) -> None:
-        """Take another segment's file as the open one."""
-        if self.segment >= 0:
-            os.close(self.segment)
-        self.segment, self.number = segment, number
-        self.tree, self.tree_at = Tree(), 0
-
-
-class _Writer:
-    """One turn at the ledger, under its lock."""
-
-    def __init__(self, place: Place, files: _Files, keys: Keys, clock: Callable[[], float], limit: int) -> None:
-        self._place, self._files, self._keys = place, files, keys
-        self._clock, self._limit = clock, limit
-        self.head: Head
-
-    def find_end(self) -> None:
-        """Go to the end, and settle what a writer that died left there. Raises LedgerError where it is not as the head says."""
-        head = self._files.head.read()
-        if head is None:
-            self._begin()
-            head = self.head
-        self.head = head
-        if self._files.number == 0:
-            self._keys.anchored(Anchor(head.ledger, head.key), new=head.count == 0)
-        self._keys.signer(head.key)
-        if head.segment:
-            self._open(head.segment, create=False)
-        notes = self._settle() if head.segment else []
-        if self.head.sealed and (self._place.ledger / segment_name(self.head.segment + 1)).exists():
-            self._next_segment()  # opened by a writer that died before it could say so
-            notes += self._settle()
-        if notes or not self.head.size:
-            if self.head.sealed:
-                self._next_segment()
-            if not self.head.size:
-                self._open_line()
-            self._put(notes)
-
-    def _begin(self) -> None:
-        """Make a ledger: the head before the first line, and the anchor after the head, so that neither is ever missing later."""
-        if self._keys.anchor() is not None or (self._place.ledger.exists() and any(self._place.ledger.iterdir())):
-            raise LedgerError(f"{self._place.head}: missing, so that the ledger's end cannot be trusted", hint=LOOK)
-        signer = self._keys.begin()
-        make_folder(self._place.ledger)
-        ledger = secrets.token_hex(16)
-        self.head = Head(
-            ledger=ledger, count=0, hash=NO_HASH, segment=0, size=0, sealed=True, key=signer.key, time=stamp(self._clock())
-        ).signed(signer)
-        self.sync_head()
-        sync_folder(self._place.folder)
-
-    def _open(self, number: int, *, create: bool) -> None:
-        files = self._files
-        path = self._place.ledger / segment_name(number)
-        if files.number == number and files.segment >= 0:
-            try:  # the file may have been replaced
-                if os.path.samestat(os.fstat(files.segment), path.stat()):
-                    return
-            except FileNotFoundError:
-                raise LedgerError(f"{path}: missing", hint=LOOK) from None
-        try:
-            files.use(open_own(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)), number)
-        except FileNotFoundError:
-            raise LedgerError(f"{path}: missing", hint=LOOK) from None
-
-    def _settle(self) -> list[Entry]:
-        """Compare the file's length with the head's; take in, or put aside, what is beyond; return what is to be said of it."""
-        size = os.fstat(self._files.segment).st_size
-        beyond = size - self.head.size
-        if beyond == 0:
-            return []
-        path = self._place.ledger / segment_name(self.head.segment)
-        if beyond < 0:
-            raise LedgerError(f"{path}: shorter than its head says", hint=LOOK)
-        if beyond > _MAX_LEFT:
-            raise LedgerError(f"{path}: {beyond} bytes after its end", hint=LOOK)
-        data = os.pread(self._files.segment, beyond, self.head.size)
-        lines, torn = sound_lines(data, self.head, self._keys.secret)
-        if torn and b"\n" in torn and b"\0" not in torn:  # zeros are what a power cut leaves; whole lines are somebody's
-            raise LedgerError(f"{path}: lines that this store did not write are at its end", hint=LOOK)
-        notes = []
-        if lines:
-            notes.append(Entry(event="recovered", detail={"first": str(self.head.count), "lines": str(len(lines))}))
-            self._stand_after(lines)
-        if torn:
-            notes.append(self._put_aside(torn))
-        return notes
-
-    def _put_aside(self, torn: bytes) -> Entry:
-        digest = hashlib.sha256(torn).hexdigest()
-        name = f"{self.head.count}-{digest[:16]}"
-        make_folder(self._place.torn)
-        with os.fdopen(open_own(self._place.torn / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-            file.write(torn)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self._place.torn)
-        os.ftruncate(self._files.segment, self.head.size)
-        return Entry(event="torn", detail={"bytes": str(len(torn)), "sha256": digest, "file": f"torn/{name}"})
-
-    def write(self, entries: Sequence[Entry]) -> list[Receipt]:
-        """Append entries, in a new segment where the old one is full or of another day."""
-        if not self.head.sealed and self._is_full():
-            self.seal()
-        if self.head.sealed:
-            self.open_segment()
-        if stamp(self._clock() + _SKEW) < self.head.time:
-            self._put([Entry(event="clock", detail={"was": self.head.time})])
-        return self._put(entries)
-
-    def _is_full(self) -> bool:
-        return self.head.size >= self._limit or (self.head.time[:10] != stamp(self._clock())[:10])
-
-    def seal(self) -> None:
-        """Close the open segment with the signed root over its lines."""
-        self._catch_up()
-        head, tree = self.head, self._files.tree
-        signer = self._keys.signer(head.key)
-        bare = Seal(
-            ledger=head.ledger,
-            segment=head.segment,
-            first=head.count - tree.count,
-            lines=tree.count,
-            root=tree.root(),
-            key=signer.key,
-        )
-        seal = msgspec.structs.replace(bare, signature=signer.sign(seal_payload(bare, head.hash)))
-        self._put([Entry(event="seal")], seal=seal)
-        self.sync_head()
-
-    def open_segment(self) -> None:
-        """Begin the next segment."""
-        self._next_segment()
-        self._open_line()
-
-    def _next_segment(self) -> None:
-        self._open(self.head.segment + 1, create=True)
-        sync_folder(self._place.ledger)
-        self.head = msgspec.structs.replace(self.head, segment=self.head.segment + 1, size=0, sealed=False)
-
-    def _open_line(self) -> None:
-        """Write the first line of a segment: whose key it is, endorsed by the former where that is another."""
-        signer = self._keys.newest() or self._keys.signer(self.head.key)
-        opened = Opened(self.head.ledger, self.head.segment, signer.key)
-        if signer.key != self.head.key:
-            former = self._keys.signer(self.head.key)
-            message = key_payload(opened, self.head.hash)
-            opened = msgspec.structs.replace(opened, former=former.key, endorsed=former.sign(message))
-            self.head = msgspec.structs.replace(self.head, key=signer.key)
-        self._put([Entry(event="open")], opened=opened)
-        self.sync_head()
-
-    def _put(self, entries: Sequence[Entry], **extra: Opened | Seal) -> list[Receipt]:
-        """Write lines at the end, have them on disk, and say so in the head."""
-        if not entries:
-            return []
-        now = stamp(self._clock())
-        lines, receipts = [], []
-        seq, before = self.head.count, self.head.hash
-        for entry in entries:
-            line = make(entry, (seq, now, before), self._keys.secret, **extra)
-            before = leaf(line).hex()
-            lines.append(line)
-            receipts.append(Receipt(seq, before))
-            seq += 1
-        self._write_out(b"\n".join(lines) + b"\n")
-        self._stand_after(lines, sealed="seal" in extra)
-        return receipts
-
-    def _write_out(self, data: bytes) -> None:
-        descriptor, left = self._files.segment, memoryview(data)
-        try:
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fdatasync(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):  # nobody was told of these lines; what cannot be cut off is settled by the next
-                os.ftruncate(descriptor, self.head.size)
-                os.fdatasync(descriptor)
-            raise
-
-    def _stand_after(self, lines: Sequence[bytes], *, sealed: bool | None = None) -> None:
-        """Make the head say that the ledger ends with these lines, which are on disk."""
-        last = decode(lines[-1])
-        files = self._files
-        key = self.head.key
-        size = self.head.size
-        for line in lines:
-            if files.tree_at == size:
-                files.tree.add(leaf(line))
-                files.tree_at += len(line) + 1
-            size += len(line) + 1
-            if b'"event":"open"' in line and (opened := decode(line).opened):
-                key = opened.key
-        head = msgspec.structs.replace(
-            self.head,
-            count=last.seq + 1,
-            hash=leaf(lines[-1]).hex(),
-            size=size,
-            sealed=last.seal is not None if sealed is None else sealed,
-            time=last.time,
-        )
-        self.head = head.signed(self._keys.signer(key))
-        self._say(sync=time.monotonic() - files.head_synced > _HEAD_SYNC)
-
-    def _say(self, *, sync: bool) -> None:
-        try:
-            self._files.head.write(self.head, sync=sync)
-        except OSError as error:
-            raise LedgerError(f"{self._place.head}: cannot be written: {error.strerror}") from None
-        if sync:
-            self._files.head_synced = time.monotonic()
-
-    def sync_head(self) -> None:
-        """Have the head itself on disk."""
-        self._say(sync=True)
-
-    def _catch_up(self) -> None:
-        """Read what other processes wrote, so that the root can be signed. Raises LedgerError where a line was changed."""
-        files, before = self._files, ""
-        rest = b""
-        while files.tree_at < self.head.size:
-            at = files.tree_at + len(rest)
-            block = os.pread(files.segment, min(1 << 20, self.head.size - at), at)
-            if not block:
-                raise LedgerError(f"{self._place.ledger}: shorter than its head says", hint=LOOK)
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                if before and b'"prev":"%b"' % before.encode() not in line:
-                    raise LedgerError(f"{self._place.ledger}: a line was changed", hint=LOOK)
-                digest = leaf(line)
-                before = digest.hex()
-                files.tree.add(digest)
-                files.tree_at += len(line) + 1
-        if before and before != self.head.hash:
-            raise LedgerError(f"{self._place.ledger}: does not end as its head says", hint=LOOK)
-
-
-def sound_lines(data: bytes, head: Head, secret: bytes) -> tuple[list[bytes], bytes]:
-    """Return the lines after a head that this store wrote and that follow it, and what is left over."""
-    lines: list[bytes] = []
-    seq, before, at = head.count, head.hash, 0
-    while (end := data.find(b"\n", at)) >= 0:
-        line = data[at:end]
-        fits = b'"seq":%d,' % seq in line and b'"prev":"%b"' % before.encode() in line
-        if not fits or not authentic(line, secret):
-            break
-        lines.append(line)
-        seq, before, at = seq + 1, leaf(line).hex(), end + 1
-    return lines, data[at:]
-
-
-def seal_payload(seal: Seal, before: str) -> bytes:
-    """Return what is signed of a seal; `before` is the hash of the line before it."""
-    return b"pratique ledger seal\n" + canonical([msgspec.structs.replace(seal, signature=""), before])
-
-
-def key_payload(opened: Opened, before: str) -> bytes:
-    """Return what a former key signs of a new one; `before` is the hash of the line before."""
-    return b"pratique ledger key\n" + canonical([opened.ledger, opened.segment, opened.key, before])

@@ -18,9 +18,9 @@ import msgspec
 from pratique.model.errors import StoreError
 from pratique.store.head import Head, read_slots
 from pratique.store.keys import Keys, verifies
-from pratique.store.ledger import key_payload, seal_payload, segment_name, sound_lines, wait_for_lock
 from pratique.store.line import MAX_LINE, NO_HASH, Line, Tree, authentic, decode
 from pratique.store.place import Place, open_own
+from pratique.store.writer import key_payload, seal_payload, segment_name, sound_lines, wait_for_lock
 
 _BLOCK = 1 << 20  # bytes read at once
 MAX_PROBLEMS = 100  # said; a ledger that is all wrong needs no more
