@@ -241,7 +241,7 @@ def conjuncts(text: str) -> list[str]:
     depth, start, parts = 0, 0, []
     for piece in tokens(text):
         depth += (piece.text in ("(", "[", "{")) - (piece.text in (")", "]", "}"))
-        if depth == 0 and piece.text == "||":
+        if depth == 0 and piece.text in ("||", "?"):
             return [text.strip()]
         if depth == 0 and piece.text == "&&":
             parts.append(text[start : piece.offset].strip())

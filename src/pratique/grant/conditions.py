@@ -6,7 +6,7 @@ An error is an answer: the sentence that says what went wrong. Whoever asks deni
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -172,4 +172,9 @@ def ask(condition: Condition, asking: Asking) -> bool | str:
     return answer(condition.program, {name: NAMES[name].read(asking) for name in condition.names})
 
 
-__all__ = ["FIELDS", "NAMES", "Asking", "Condition", "ConditionError", "ask", "compile_condition", "conjuncts"]
+def together(texts: Sequence[str]) -> Any:
+    """Return one program that answers several conditions, None where that cannot be."""
+    return _language().together(texts)
+
+
+__all__ = ["FIELDS", "NAMES", "Asking", "Condition", "ConditionError", "ask", "compile_condition", "conjuncts", "together"]

@@ -34,6 +34,7 @@ from pratique.grant.document import (
 from pratique.grant.globs import part_covers
 from pratique.grant.privileges import Privilege
 from pratique.grant.request import Target, key
+from pratique.grant.rules import CompiledRule, RuleIndex
 from pratique.model.errors import PolicyError, UsageError
 from pratique.model.privilege import PEER, SECOND_FACTOR, Subject
 
@@ -48,15 +49,6 @@ ADMINISTRATORS = ("group:root", "group:sudo", "group:wheel", "unix:root")
 _EARLY = frozenset(("subject", "context", "now"))
 _REPEATED = re.compile(r"[)\]}*+?]\s*[*+{]|\\[1-9]|\(\?")
 T = TypeVar("T")
-
-
-class CompiledRule(NamedTuple):
-    """A rule, and its condition ready to be asked."""
-
-    id: str
-    message: str
-    actions: frozenset[str]
-    condition: Condition
 
 
 class CompiledEntitlement(NamedTuple):
@@ -93,7 +85,7 @@ class Part(NamedTuple):
     subjects: Subjects
     scope: Where
     baseline: CompiledBaseline
-    rules: tuple[CompiledRule, ...]
+    rules: RuleIndex
     entitlements: tuple[CompiledEntitlement, ...]
     break_glass: BreakGlass | None
 
@@ -189,7 +181,7 @@ def builtin() -> PrivilegePolicy:
 @cache
 def _nobody() -> Part:
     spec = PolicySpec()
-    return Part("none", spec.subjects, spec.scope, compile_baseline(spec.baseline), (), (), None)
+    return Part("none", spec.subjects, spec.scope, compile_baseline(spec.baseline), RuleIndex(()), (), None)
 
 
 def compile_baseline(written: Baseline, text: Text | None = None) -> CompiledBaseline:
@@ -227,7 +219,7 @@ def _part(text: Text, file: PolicyFile) -> Part:
         spec.subjects,
         spec.scope,
         compile_baseline(spec.baseline, text),
-        tuple(_rule(text, rule) for rule in spec.rules),
+        RuleIndex(_rule(text, rule) for rule in spec.rules),
         tuple(_entitlement(text, entitlement) for entitlement in spec.entitlements),
         spec.break_glass,
     )

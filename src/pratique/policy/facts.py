@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from pratique._kit import references
 from pratique._kit.moments import moment
 from pratique.model.finding import Finding, Severity
 from pratique.model.inventory import Gap, Package
@@ -111,6 +112,7 @@ def _since(text: str) -> dt.datetime:
         return LONG_AGO
 
 
+repository = references.repository  # a policy and a grant mean the same by a name
 _NO_FINDING = Finding(kind="vulnerability", id="", title="", severity=Severity.UNKNOWN, fingerprint="")
 
 
@@ -176,17 +178,6 @@ def _target(name: str) -> Callable[[Item], Any]:
 
 def _distro(name: str) -> Callable[[Item], Any]:
     return lambda item: getattr(getattr(item.subject.target, "distro", None), name, "") or ""
-
-
-def repository(reference: str) -> str:
-    """Return the repository of an image name, as registries know it: "nginx:1" -> "docker.io/library/nginx"."""
-    name = reference.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    name = head + slash + last.partition(":")[0]
-    first, slash, rest = name.partition("/")
-    if not slash or not ("." in first or ":" in first or first == "localhost"):
-        return f"docker.io/{name if slash else 'library/' + name}" if name else ""
-    return f"docker.io/{rest}" if first in ("index.docker.io", "registry-1.docker.io") else name
 
 
 def _tag(reference: str) -> str:
