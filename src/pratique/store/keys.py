@@ -69,9 +69,10 @@ class Keys:
     def secret(self) -> bytes:
         """The secret of keyed hashes. Raises LedgerError where it is missing."""
         if not self._secret:
-            self._secret = self._read(self._folder / "secret")
-            if len(self._secret) != _SECRET_BYTES:
+            found = self._read(self._folder / "secret")
+            if len(found) != _SECRET_BYTES:
                 raise LedgerError(f"{self._folder / 'secret'}: not a secret of this ledger")
+            self._secret = found
         return self._secret
 
     def begin(self) -> Signer:

@@ -121,7 +121,7 @@ class Ledger:
         try:
             with self._locked() as writer:
                 receipts = writer.write([waiting.entry for waiting in batch])
-        except (LedgerError, StoreError) as error:
+        except StoreError as error:
             self._give_up(batch, error)
         except OSError as error:
             self._give_up(batch, LedgerError(f"{self._place.ledger}: cannot be written: {error.strerror or error}"))
@@ -130,9 +130,13 @@ class Ledger:
                 waiting.receipt = receipt
 
     def _give_up(self, batch: list[_Waiting], error: StoreError) -> None:
+        """Tell one thread why its entry was not written; of several, try each alone, as one entry may be what is wrong."""
         self._forget()
+        if len(batch) == 1:
+            batch[0].error = error
+            return
         for waiting in batch:
-            waiting.error = error if len(batch) == 1 else type(error)(error.message, hint=error.hint)
+            self._commit([waiting])
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[Writer]:
