@@ -284,12 +284,13 @@ class _Publication:
             expires=self._until("timestamp"),
             snapshot_meta=MetaFile.from_data(number, snapshot, ["sha256"]),
         )
-        for version, content in self._roots.chain.items():
-            if read(self._shelf, f"metadata/{version}.root.json", _MAX_METADATA["targets"]) != content:
-                self._shelf.write(f"metadata/{version}.root.json", content)
         self._shelf.write(f"metadata/{number}.targets.json", targets)
         self._shelf.write(f"metadata/{number}.snapshot.json", snapshot)
         self._ring.keep_number(number)
+        # Between a root with new keys and the timestamp by them nothing verifies: one follows the other at once.
+        for version, content in self._roots.chain.items():
+            if read(self._shelf, f"metadata/{version}.root.json", _MAX_METADATA["targets"]) != content:
+                self._shelf.write(f"metadata/{version}.root.json", content)
         self._shelf.write("metadata/timestamp.json", self._signed(timestamp))
         # Somebody may be half-way through the publication before.
         wanted += [_place(name, target) for name, target in before.targets.items()]
