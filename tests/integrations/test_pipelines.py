@@ -39,9 +39,8 @@ def jenkins(shell: Shell, workspace: Path, **parameters: str) -> Ran:
     """Run the step of the stage Scan, with the environment that the pipeline makes of its parameters."""
     script = re.findall(r"sh '''(.*?)'''", JENKINS, re.DOTALL)[1]
     defaults = dict(re.findall(r"name: '(\w+)', defaultValue: '([^']*)'", JENKINS))
-    known = {f"params.{name}": parameters.get(name, value) for name, value in defaults.items()} | {
-        "env.WORKSPACE": str(workspace)
-    }
+    known: dict[str, str] = {f"params.{name}": parameters.get(name) or value for name, value in defaults.items()}
+    known["env.WORKSPACE"] = str(workspace)
     declared = re.findall(r"^    (\w+) = ['\"](.*)['\"]$", JENKINS, re.MULTILINE)
     environment = {name: re.sub(r"\$\{([\w.]+)\}", lambda match: known[match[1]], value) for name, value in declared}
     return shell(script.replace("\\\n", ""), **environment)  # Groovy joins such lines itself
