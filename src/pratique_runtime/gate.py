@@ -9,10 +9,9 @@ Configured by /etc/pratique/runtime.conf, which only root may write: lines `runt
 
 from __future__ import annotations
 
+import _socket  # what `socket` wraps: without its enumerations a third of the start-up is saved
 import os
 import sys
-
-import _socket  # what `socket` wraps: without its enumerations a third of the start-up is saved
 
 CONFIG = "/etc/pratique/runtime.conf"
 AGENT = "/run/pratique/agent.sock"
@@ -186,6 +185,7 @@ def decide(call: Call, agent: str) -> None:
         "root": call.globals.get("--root", ""),
         "path": path,
         "spec": spec,
+        "pid_file": call.one("--pid-file"),
     }
     answer = ask(agent, question)
     if answer is None:

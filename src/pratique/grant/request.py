@@ -11,7 +11,7 @@ from pratique.workload.spec import Spec
 
 Action = Literal[
     "run", "exec", "attach", "copy", "build", "volume", "engine", "token", "impersonate", "push", "delete", "pull", "ephemeral",
-    "read",
+    "read", "change",
 ]  # fmt: skip
 ACTIONS: tuple[Action, ...] = Action.__args__  # type: ignore[attr-defined]
 
@@ -43,7 +43,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `subject` is None where nobody is known. `spec` is what would run: for exec, attach and copy the process in the container
     (its user, its capabilities), for a volume its binds; None where the action needs none. `write` is false for a copy out of a
-    container. `extra` are further privileges that the gate found to be needed. `insecure` marks a build without its sandbox.
+    container; `change` is what everybody may who is known. `extra` are further privileges that the gate found to be needed. `insecure` marks a build without its sandbox.
     """
 
     subject: Subject | None

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pratique.enforce.docker.identity import GATE, HEADER, stamp
+from pratique.enforce.serving import Peer
 from pratique.model.errors import CouldNotError
 
 # A question that is not answered in this time leaves too little of the engine's patience for the decision.
@@ -27,8 +30,10 @@ class EngineError(CouldNotError):
 class Engine:
     """One engine by its socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: bytes = b"") -> None:
+        """`key` signs what the gate itself tells the engine to do, so that its own plugin lets it through."""
         self.path = path
+        self._key = key
 
     async def container(self, name: str) -> dict[str, Any] | None:
         """Return what `docker inspect` shows; None where there is no such container. Raises EngineError."""
@@ -42,9 +47,24 @@ class Engine:
         """Return what `docker volume inspect` shows; None where there is no such volume. Raises EngineError."""
         return await self._get(f"/volumes/{quote(name, safe='')}")
 
+    async def file(self, container: str, path: str) -> bytes:
+        """Return a small file of a container, b"" where it is missing or is no plain file. Raises EngineError."""
+        status, body = await self._talk("GET", f"/containers/{quote(container, safe='')}/archive?path={quote(path, safe='')}")
+        return _only_file(body) if status == 200 else b""
+
     async def version(self) -> dict[str, Any]:
         """Return what `docker version` shows. Raises EngineError."""
         return await self._get("/version") or {}
+
+    async def pid_of_container(self, name: str) -> int:
+        """Return the machine's number of a container's first process; 0 where it does not run. Raises EngineError."""
+        state = (await self.container(name) or {}).get("State") or {}
+        return int(state.get("Pid") or 0)
+
+    async def pid_of_command(self, name: str) -> int:
+        """Return the machine's number of an exec's process; 0 where it does not run. Raises EngineError."""
+        found = await self._get(f"/exec/{quote(name, safe='')}/json") or {}
+        return int(found.get("Pid") or 0) if found.get("Running") else 0
 
     async def post(self, path: str) -> int:
         """Send a command without a body; return the status. Raises EngineError."""
@@ -70,6 +90,11 @@ class Engine:
             raise EngineError(f"the engine's answer to {path[:100]} is no object")
         return value
 
+    def _headers(self, method: str, path: str) -> list[tuple[str, str]]:
+        if not self._key or method == "GET":
+            return []
+        return [(HEADER, stamp(self._key, Peer(uid=GATE), method, path, time.time()))]
+
     async def _talk(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         import asyncio
 
@@ -79,17 +104,23 @@ class Engine:
             async with asyncio.timeout(SECONDS):
                 reader, writer = await asyncio.open_unix_connection(str(self.path))
                 try:
-                    return await _exchange(h11.Connection(h11.CLIENT), reader, writer, _request(method, path, body), body)
+                    return await _exchange(
+                        h11.Connection(h11.CLIENT),
+                        reader,
+                        writer,
+                        _request(method, path, body, self._headers(method, path)),
+                        body,
+                    )
                 finally:
                     writer.close()
         except (OSError, TimeoutError, h11.ProtocolError) as error:
             raise EngineError(f"the engine does not answer on {self.path}: {type(error).__name__}") from error
 
 
-def _request(method: str, path: str, body: bytes) -> Any:
+def _request(method: str, path: str, body: bytes, headers: list[tuple[str, str]]) -> Any:
     import h11
 
-    headers = [("Host", "engine"), ("Connection", "close"), ("Content-Length", str(len(body)))]
+    headers = [("Host", "engine"), ("Connection", "close"), ("Content-Length", str(len(body))), *headers]
     if body:
         headers.append(("Content-Type", "application/json"))
     return h11.Request(method=method, target=path, headers=headers)
@@ -115,6 +146,19 @@ async def _exchange(connection: Any, reader: Any, writer: Any, request: Any, bod
             return status, bytes(data)
         elif isinstance(event, h11.ConnectionClosed):
             raise EngineError("the engine hung up")
+
+
+def _only_file(archive: bytes) -> bytes:
+    import io  # noqa: PLC0415 - only for names of users
+    import tarfile  # noqa: PLC0415 - as above
+
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as opened:
+            first = opened.next()
+            stream = opened.extractfile(first) if first is not None and first.isreg() else None
+            return stream.read() if stream is not None else b""
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise EngineError("the engine's archive cannot be read") from error
 
 
 def digests(image: dict[str, Any]) -> tuple[str, tuple[str, ...]]:

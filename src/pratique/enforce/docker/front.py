@@ -34,6 +34,13 @@ class FrontSocket:
         self._key = key
         self._engine = engine
         self._server: asyncio.Server | None = None
+        self._taken: dict[str, asyncio.StreamWriter] = {}
+
+    def cut(self, stamp_: str) -> None:
+        """End the connection that the engine took over for the request with this stamp."""
+        writer = self._taken.pop(stamp_, None)
+        if writer is not None:
+            writer.transport.abort()
 
     async def listen(self, path: Path, mode: int = 0o660, group: int = -1) -> None:
         """Listen, replacing what a killed process left. Raises OSError."""
@@ -54,7 +61,7 @@ class FrontSocket:
         upstream: asyncio.StreamWriter | None = None
         try:
             from_engine, upstream = await asyncio.open_unix_connection(str(self._engine), limit=_CHUNK)
-            side = _Relay(peer_of(writer.get_extra_info("socket")), self._key)
+            side = _Relay(peer_of(writer.get_extra_info("socket")), self._key, self._taken)
             await side.run(reader, writer, from_engine, upstream)
         except h11.ProtocolError:
             writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -70,8 +77,11 @@ class FrontSocket:
 class _Relay:
     """One client's connection and one to the engine, request after request."""
 
-    def __init__(self, peer: Peer, key: bytes) -> None:
+    def __init__(self, peer: Peer, key: bytes, taken: dict[str, asyncio.StreamWriter]) -> None:
         import h11
+
+        self._taken = taken
+        self._stamp = ""
 
         self._peer = peer
         self._key = key
@@ -118,7 +128,7 @@ class _Relay:
         import h11
 
         method, target = request.method.decode("ascii"), request.target.decode("latin-1")
-        value = stamp(self._key, self._peer, method, target, time.time())
+        value = self._stamp = stamp(self._key, self._peer, method, target, time.time())
         headers = [(name, value) for name, value in request.headers.raw_items() if not name.lower().startswith(_OURS)]
         return h11.Request(method=request.method, target=request.target, headers=[*headers, (HEADER.encode(), value.encode())])
 
@@ -170,9 +180,11 @@ class _Relay:
         to_engine.write(self._client.trailing_data[0])
         writer.write(self._engine.trailing_data[0])
         sending = asyncio.ensure_future(_pump(reader, to_engine))
+        self._taken[self._stamp] = writer
         try:
             await _pump(from_engine, writer)  # the engine's end is the end: a client's may be of its input alone
         finally:
+            self._taken.pop(self._stamp, None)
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 

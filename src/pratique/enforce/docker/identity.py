@@ -25,6 +25,8 @@ HEADER = "X-Pratique-Identity"
 # Between the front socket and the plugin lie an engine's queue and its decoding of a body; a stamp is not good for longer.
 STAMP_SECONDS = 30.0
 _KEY_BYTES = 32
+# The uid of the gate itself, which no user can have.
+GATE = -2
 
 
 def load_key(path: Path) -> bytes:

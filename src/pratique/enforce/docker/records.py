@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from pratique.grant.request import Request
 from pratique.model.privilege import Subject
 
 # Commands started in containers are forgotten with the gate's process; nobody has more open at once.
@@ -38,6 +39,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     elevated: bool = False
     at: float = 0.0
     container: str = ""
+    request: Request | None = None
 
 
 class Records:
@@ -71,6 +73,12 @@ class Records:
         beside.write_bytes(msgspec.json.encode(record))
         beside.replace(path)
         self._known[record.id] = record
+
+    def ended(self, identifier: str) -> None:
+        """Note that a container's grants are no more; that it was elevated stays known."""
+        record = self._known.get(identifier)
+        if record is not None:
+            self.remember(msgspec.structs.replace(record, grants=()))
 
     def forget(self, identifier: str) -> None:
         """Forget a container that is gone."""

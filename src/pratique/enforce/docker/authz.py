@@ -1,0 +1,217 @@
+"""The engine's questions about its API requests in, yes or no with the reason out: the AuthZ plugin's protocol.
+
+The engine shows each request before it serves it (AuthZReq), and each answer before it is sent (AuthZRes). It withholds bodies
+that are not JSON, and shows none of what hides in them: a write whose body should be seen and is not, is denied.
+Source: https://docs.docker.com/engine/extend/plugins_authorization/.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, read_stamp, unix_subject
+from pratique.enforce.docker.interpret import Interpreter, Question
+from pratique.enforce.docker.routes import Route, classify
+from pratique.enforce.keeper import Keeper, Session, refusal
+from pratique.enforce.serving import Answer, Asked
+from pratique.model.errors import ParseError, PratiqueError
+from pratique.model.privilege import Subject
+
+# Requests that were let through and not yet answered; the engine has fewer at once.
+_MAX_PENDING = 5_000
+# Content types whose bodies the engine shows, or that carry an archive; none of them is read as parameters.
+_JSON = "application/json"
+_ARCHIVES = frozenset(
+    ("application/x-tar", "application/tar", "application/octet-stream", "application/gzip", "application/x-gzip")
+)
+_EMPTY = frozenset(("", "text/plain"))
+_TAKES_ARCHIVE = frozenset(("build", "load", "copy-in", "pull"))
+_MANIFEST = b'{"Implements":["authz"]}'
+
+
+class Message(msgspec.Struct, rename="pascal"):
+    """What the engine sends; bodies and certificates are base64 in it."""
+
+    request_method: str = ""
+    request_uri: str = ""
+    request_body: str = ""
+    request_headers: dict[str, str] = {}
+    request_peer_certificates: list[str] = []
+    response_status_code: int = 0
+    response_body: str = ""
+
+
+class Pending(NamedTuple):
+    """A request that was let through, until its answer is known."""
+
+    question: Question
+    session: Session
+
+
+class AuthzPlugin:
+    """Answers the engine. `known` names TLS clients by the SHA-256 of their certificates."""
+
+    def __init__(self, keeper: Keeper, interpreter: Interpreter, key: bytes, known: Mapping[str, str] | None = None) -> None:
+        self._keeper = keeper
+        self._interpreter = interpreter
+        self._key = key
+        self._known = dict(known or {})
+        self._pending: OrderedDict[str, deque[Pending]] = OrderedDict()
+        self._stamps: OrderedDict[str, None] = OrderedDict()
+        self._streams: OrderedDict[str, tuple[str, tuple[str, ...]]] = OrderedDict()
+        self.decoder = msgspec.json.Decoder(Message)
+
+    async def handle(self, asked: Asked) -> Answer:
+        """Serve one call of the plugin protocol."""
+        if asked.target == "/Plugin.Activate":
+            return Answer(200, _MANIFEST)
+        try:
+            message = self.decoder.decode(asked.body)
+            if asked.target == "/AuthZPlugin.AuthZReq":
+                return _said(await self.request(message))
+            if asked.target == "/AuthZPlugin.AuthZRes":
+                return _said(await self.response(message))
+        except msgspec.MsgspecError:
+            return _said("denied: the engine's message cannot be read")
+        return Answer(404, b"{}")
+
+    async def request(self, message: Message) -> str:
+        """Return why a request is denied; "" where it is not."""
+        try:
+            route = classify(message.request_method, message.request_uri)
+            if route.kind == "read":
+                return ""
+            body = visible_body(route, message)
+            subject, own = self._subject(message)
+            if own and route.kind in ("update", "ordinary"):
+                return ""
+        except ParseError as error:
+            return self._keeper.refused("docker", None, f"{message.request_method} {message.request_uri}"[:300], str(error))
+        try:
+            question = await self._interpreter.question(route, body, subject)
+        except PratiqueError as error:
+            return self._keeper.refused("docker", subject, f"{message.request_method} {route.path}"[:300], str(error))
+        session = await self._keeper.rule(question.request, question.session, held=question.held)
+        if not session.decision.allowed:
+            return refusal(session.decision)
+        self._interpreter.begun(question)
+        if route.kind in ("attach", "exec-start") and (stamped := message.request_headers.get(HEADER)):
+            self._streams[stamped] = (session.key, session.decision.grants)
+            while len(self._streams) > _MAX_PENDING:
+                self._streams.popitem(last=False)
+        self._remember(_fingerprint(message), Pending(question, session))
+        return ""
+
+    async def response(self, message: Message) -> str:
+        """Note which id the engine gave to what was let through. Nothing is denied here: it has been done."""
+        waiting = self._pending.get(key := _fingerprint(message))
+        if not waiting:
+            return ""
+        pending = waiting.popleft()
+        if not waiting:
+            self._pending.pop(key, None)
+        if 200 <= message.response_status_code < 400 or message.response_status_code == 101:
+            self._interpreter.done(pending.question, pending.session, _object(message.response_body))
+        else:
+            self._interpreter.failed(pending.question)
+        return ""
+
+    def streams(self) -> dict[str, tuple[str, ...]]:
+        """Return the stamps of connections that the engine may have taken over, with the grants that they live by."""
+        return {stamped: grants for stamped, (_, grants) in self._streams.items() if grants}
+
+    def forget_stream(self, stamped: str) -> None:
+        """Forget a connection that was cut."""
+        self._streams.pop(stamped, None)
+
+    def _remember(self, key: str, pending: Pending) -> None:
+        self._pending.setdefault(key, deque()).append(pending)
+        while len(self._pending) > _MAX_PENDING:
+            self._pending.popitem(last=False)
+
+    def _subject(self, message: Message) -> tuple[Subject | None, bool]:
+        """Return who asks, None where nobody can tell, and whether it is this gate itself.
+
+        Raises ParseError where it is claimed twice, or falsely.
+        """
+        stamped = message.request_headers.get(HEADER, "")
+        peers = message.request_peer_certificates
+        if stamped and peers:
+            raise ParseError("the request has two identities")
+        if stamped:
+            now = self._keeper.moment().wall
+            if stamped in self._stamps:
+                raise ParseError("the identity was used for an earlier request")
+            peer = read_stamp(self._key, stamped, message.request_method, message.request_uri, now)
+            self._stamps[stamped] = None
+            while len(self._stamps) > _MAX_PENDING:
+                self._stamps.popitem(last=False)
+            return (None, True) if peer.uid == GATE else (unix_subject(peer.uid, peer.gid), False)
+        if peers:
+            return certificate_subject(_bytes(peers[0]), self._known), False
+        return None, False
+
+
+def visible_body(route: Route, message: Message) -> bytes:
+    """Return the body, as far as the engine shows it. Raises ParseError where there may be one that it does not show.
+
+    Parameters that come as a form override those of the request line, and the engine shows no forms.
+    """
+    headers = {name.lower(): value for name, value in message.request_headers.items()}
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = _bytes(message.request_body)
+    if kind == _JSON:
+        if not body and headers.get("content-length") != "0" and "upgrade" not in headers:
+            raise ParseError("the engine does not show the body of this request")
+        return body
+    if kind in _ARCHIVES and route.kind in _TAKES_ARCHIVE:
+        return b""
+    if kind in _EMPTY and (headers.get("content-length", "0") == "0" or route.kind in _TAKES_ARCHIVE):
+        return b""
+    raise ParseError(f"a request of the type {kind[:60]!a} has a body that the engine does not show")
+
+
+def _fingerprint(message: Message) -> str:
+    """Return what a request and its answer have in common; requests that are alike stand in line."""
+    parts = (
+        message.request_method,
+        message.request_uri,
+        message.request_body,
+        message.request_headers.get(HEADER, ""),
+        *message.request_peer_certificates,
+    )
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ParseError("the engine's message cannot be read") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(_bytes(text) or b"{}")
+    except (ParseError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _said(why: str) -> Answer:
+    if not why:
+        return Answer(200, b'{"Allow":true}')
+    return Answer(200, json.dumps({"Allow": False, "Msg": why}).encode())
+
+
+def failed(_: Asked, why: str) -> Answer:
+    """Return the denial of a plugin that could not decide."""
+    return Answer(200, json.dumps({"Allow": False, "Msg": f"pratique: {why}", "Err": ""}).encode())

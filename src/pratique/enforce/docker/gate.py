@@ -1,0 +1,88 @@
+"""The parts of the Docker gate put together: plugin, front socket, runtime agent and revocation in one process, one loop."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - only `gate docker` imports this module
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from pratique.enforce.docker.agent import RuntimeAgent
+from pratique.enforce.docker.authz import AuthzPlugin, failed
+from pratique.enforce.docker.engine import Engine
+from pratique.enforce.docker.front import FrontSocket
+from pratique.enforce.docker.identity import load_key
+from pratique.enforce.docker.interpret import Interpreter
+from pratique.enforce.docker.records import Records
+from pratique.enforce.docker.revocation import Revoker
+from pratique.enforce.keeper import Keeper
+from pratique.enforce.serving import HttpServer
+from pratique.store.place import Place
+
+PLUGIN = Path("/run/docker/plugins/pratique.sock")
+FRONT = Path("/run/pratique/docker.sock")
+AGENT = Path("/run/pratique/agent.sock")
+ENGINE = Path("/run/docker.sock")
+# An engine waits for its plugin, and its user for the engine.
+DEADLINE = 0.5
+# The engine shows bodies of up to 4 MiB, as base64 in JSON; what is over the gate's own bound is denied, not cut.
+_MAX_MESSAGE = 8 << 20
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the gate's sockets are, and whom it knows. `group` may use the front socket; "" is root alone."""
+
+    engine: Path = ENGINE
+    plugin: Path = PLUGIN
+    front: Path = FRONT
+    agent: Path = AGENT
+    group: str = ""
+    clients: Mapping[str, str] = {}
+    host: str = ""
+    observe: bool = False
+
+
+async def serve(place: Place, settings: Settings, ready: Callable[[], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError, StoreError before `ready` is called."""
+    import grp  # noqa: PLC0415 - beside its one use
+
+    host = settings.host or os.uname().nodename
+    folder = place.folder / "gate"
+    keeper = Keeper(place, node=host, observe=settings.observe)
+    records = Records(folder)
+    key = load_key(folder / "front.key")
+    engine = Engine(settings.engine, key)
+    interpreter = Interpreter(engine, records, host)
+    plugin = AuthzPlugin(keeper, interpreter, key, settings.clients)
+    front = FrontSocket(key, settings.engine)
+    agent = RuntimeAgent(keeper, records, interpreter, host)
+    server = HttpServer(plugin.handle, failed, seconds=DEADLINE, max_body=_MAX_MESSAGE)
+    revoker = Revoker(keeper, records, engine, plugin, front)
+    for path in (settings.plugin, settings.front, settings.agent):
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    await agent.listen(settings.agent)
+    await server.listen_unix(settings.plugin)
+    group = grp.getgrnam(settings.group).gr_gid if settings.group else -1
+    await front.listen(settings.front, 0o660 if settings.group else 0o600, group)
+    watching = asyncio.ensure_future(revoker.run())
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    if ready is not None:
+        ready()
+    stopping = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+    for part in (front, server, agent):
+        part.close()
+    for path in (settings.plugin, settings.front, settings.agent):
+        path.unlink(missing_ok=True)
+    stopping.cancel()
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+    keeper.close()

@@ -1,0 +1,334 @@
+"""One request of the engine's API in, the question it amounts to out; what came of it is remembered by the engine's ids."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pratique.enforce.docker import fields
+from pratique.enforce.docker.decode import decode
+from pratique.enforce.docker.engine import Engine, digests
+from pratique.enforce.docker.records import Approved, Records
+from pratique.enforce.docker.routes import Route
+from pratique.enforce.docker.users import resolve
+from pratique.enforce.keeper import Session
+from pratique.grant.request import Action, Request, Target, key
+from pratique.model.errors import ParseError
+from pratique.model.privilege import Subject
+from pratique.workload import docker_create, docker_inspect
+from pratique.workload.spec import Spec
+
+# Drivers of networks that reach no further than the engine's own bridges.
+_OWN_NETWORKS = ("", "bridge")
+# Options of a bridge that touch no interface of the machine.
+_HARMLESS_OPTIONS = frozenset(
+    ("com.docker.network.bridge.enable_icc", "com.docker.network.driver.mtu", "com.docker.network.enable_ipv6")
+)
+
+
+class Question(NamedTuple):
+    """A request as one question, and what to remember when it has been served."""
+
+    route: Route
+    request: Request
+    session: str
+    container: str = ""
+    held: tuple[str, ...] = ()
+
+
+class Known(NamedTuple):
+    """A container as the engine and the gate's records know it."""
+
+    id: str
+    inspect: dict[str, Any]
+    record: Approved | None
+    target: Target
+
+
+class Interpreter:
+    """Knows one engine, its name among hosts, and what was let through before."""
+
+    def __init__(self, engine: Engine, records: Records, host: str) -> None:
+        self._engine = engine
+        self._records = records
+        self._host = host
+        self._builds: list[Question] = []  # that are being served: the engine runs their steps without asking anybody
+
+    async def question(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        """Return what a request amounts to. Raises ParseError for what is ambiguous, EngineError for what nobody can tell."""
+        asking = {
+            "create": self._create, "start": self._start, "restart": self._start, "exec": self._exec, "attach": self._attach,
+            "exec-start": self._exec_start, "copy-in": self._copy_in, "commit": self._commit, "update": self._update,
+            "volume": self._volume, "network": self._network, "pull": self._pull, "push": self._push, "build": self._build,
+        }.get(route.kind)  # fmt: skip
+        if asking is not None:
+            return await asking(route, body, subject)
+        if route.kind == "connect":
+            decode(body, fields.CONNECT)
+        return self._plain(route, subject)
+
+    def _plain(self, route: Route, subject: Subject | None) -> Question:
+        actions: dict[str, tuple[Action, tuple[str, ...]]] = {
+            "engine": ("engine", ("engine.admin",)),
+            "session": ("build", ("build.insecure",) if route.path == "/grpc" else ()),
+            "load": ("pull", ()),
+            "tag": ("change", ()),
+            "connect": ("change", ()),
+            "ordinary": ("change", ()),
+        }
+        action, extra = actions[route.kind]
+        return self._question(route, action, subject, Target(host=self._host, name=route.name), extra=extra)
+
+    def _question(
+        self, route: Route, action: Action, subject: Subject | None, target: Target, **more: Any
+    ) -> Question:  # the rest of a request, by name
+        session, container, held = more.pop("session", ""), more.pop("container", ""), more.pop("held", ())
+        request = Request(subject=subject, action=action, point="docker", target=target, **more)
+        return Question(route, request, session or secrets.token_hex(16), container, held)
+
+    async def _create(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        asked = decode(body, fields.CREATE)
+        if not asked.get("Image"):
+            raise ParseError("a container without an image")
+        image = await self._engine.image(asked["Image"])
+        spec = docker_create.extract(_with_image(asked, (image or {}).get("Config") or {}))
+        target = self._of_image(asked["Image"], image, asked.get("Labels") or {})
+        spec, extra = await self._volumes(_by_name(spec))
+        if image is not None and self._records.is_tainted(str(image.get("Id"))):
+            extra = (*extra, f"run.image:{target.reference or asked['Image']}@{image['Id']}")
+        return self._question(route, "run", subject, target, spec=spec, argv=spec.command, extra=extra)
+
+    def _of_image(self, name: str, image: dict[str, Any] | None, labels: dict[str, str]) -> Target:
+        """Take an image by what registries call it; one that came from none is known by its id alone."""
+        if image is None:
+            return Target(host=self._host, labels=labels, reference=name)
+        identifier, known = digests(image)
+        reference, _, digest = known[0].partition("@") if known else ("", "", identifier)
+        return Target(host=self._host, labels=labels, reference=reference, digest=digest)
+
+    async def _volumes(self, spec: Spec) -> tuple[Spec, tuple[str, ...]]:
+        """See through named volumes to the paths of the machine that some of them are."""
+        mounts, extra = list(spec.mounts), []
+        for at, mount in enumerate(mounts):
+            if mount.kind != "volume" or not mount.source:
+                continue
+            volume = await self._engine.volume(mount.source)
+            if volume is None:
+                continue
+            driver, options = str(volume.get("Driver") or ""), volume.get("Options") or {}
+            if driver != "local":
+                extra.append("engine.admin")
+            seen = docker_create.backed(mount.source, mount.target, options, driver=driver, read_only=mount.read_only)
+            mounts[at] = msgspec.structs.replace(seen, propagation=mount.propagation)
+        return msgspec.structs.replace(spec, mounts=tuple(mounts)), tuple(extra)
+
+    async def _resolved(self, spec: Spec, known: Known) -> Spec:
+        """Say who a container's user is, by the files that the engine itself will look into."""
+        if spec.uid is not None and spec.gid is not None:
+            return spec
+        passwd = await self._engine.file(known.id, "/etc/passwd")
+        group = await self._engine.file(known.id, "/etc/group")
+        found = resolve(":".join(filter(None, (spec.user, spec.group))), passwd, group)
+        if found.uid is None or found.gid is None:
+            return spec
+        groups = (*spec.groups, *map(str, found.groups))
+        return msgspec.structs.replace(
+            spec, user=str(found.uid), group=str(found.gid), uid=found.uid, gid=found.gid, groups=groups
+        )
+
+    async def _known(self, name: str) -> Known:
+        inspect = await self._engine.container(name)
+        if inspect is None:
+            raise ParseError(f"there is no container {name[:80]!a}")
+        identifier = str(inspect.get("Id") or "")
+        record = self._records.container(identifier)
+        spec = docker_inspect.extract(inspect)
+        target = Target(
+            host=self._host,
+            container=identifier,
+            labels=(inspect.get("Config") or {}).get("Labels") or {},
+            reference=record.reference if record else "",
+            digest=record.digest if record else str(inspect.get("Image") or ""),
+            owner=key(record.subject) if record else "",
+            privileged=spec.privileged,
+        )
+        return Known(identifier, inspect, record, target)
+
+    async def _start(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        """Decide anew at every start: a grant that ended between creation and start gives nothing."""
+        if body.strip() not in (b"", b"{}", b"null"):
+            raise ParseError("a start with a body: engines of long ago took a description there")
+        known = await self._known(route.name)
+        spec, extra = await self._volumes(await self._resolved(docker_inspect.extract(known.inspect), known))
+        return self._question(
+            route, "run", subject, known.target, spec=spec, argv=spec.command, extra=extra, container=known.id,
+            session=known.record.session if known.record else "", held=known.record.grants if known.record else (),
+        )  # fmt: skip
+
+    async def _exec(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        asked = decode(body, fields.EXEC)
+        known = await self._known(route.name)
+        spec = docker_create.extract_exec(asked, user=_user(known.inspect))
+        spec = await self._resolved(spec, known)
+        return self._question(
+            route, "exec", subject, known.target, spec=spec, argv=tuple(asked.get("Cmd") or ()), container=known.id
+        )
+
+    async def _exec_start(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        """Take a command that this gate let through, by who asked for it; the grant must still live."""
+        decode(body or b"{}", fields.EXEC_START)
+        record = self._records.command(route.name)
+        if record is None:
+            raise ParseError("a command that this gate has not seen")
+        if subject is None or key(subject) != key(record.subject):
+            raise ParseError("a command that somebody else asked for")
+        request = record.request
+        if request is None:
+            raise ParseError("a command that this gate has not seen")
+        return Question(route, msgspec.structs.replace(request, subject=subject), record.session, record.container, record.grants)
+
+    async def _attach(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+        known = await self._known(route.name)
+        spec = await self._resolved(docker_inspect.extract(known.inspect), known)
+        target = msgspec.structs.replace(known.target, root=spec.uid in (0, None))
+        return self._question(route, "attach", subject, target, spec=spec, container=known.id)
+
+    async def _copy_in(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+        known = await self._known(route.name)
+        return self._question(
+            route, "copy", subject, known.target, spec=docker_inspect.extract(known.inspect), container=known.id
+        )
+
+    async def _commit(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        if body.strip():
+            decode(body, fields.COMMIT)
+        known = await self._known(route.one("container"))
+        return self._question(route, "build", subject, known.target, container=known.id)
+
+    async def _update(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        """What is changed of a container is decided as if it were asked for at its creation."""
+        asked = decode(body, fields.UPDATE)
+        known = await self._known(route.name)
+        spec = docker_create.extract(
+            {**(known.inspect.get("Config") or {}), "HostConfig": {**(known.inspect.get("HostConfig") or {}), **asked}}
+        )
+        restart = (asked.get("RestartPolicy") or {}).get("Name") or "no"
+        if known.record is not None and known.record.elevated and restart != "no":
+            raise ParseError("a container that has privileges for a time does not restart by itself")
+        return self._question(
+            route, "run", subject, known.target, spec=spec, container=known.id,
+            session=known.record.session if known.record else "", held=known.record.grants if known.record else (),
+        )  # fmt: skip
+
+    async def _volume(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        asked = decode(body or b"{}", fields.VOLUME)
+        extra = () if asked.get("Driver", "local") in ("", "local") else ("engine.admin",)
+        target = Target(host=self._host, name=asked.get("Name", ""))
+        return self._question(route, "volume", subject, target, spec=docker_create.extract_volume(asked), extra=extra)
+
+    async def _network(self, route: Route, body: bytes, subject: Subject | None) -> Question:
+        asked = decode(body, fields.NETWORK)
+        own = asked.get("Driver", "") in _OWN_NETWORKS and set(asked.get("Options") or ()) <= _HARMLESS_OPTIONS
+        target = Target(host=self._host, name=asked.get("Name", ""))
+        if own and not asked.get("Ingress") and not asked.get("ConfigFrom"):
+            return self._question(route, "change", subject, target)
+        return self._question(route, "engine", subject, target, extra=("engine.admin",))
+
+    async def _pull(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+        name, tag = route.one("fromImage"), route.one("tag")
+        reference = f"{name}@{tag}" if tag.startswith("sha256:") else f"{name}:{tag}" if tag else name
+        digest = reference.rpartition("@")[2] if "@sha256:" in reference else ""
+        target = Target(host=self._host, reference=name, digest=digest, name=reference or route.one("repo"))
+        return self._question(route, "pull", subject, target)
+
+    async def _push(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+        return self._question(
+            route, "push", subject, Target(host=self._host, name=route.name), extra=(f"registry.push:{route.name}",)
+        )
+
+    async def _build(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+        network = route.one("networkmode")
+        insecure = network not in ("", "default", "none", "bridge") or bool(route.one("cgroupparent"))
+        target = Target(host=self._host, name=route.one("t"))
+        return self._question(route, "build", subject, target, insecure=insecure)
+
+    def begun(self, question: Question) -> None:
+        """Note what the engine is about to do."""
+        if question.route.kind == "build":
+            self._builds.append(question)
+
+    def builder(self) -> Subject | None:
+        """Return who has a build served at this moment."""
+        return self._builds[-1].request.subject if self._builds else None
+
+    def done(self, question: Question, session: Session, answer: dict[str, Any]) -> None:
+        """Remember what was let through under the id that the engine gave it."""
+        kind, made = question.route.kind, str(answer.get("Id") or answer.get("ID") or "")
+        if kind == "build":
+            self.failed(question)
+        elif kind == "create" and made:
+            self._records.remember(self._record(question, session, made))
+        elif kind == "exec" and made:
+            self._records.remember_command(self._record(question, session, made))
+        elif kind == "commit":
+            record = self._records.container(question.container)
+            if record is None or record.elevated:
+                self._records.taint(made)
+        elif kind in ("start", "restart"):
+            self._still_elevated(question, session)
+        elif question.route.path.startswith("/containers/") and kind == "ordinary" and "/" not in question.route.path[12:]:
+            self._records.forget(question.route.name)
+
+    def failed(self, question: Question) -> None:
+        """Nothing came of it, or it is over."""
+        if question in self._builds:
+            self._builds.remove(question)
+
+    def _record(self, question: Question, session: Session, identifier: str) -> Approved:
+        decision, request = session.decision, question.request
+        assert request.subject is not None or not decision.needed
+        return Approved(
+            id=identifier,
+            subject=request.subject or Subject(id="", provider="claimed"),
+            session=session.key,
+            needed=decision.needed,
+            grants=decision.grants,
+            digest=request.target.digest,
+            reference=request.target.reference,
+            elevated=bool(decision.grants),
+            at=session.at,
+            container=question.container,
+            request=request,
+        )
+
+    def _still_elevated(self, question: Question, session: Session) -> None:
+        record = self._records.container(question.container)
+        if record is not None and session.decision.grants:
+            self._records.remember(msgspec.structs.replace(record, elevated=True, grants=session.decision.grants))
+
+
+def _with_image(asked: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what the image says where the request is silent: the user, the words to run."""
+    found = {**asked, "User": asked.get("User") or config.get("User") or ""}
+    if not asked.get("Entrypoint"):
+        found["Entrypoint"] = config.get("Entrypoint") or []
+        found["Cmd"] = asked.get("Cmd") or config.get("Cmd") or []
+    return found
+
+
+def _user(inspect: dict[str, Any]) -> str:
+    return str((inspect.get("Config") or {}).get("User") or "")
+
+
+def _by_name(spec: Spec) -> Spec:
+    """Let a user pass by its name for now: who it is shows when the container is there, and it is decided again at its start."""
+    named = spec.user is not None and spec.uid is None
+    return msgspec.structs.replace(spec, run_as_non_root=True) if named else spec
+
+
+def effective_hash(value: object) -> str:
+    """Return the hash under which what would run stands in the ledger."""
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

@@ -1,0 +1,171 @@
+"""A question in, a ruling that is on record out: what every gate has in common.
+
+The policy and the live grants come from the store, the decision from `pratique.grant`, and what is allowed beyond the baseline is
+on disk before the answer leaves. Whatever fails on the way is a denial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import msgspec
+
+from pratique.grant.decide import decide
+from pratique.grant.index import GrantIndex
+from pratique.grant.policy import PrivilegePolicy
+from pratique.grant.request import Request
+from pratique.granting.clock import present
+from pratique.granting.desk import Desk
+from pratique.model.errors import PratiqueError
+from pratique.model.privilege import LIVE_STATES, Decision, Denial, Grant, Moment, Point, State, Subject
+from pratique.store.line import Entry, Who
+from pratique.store.place import Place
+from pratique.store.watch import Live, Snapshot
+
+# Threads that write to disk for decisions; the ledger gathers what they write at once into one flush.
+_WRITERS = 8
+# A grant whose uses are spent still lives for the session that spent them.
+_STATES: frozenset[State] = LIVE_STATES | {"exhausted"}
+
+
+class Session(NamedTuple):
+    """A ruling, the key under which its grants were used, and when."""
+
+    decision: Decision
+    key: str
+    at: float
+
+
+class Keeper:
+    """One gate's connection to the store."""
+
+    def __init__(self, place: Place, *, node: str = "", observe: bool = False) -> None:
+        """`observe` lets through what would be denied, and records it."""
+        self.desk = Desk(place, node=node)
+        self.observe = observe
+        self._live = Live(place, _STATES)
+        self._index: tuple[int, GrantIndex] | None = None
+        self._threads = ThreadPoolExecutor(_WRITERS, "keeper")
+
+    def moment(self) -> Moment:
+        """Return now."""
+        return present()
+
+    async def rule(self, request: Request, session: str, *, held: Sequence[str] = (), effective: str = "") -> Session:
+        """Decide, use the grants, write it down. `held` are the grants that this session used before.
+
+        Never raises: what fails is a denial that says why.
+        """
+        import asyncio
+
+        now = present()
+        try:
+            decision = self.decide(request, now, held)
+        except PratiqueError as error:
+            decision = denial("store", "", str(error))
+        if decision.ruling == "allow":
+            return Session(decision, session, now.wall)
+        loop = asyncio.get_running_loop()
+        decision = await loop.run_in_executor(self._threads, self._settle, request, decision, session, effective)
+        return Session(decision, session, now.wall)
+
+    def decide(self, request: Request, now: Moment, held: Sequence[str] = ()) -> Decision:
+        """Decide by the policy and the grants as they are now. Raises StoreError."""
+        policy = self.policy(now)
+        snapshot = self.live()
+        if held:
+            own = [_revived(snapshot.grants[name]) for name in held if name in snapshot.grants]
+            decision = decide(request, policy, GrantIndex(own), now)
+            if decision.allowed:
+                return decision
+        return decide(request, policy, self._grants(snapshot), now)
+
+    def policy(self, now: Moment) -> PrivilegePolicy:
+        """Return the policy that holds."""
+        return self.desk.rules.current(now).policy
+
+    def live(self) -> Snapshot:
+        """Return the grants that live, and those whose uses are spent. Raises StoreError when they are dead."""
+        return self._live.current()
+
+    def _grants(self, snapshot: Snapshot) -> GrantIndex:
+        if self._index is None or self._index[0] != snapshot.generation:
+            index = GrantIndex(grant for grant in snapshot.grants.values() if grant.state in LIVE_STATES)
+            self._index = (snapshot.generation, index)
+        return self._index[1]
+
+    def _settle(self, request: Request, decision: Decision, session: str, effective: str) -> Decision:
+        """Use the grants, or record the denial; the ledger has it before this returns."""
+        entry = self._entry(request, decision, session, effective)
+        try:
+            if decision.ruling == "deny":
+                self.desk.record(entry)
+            for name in decision.grants:
+                self.desk.use(name, session, entry)
+        except PratiqueError as error:
+            return denial("ledger", "", str(error), decision.needed)
+        if decision.ruling == "deny" and self.observe:
+            return msgspec.structs.replace(decision, ruling="allow")
+        return decision
+
+    def _entry(self, request: Request, decision: Decision, session: str, effective: str) -> Entry:
+        target = request.target
+        said = {
+            "action": request.action, "reference": target.reference, "digest": target.digest, "container": target.container,
+            "namespace": target.namespace, "cluster": target.cluster, "name": target.name,
+            "observed": "true" if self.observe and decision.ruling == "deny" else "",
+        }  # fmt: skip
+        if request.argv:
+            with contextlib.suppress(PratiqueError):
+                said["argv"] = self.desk.ledger.hashed(request.argv)
+        return Entry(
+            event="decision",
+            subject=Who.of(request.subject) if request.subject else None,
+            decision=decision.ruling,
+            needed=decision.needed,
+            effective=effective,
+            policy=decision.policy,
+            point=request.point,
+            session=session,
+            rule=decision.reasons[0].rule if decision.reasons else "",
+            reason="; ".join(reason.text for reason in decision.reasons)[:1000],
+            detail={name: value for name, value in said.items() if value},
+        )
+
+    def refused(self, point: Point, subject: Subject | None, what: str, why: str) -> str:
+        """Record what was denied before it could be decided; return the sentence for who asked ("" where it is only observed)."""
+        who = Who.of(subject) if subject else None
+        detail = {"request": what, **({"observed": "true"} if self.observe else {})}
+        entry = Entry(
+            event="decision", subject=who, decision="deny", point=point, rule="unreadable", reason=why[:1000], detail=detail
+        )
+        try:
+            self.desk.record(entry)
+        except PratiqueError as error:
+            return f"pratique: denied: {why}; {error}"
+        return "" if self.observe else f"pratique: denied: {why}"
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._threads.shutdown()
+        self._live.close()
+        self.desk.close()
+
+
+def _revived(grant: Grant) -> Grant:
+    """Take a grant as it was before this session spent its uses; whether it did, the store says when it is used again."""
+    return msgspec.structs.replace(grant, state="active", used=0) if grant.state == "exhausted" else grant
+
+
+def refusal(decision: Decision) -> str:
+    """Return a denial as a person reads it: each reason with the command that asks for the privilege."""
+    lines = [reason.text + (f" (request it: {reason.request})" if reason.request else "") for reason in decision.reasons]
+    return "pratique: denied: " + "; ".join(lines or ["no reason is known"])
+
+
+def denial(rule: str, path: str, text: str, needed: tuple[str, ...] = ()) -> Decision:
+    """Return a denial with one reason."""
+    return Decision(ruling="deny", needed=needed, reasons=(Denial(rule=rule, path=path, text=text),))
