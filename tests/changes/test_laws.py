@@ -48,6 +48,8 @@ def reports(draw: Any) -> Report:
                 )
             )  # fmt: skip
     feeds = {**FEEDS, "osv/npm": draw(st.sampled_from("12"))}
+    if draw(st.booleans()):
+        del feeds[draw(st.sampled_from(sorted(feeds)))]
     return report(
         findings, packages, digest=draw(st.sampled_from("12")), feeds=feeds, version=draw(st.sampled_from(("1.0", "2.0")))
     )

@@ -8,7 +8,7 @@ from functools import cached_property
 from pratique.model.errors import UnorderableVersionError
 from pratique.model.finding import Finding
 from pratique.model.inventory import Package
-from pratique.model.report import DatabaseInfo, DatabaseSource, Report
+from pratique.model.report import DatabaseSource, Report
 from pratique.model.versions import scheme_for
 
 Identity = tuple[str, str, str]
@@ -57,17 +57,17 @@ class Facts:
 
     @cached_property
     def same_database(self) -> bool:
-        """Whether the database cannot explain anything: one digest and moment, or all feeds that both asked are the same."""
+        """Whether the database cannot explain anything: one digest, or the same feeds in the same states."""
         old, new = self.old.report.meta.database, self.new.report.meta.database
         if self.live:
             return True
-        if old.kind != new.kind or old.kind == "none" or _moment(old) != _moment(new):
+        if old.kind != new.kind or old.kind == "none":
             return old == new
         if old.digest and old.digest == new.digest:
             return True
-        common = set(self.old.sources) & set(self.new.sources)
-        return bool(common) and all(
-            self.old.sources[name].digest and self.old.sources[name].digest == self.new.sources[name].digest for name in common
+        known = self.old.sources.keys() == self.new.sources.keys() and bool(self.old.sources)
+        return known and all(
+            source.digest and source.digest == self.new.sources[name].digest for name, source in self.old.sources.items()
         )
 
     @cached_property
@@ -84,8 +84,6 @@ class Facts:
         """Return those of `feeds` that are not the same in both databases."""
         if self.live:
             return []
-        if _moment(self.old.report.meta.database) != _moment(self.new.report.meta.database):
-            return sorted(set(feeds))
         if self.kinds_differ:
             return sorted(set(feeds))
         digests = (self.old.report.meta.database.digest, self.new.report.meta.database.digest)
@@ -112,10 +110,6 @@ class Facts:
     def versions(self) -> str:
         """Both programs in a few words."""
         return f"pratique {self.old.report.meta.version}, then {self.new.report.meta.version}"
-
-
-def _moment(info: DatabaseInfo) -> str:
-    return str(getattr(info, "as_of", "") or "")
 
 
 def _same(old: DatabaseSource | None, new: DatabaseSource | None) -> bool:
