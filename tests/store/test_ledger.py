@@ -152,8 +152,7 @@ def test_killed_writers_lose_nothing_that_was_answered(tmp_path: Path) -> None:
     for turn in range(6):
         process = beside(APPEND, place.folder, f"n{turn}", 100_000)
         assert process.stdout is not None
-        for _ in range(15 + 7 * turn):
-            answered.append(int(process.stdout.readline()))
+        answered.extend(int(process.stdout.readline()) for _ in range(15 + 7 * turn))
         process.send_signal(signal.SIGKILL)
         answered += [int(number) for number in process.communicate()[0].split()]
         ledger = Ledger(place)

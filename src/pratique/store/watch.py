@@ -40,7 +40,7 @@ class Live:
         self._version = -1
         self._number = 0
         self._grants: dict[str, Grant] = {}
-        self._generation = 0
+        self._generation, self._anew = 0, True
         self._answered = 0.0
         self._snapshot = Snapshot(0, MappingProxyType({}))
 
@@ -51,8 +51,7 @@ class Live:
         except StoreError:
             self.close()
             if not self._answered or time.monotonic() - self._answered > GRACE:
-                self._grants.clear()
-                self._number, self._version = 0, -1
+                self._forget()
                 raise
         else:
             self._answered = time.monotonic()
@@ -71,8 +70,8 @@ class Live:
             else:
                 self._grants.pop(name, None)
         self._version = version
-        if changes or not self._generation:
-            self._generation += 1
+        if changes or self._anew:
+            self._generation, self._anew = self._generation + 1, False
             self._snapshot = Snapshot(self._generation, MappingProxyType(dict(self._grants)))
 
     def _opened(self) -> SqliteGrants:
@@ -84,12 +83,15 @@ class Live:
         identity = (seen.st_dev, seen.st_ino)
         if self._store is not None and identity != self._identity:
             self.close()
-            self._grants.clear()
-            self._number = 0
+            self._forget()
         if self._store is None:
             self._store = SqliteGrants(self._place, patience=_PATIENCE)
             self._identity, self._version = identity, -1
         return self._store
+
+    def _forget(self) -> None:
+        self._grants.clear()
+        self._number, self._anew = 0, True
 
     def close(self) -> None:
         if self._store is not None:
