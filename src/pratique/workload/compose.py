@@ -6,13 +6,17 @@ Format: https://github.com/compose-spec/compose-spec/blob/main/spec.md
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pratique._kit.yamltree import Node
 from pratique.model.errors import BudgetExceededError
+from pratique.workload.docker_create import NETWORKED
 from pratique.workload.place import Place
-from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Device, Mount, Port, Spec, Variable, capability
+from pratique.workload.security import options as security_options
+from pratique.workload.security import split
+from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Device, Mount, Port, Spec, Variable, capability, number_of
 
 _DEFAULT = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^${}]*))?\}")
 _NAMESPACES = (
@@ -23,6 +27,13 @@ _NAMESPACES = (
     ("userns_mode", "user"),
     ("cgroup", "cgroup"),
 )
+_SECURITY = {
+    "no-new-privileges": "no_new_privileges",
+    "systempaths": "masked_paths",
+    "label": "selinux",
+    "seccomp": "seccomp",
+    "apparmor": "apparmor",
+}
 _PROPAGATIONS = frozenset(("shared", "rshared", "slave", "rslave", "private", "rprivate"))
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
 
@@ -99,6 +110,15 @@ class _Service:
             cpu_limit=self._text("cpus", "cpu_limit") or text_of(limits.get("cpus")) or None,
             pids_limit=self._text("pids_limit", "pids_limit") or text_of(limits.get("pids")) or None,
             cgroup_parent=self._text("cgroup_parent", "cgroup_parent"),
+            uid=number_of(name),
+            gid=number_of(group),
+            joins=tuple(self._joins()),
+            sysctls=dict(self._pairs("sysctls")),
+            runtime=self._text("runtime", "runtime"),
+            restart=self._text("restart", "restart"),
+            labels=dict(self._pairs("labels")),
+            annotations=dict(self._pairs("annotations")),
+            command=(*self._words("entrypoint"), *self._words("command")),
             places=self._places,
             **given,
         )
@@ -113,22 +133,39 @@ class _Service:
         return text_of(self._get(key, attribute)) or None
 
     def _security(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for item in _listed(self._node.get("security_opt")):
-            name, _, value = text_of(item).replace("=", ":", 1).partition(":")
-            attribute: str = {"no-new-privileges": "no_new_privileges", "systempaths": "masked_paths", "label": "selinux"}.get(
-                name, name
-            )
-            if attribute == "no_new_privileges":
-                found[attribute] = value.lower() != "false"
-            elif attribute == "masked_paths":
-                found[attribute] = value != "unconfined"
-            elif attribute in ("seccomp", "apparmor", "selinux"):
-                found[attribute] = value
-            else:
-                continue
-            self._places[attribute] = item.place
-        return found
+        items = _listed(self._node.get("security_opt"))
+        for item in items:
+            attribute = _SECURITY.get(split(text_of(item))[0])
+            if attribute is not None:
+                self._places[attribute] = item.place
+        return security_options(text_of(item) for item in items)
+
+    def _pairs(self, key: str) -> Iterator[tuple[str, str]]:
+        """Yield names and values of a map, or of a list of `name=value`."""
+        node = self._get(key, key)
+        for name, value in node.members():
+            yield name, text_of(value)
+        for item in _listed(node):
+            word, _, said = text_of(item).partition("=")
+            yield word, said
+
+    def _words(self, key: str) -> tuple[str, ...]:
+        node = self._get(key, "command")
+        if node.kind != "text":
+            return tuple(text_of(item) for item in _listed(node))
+        try:
+            return tuple(shlex.split(text_of(node)))
+        except ValueError:
+            return (text_of(node),)
+
+    def _joins(self) -> Iterator[str]:
+        for key, namespace in _NAMESPACES:
+            head, colon, other = text_of(self._node.get(key)).partition(":")
+            if colon and head in ("container", "service"):
+                self._places.setdefault("joins", self._node.at(key))
+                yield f"{namespace}:{other}"
+        for item in _listed(self._get("volumes_from", "joins")):
+            yield f"volumes:{text_of(item).removeprefix('container:').partition(':')[0]}"
 
     def _namespaces(self) -> Iterator[str]:
         for key, namespace in _NAMESPACES:
@@ -159,8 +196,9 @@ class _Service:
             self._document.get("volumes", mount.source, "driver_opts") if mount.kind == "volume" else Node("none", mount.place)
         )
         device = text_of(options.get("device"))
-        if "bind" not in text_of(options.get("o")).split(",") or not device:
+        if text_of(options.get("type")) in NETWORKED or not (device or options.get("o").given):
             return mount
+        device = device if device.startswith("/") else "/"  # an overlay names its folders in the options
         return Mount(kind="bind", source=device, target=mount.target, read_only=mount.read_only, place=mount.place)
 
     def _devices(self) -> Iterator[Device]:
@@ -170,6 +208,9 @@ class _Service:
                 yield Device(text, item.place)
         for item in _listed(self._node.get("device_cgroup_rules")):
             yield Device(text_of(item), item.place)
+        gpus = self._node.get("gpus")
+        if gpus.given or self._node.get("deploy", "resources", "reservations", "devices").given:
+            yield Device("/dev/gpu", gpus.place)  # which nodes that will be, the driver says
 
     def _ports(self) -> Iterator[Port]:
         for item in _listed(self._node.get("ports")):

@@ -37,7 +37,7 @@ _NAMESPACES = (
     ("UsernsMode", "user"),
     ("CgroupnsMode", "cgroup"),
 )
-_NETWORKED = frozenset(("nfs", "nfs4", "cifs", "tmpfs"))  # file systems of a volume that hold nothing of the machine
+NETWORKED = frozenset(("nfs", "nfs4", "cifs", "tmpfs"))  # file systems of a volume that hold nothing of the machine
 
 
 def extract(body: Mapping[str, Any], *, subject: str = "container", format: Format = "docker-create") -> Spec:  # noqa: A002 - as in Spec
@@ -110,7 +110,7 @@ def backed(name: str, target: str, given: Mapping[str, Any], *, driver: str = "l
     What its options are is told by whatever file system they name, so that all but a few count as a path of the machine.
     """
     device, kind = str(given.get("device") or ""), str(given.get("type") or "")
-    if driver not in ("", "local") or not (device or given.get("o")) or kind in _NETWORKED:
+    if driver not in ("", "local") or not (device or given.get("o")) or kind in NETWORKED:
         return Mount(kind="volume", source=name, target=target, read_only=read_only, place=HERE)
     source = device if device.startswith("/") else "/"  # an overlay names its folders in the options: any of the machine's
     return Mount(kind="bind", source=source, target=target, read_only=read_only, place=HERE)

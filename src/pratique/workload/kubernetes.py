@@ -146,8 +146,41 @@ class _Reader:
             environment=tuple(self._environment()),
             memory_limit=limits.get("memory").string or None,
             cpu_limit=limits.get("cpu").string or None,
+            selinux=self._selinux(),
+            uid=user.integer,
+            gid=group.integer,
+            user_namespace=True if self._pod.spec.get("hostUsers").truth is False else None,
+            sysctls={item.get("name").string: item.get("value").string for item in _listed(self._shared.get("sysctls"))},
+            restart=self._pod.spec.get("restartPolicy").string or None,
+            labels={name: value.string for name, value in self._pod.metadata.get("labels").members()},
+            annotations={name: value.string for name, value in self._pod.metadata.get("annotations").members()},
+            command=tuple(item.string for key in ("command", "args") for item in _listed(self._node.get(key))),
+            host_process=self._host_process(),
             places=self._places,
         )
+
+    def _selinux(self) -> str | None:
+        given = self._merged("selinux", "seLinuxOptions")
+        return "unconfined" if given.get("type").string == "spc_t" else given.get("type").string or None
+
+    def _host_process(self) -> bool:
+        """A process of a Windows node: the container's own word counts before the pod's."""
+        for context in (self._own, self._shared):
+            node = context.get("windowsOptions", "hostProcess")
+            if node.given:
+                self._places["host_process"] = node.place
+                return node.truth is True
+        return False
+
+    def _annotated(self, attribute: str) -> str | None:
+        """AppArmor was an annotation before it was a field."""
+        if attribute != "apparmor":
+            return None
+        key = f"container.apparmor.security.beta.kubernetes.io/{self._node.get('name').string}"
+        value = self._pod.metadata.get("annotations").get(key)
+        if value.given:
+            self._places[attribute] = value.place
+        return value.string or None
 
     def _field(self, attribute: str, key: str) -> Node:
         node = self._own.get(key)
@@ -167,6 +200,8 @@ class _Reader:
     def _profile(self, attribute: str, key: str) -> str | None:
         node = self._merged(attribute, key)
         kind = node.get("type").string
+        if not node.given:
+            return self._annotated(attribute)
         return "unconfined" if kind == "Unconfined" else node.get("localhostProfile").string or kind or None
 
     def _namespaces(self) -> Iterator[str]:

@@ -34,7 +34,7 @@ def parse(text: str) -> Dockerfile:
         if len(found) == MAX_INSTRUCTIONS:
             raise BudgetExceededError(f"a Dockerfile of more than {MAX_INSTRUCTIONS} instructions")
         try:
-            instruction = _instruction(logical, lines.escape)
+            instruction = read_instruction(logical, lines.escape)
             heredocs = _heredocs(instruction, lines)
         except ParseError as error:
             lines.problems.append(Problem(logical.at(0), error.message))
@@ -51,7 +51,8 @@ def parse(text: str) -> Dockerfile:
     )
 
 
-def _instruction(logical: Mapped, escape: str) -> Instruction:
+def read_instruction(logical: Mapped, escape: str = "\\") -> Instruction:
+    """Read one instruction whose lines are joined. Raises ParseError for what the builder would refuse."""
     text = logical.text.rstrip()
     found = _COMMAND.search(text)
     if found is None:  # white space alone, continued
@@ -62,7 +63,7 @@ def _instruction(logical: Mapped, escape: str) -> Instruction:
     flags = tuple(_flag(word, logical.at(found.end() + start)) for word, start in given)
     place = logical.at(found.start())
     if name == "ONBUILD":
-        inner = _instruction(rest, escape) if rest.text else None
+        inner = read_instruction(rest, escape) if rest.text else None
         if inner is not None and inner.name in _NO_TRIGGER:
             raise ParseError(f"{inner.name} cannot stand in ONBUILD")
         return Instruction(name=name, place=place, end_line=0, rest=rest, flags=flags, inner=inner)
