@@ -6,16 +6,17 @@ Files are opened for reading only, links in folders are not followed, and nothin
 from __future__ import annotations
 
 import datetime as dt
+import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import msgspec
 
 from pratique._version import __version__
-from pratique.lint.run import Result, kind_by_name, lint
+from pratique.lint.run import Result, kind_by_name, lint, lint_config
 from pratique.model.errors import TargetNotFoundError
 from pratique.model.finding import Finding
 from pratique.model.inventory import Gap
@@ -23,12 +24,17 @@ from pratique.model.report import DatabaseInfo, Meta, Reason, Report, Target, Ve
 from pratique.policy.judge import judge
 
 if TYPE_CHECKING:
+    from pratique.image.options import SourceOptions
+    from pratique.model.image import Platform
     from pratique.policyfiles import Rules
 
 SCHEMA = "urn:pratique:schema:scan-1"
 MAX_FILE = 8 << 20  # bytes; the largest rendered charts that people commit have some 5 MB
 MAX_FILES = 20_000  # in folders; the largest repositories of manifests have some thousands
 STANDARD_INPUT = "-"
+
+_IMAGES = frozenset(("docker-archive", "oci-archive", "oci-dir", "docker", "podman", "containerd", "registry"))
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip and zstd, in which archives of images are kept
 
 # Folders that hold other people's files, or no files of a project at all.
 _PASSED_OVER = frozenset((".git", ".hg", ".svn", "node_modules", ".venv", ".tox", "__pycache__"))
@@ -39,12 +45,16 @@ _WORDS = (b"apiVersion", b"services")
 class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to lint: `now` as RFC 3339, `fail_on` as `parse_fail_on` returns it, `version` of the cluster (major, minor).
 
-    `rules` are policies and waivers, None where there are neither.
+    `rules` are policies and waivers, None where there are neither. `skip_unknown` passes over named files that are of no known
+    kind, and allows where there is no other. `platform` and `sources` are for images.
     """
 
     now: str
     fail_on: tuple[str, ...] = ()
     rules: Rules | None = None
+    skip_unknown: bool = False
+    platform: Platform | None = None
+    sources: SourceOptions | None = None
     version: tuple[int, int]
 
 
@@ -58,13 +68,79 @@ def lint_paths(paths: Sequence[str], how: LintOptions, stdin: BinaryIO) -> Repor
     results: dict[str, Result] = {}
     gaps: list[Gap] = []
     for given in paths:
+        if is_image(given):
+            results[given] = _image(given, how)
+            continue
         for name, content, named in _contents(given, stdin, gaps):
             if name not in results and (named or _worth_reading(name, content)):
                 results[name] = lint(name, content, now, how.version)
-                if named and not results[name].kind and not results[name].gaps:
+                unknown = not results[name].kind and not results[name].gaps
+                if named and unknown and not how.skip_unknown:
                     message = "neither a Dockerfile nor a Compose file nor a manifest of Kubernetes"
                     gaps.append(Gap(code="lint.unknown", message=message, path=name))
     return _report(paths, results, gaps, how)
+
+
+def is_image(given: str) -> bool:
+    """Say whether a path is an image: one said so by its scheme, an archive, or an OCI layout."""
+    if given.partition(":")[0] in _IMAGES and ":" in given:
+        return True
+    path = Path(given)
+    if path.is_dir():
+        return (path / "oci-layout").is_file()
+    try:
+        with path.open("rb") as file:
+            head = file.read(262)
+    except OSError:
+        return False  # it is said where it is read
+    return head.startswith(_PACKED) or head[257:262] == b"ustar"
+
+
+def _image(given: str, how: LintOptions) -> Result:
+    """Check the configuration of an image; no layer is fetched. Raises TargetError, IntegrityError, RegistryError, UsageError."""
+    from pratique._kit.folders import default_cache_dir  # noqa: PLC0415 - only where there is an image
+    from pratique.image.open import open_target  # noqa: PLC0415 - as above
+    from pratique.image.options import SourceOptions  # noqa: PLC0415 - as above
+    from pratique.image.reference import parse_target  # noqa: PLC0415 - as above
+
+    sources = how.sources or SourceOptions(cache_dir=default_cache_dir())
+    with open_target(parse_target(given), how.platform, sources) as image:
+        return lint_config(given, image.config)
+
+
+class Rewrite(NamedTuple):
+    """A file as it is and as its fixes make it; `done` are their titles, with the lines of the file as it was."""
+
+    path: str
+    before: bytes
+    after: bytes
+    done: tuple[tuple[int, str, str], ...]
+
+
+def rewrites(paths: Sequence[str], how: LintOptions, *, unsafe: bool) -> Iterator[Rewrite]:
+    """Work out what the safe fixes (or all) make of each file that `lint_paths` would check; nothing is written.
+
+    Raises TargetNotFoundError. What cannot be checked is passed over: the report says so.
+    """
+    from pratique.lint.fixes.mend import mend  # noqa: PLC0415 - only where something is to be mended
+    from pratique.lint.run import UnreadError  # noqa: PLC0415 - as above
+
+    now = dt.datetime.fromisoformat(how.now)
+    seen: set[str] = set()
+    for given in paths:
+        for name, content, named in _contents(given, io.BytesIO(), []) if not is_image(given) else ():
+            if name in seen or not (named or _worth_reading(name, content)):
+                continue
+            seen.add(name)
+            try:
+                text = content.decode("utf-8-sig")
+                mended = mend(name, text, now, how.version, unsafe=unsafe)
+            except (UnreadError, UnicodeDecodeError):
+                continue
+            if mended.done:
+                mark = content[: len(content) - len(text.encode())]  # of the byte order, which stays
+                done = tuple((fix.hit.place.line, fix.id, fix.title) for fix in mended.done)
+                yield Rewrite(name, content, mark + mended.text.encode(), done)
 
 
 def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], how: LintOptions) -> Report:
@@ -72,7 +148,8 @@ def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], h
     problems = tuple(sorted([*gaps, *(gap for result in results.values() for gap in result.gaps)]))
     target = Target(reference=" ".join(paths), scheme="files", digest="", platform="", distro=None, layers=())
     verdict, found = _judge(target, found, problems, how)
-    if verdict.decision in ("allow", "warn") and not any(result.kind for result in results.values()):
+    nothing_there = not how.skip_unknown and not any(result.kind for result in results.values())
+    if verdict.decision in ("allow", "warn") and nothing_there:
         nothing = Reason("nothing-to-lint", "there is no file that can be checked")
         verdict = Verdict(decision="unknown", policy=verdict.policy, reasons=(nothing, *verdict.reasons))
     return Report(

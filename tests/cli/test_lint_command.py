@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
+
+import imagebuilder
 
 Call = Callable[..., Any]
 NOW = ("--now", "2026-06-01")
@@ -150,3 +153,60 @@ def test_a_comment_that_holds_stands_before_an_ended_waiver(call: Call, folder: 
     path.write_text("FROM debian:12\n# pratique: ignore=df-sudo tests need it until=2027-12-31\nRUN sudo x\nUSER 1000\n")
     waivers.write_text(WAIVERS)
     assert call("lint", path, "--waivers", waivers, "--fail-on", "medium", "--now", "2027-01-01").code == 0
+
+
+BEFORE = b"\xef\xbb\xbfFROM debian:12\r\nADD a.py /x\r\nRUN sudo x\r\nUSER 1\r\n"
+
+
+def test_fix_rewrites_what_is_safe(call: Call, tmp_path: Path) -> None:
+    """Other bytes stay, marks of the byte order and line ends too; permissions and links stay; a clean file is not touched."""
+    path, link, clean = tmp_path / "Dockerfile", tmp_path / "Dockerfile.link", tmp_path / "Dockerfile.clean"
+    path.write_bytes(BEFORE)
+    path.chmod(0o640)
+    link.symlink_to("Dockerfile")
+    clean.write_text("FROM debian:12\nUSER 1\n")
+    stamp = clean.stat().st_mtime_ns
+    ran = call("lint", link, clean, "--fix", *NOW)
+    assert ran.code == 0
+    assert path.read_bytes() == BEFORE.replace(b"ADD", b"COPY")
+    assert (link.is_symlink(), path.stat().st_mode & 0o777, clean.stat().st_mtime_ns) == (True, 0o640, stamp)
+    assert "df-add-local: Write COPY" in ran.err
+    assert "df-add-local" not in ran.out
+    assert call("lint", path, "--fix", *NOW).err == ""
+    assert call("lint", path, "--fix-unsafe", "-q", *NOW).err == ""
+    assert path.read_bytes() == BEFORE.replace(b"ADD", b"COPY").replace(b"sudo ", b"")
+
+
+def test_diff_writes_nothing(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patch is one that git applies; exit 1 says that there is one."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "Dockerfile"
+    path.write_text("FROM debian:12\nUSER 1\nADD a.py /x")
+    ran = call("lint", "Dockerfile", "--diff", *NOW)
+    assert (ran.code, path.read_text()) == (1, "FROM debian:12\nUSER 1\nADD a.py /x")
+    assert "+COPY a.py /x\n\\ No newline at end of file\n" in ran.out
+    subprocess.run(["git", "apply", "-"], input=ran.out.encode(), check=True, cwd=tmp_path)
+    assert path.read_text() == "FROM debian:12\nUSER 1\nCOPY a.py /x"
+    assert call("lint", "Dockerfile", "--fix", "--diff", *NOW).code == 0
+    assert call("lint", "-", "--fix").code == 2
+    assert call("lint", "Dockerfile.missing", "--fix").code == 3
+
+
+def test_images(call: Call, tmp_path: Path, folder: Path) -> None:
+    """A built image is checked by its configuration: said by scheme, told by content, or as JSON; beside files."""
+    layer = imagebuilder.layer({"app": b"x"})
+    made = imagebuilder.image([layer], created_by=["RUN /bin/sh -c curl -s x | sh # buildkit"], config={"User": "root"})
+    archive, config = tmp_path / "app.tar", tmp_path / "config.json"
+    archive.write_bytes(imagebuilder.docker_archive_of([(made, ["app:1"])]))
+    config.write_bytes(made.config)
+    for given in (archive, f"docker-archive:{archive}", config):
+        ran = call("lint", given, "-f", "json", *NOW)
+        assert ran.code == 0
+        ids = {finding["id"]: finding["location"] for finding in ran.json["findings"]}
+        assert ids.keys() == {"df-pipe-to-shell", "df-user-root", "df-healthcheck"}
+        assert ids["df-pipe-to-shell"]["layer"] == imagebuilder.digest(layer)
+        assert ids["df-pipe-to-shell"]["path"] == str(given)
+    assert call("lint", archive, folder / "Dockerfile", "--fail-on", "high", *NOW).code == 1
+    assert call("lint", archive, "--fix", *NOW).code == 0
+    assert call("lint", "docker-archive:missing.tar", *NOW).code == 3
+    assert call("lint", archive, "--platform", "windows/nonsense/x/y", *NOW).code == 2

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 import msgspec
 
+from pratique._kit.folders import default_cache_dir
 from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
 from pratique.cli.rules import read_rules, rule_settings
-from pratique.cli.target import HELP, given_as, moment
+from pratique.cli.target import HELP, given_as, moment, registry_mirrors
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
 from pratique.model.ports import Reporter
@@ -29,7 +30,7 @@ STAGE = "dev"  # a file is checked before anything is built
 _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 
 
-@click.command(short_help="Check Dockerfiles, Compose files and Kubernetes manifests.", context_settings=HELP)
+@click.command(short_help="Check Dockerfiles, Compose files, Kubernetes manifests and images.", context_settings=HELP)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @output_settings
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
@@ -42,6 +43,13 @@ _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 @setting(
     "--kubernetes-version", metavar="1.N", help="The cluster's version, for the Pod Security Standards (default: the newest)."
 )
+@setting("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an image with several: pick this platform.")
+@setting("--offline", is_flag=True, help="Make no connection at all.")
+@setting("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what is downloaded here.")
+@setting(
+    "--insecure-registry", multiple=True, metavar="HOST", help="This registry may speak plain HTTP, or show any certificate."
+)
+@setting("--registry-mirror", multiple=True, metavar="REGISTRY=MIRROR", help="Ask MIRROR before REGISTRY.")
 @setting("--now", metavar="TIME", help="Decide as of this moment (RFC 3339) instead of the present.")
 @setting("-q", "--quiet", is_flag=True, help="Print nothing but results and errors.")
 @setting("--debug", is_flag=True, help="Show where an error came from.")
@@ -51,12 +59,16 @@ def command(paths: tuple[str, ...], **given: object) -> int:
     Policies and waivers decide as they do for scan; the stage is dev unless --stage says another.
 
     PATH is a file, a folder, or - for standard input. In folders, Dockerfiles are found by name, the others by name and content.
+    It is also a built image, whose configuration and history are checked: an archive, docker-archive:PATH, oci-archive:PATH,
+    oci-dir:PATH, docker:REF, podman:REF, containerd:REF, registry:REF, or a configuration as JSON.
 
     A comment `# pratique: ignore=ID why it is so until=DATE` before a line (or behind it, in YAML) accepts a finding until then.
 
     Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell: nothing there can be checked. With --diff: 0 nothing would
     be changed, 1 something would.
     """
+    from pratique.image.manifest import parse_platform  # noqa: PLC0415 - start-up stays lazy
+    from pratique.image.options import SourceOptions  # noqa: PLC0415 - as above
     from pratique.linting import LintOptions, lint_paths  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.judge import parse_fail_on  # noqa: PLC0415 - as above
 
@@ -66,6 +78,13 @@ def command(paths: tuple[str, ...], **given: object) -> int:
         now=moment(options.now),
         fail_on=parse_fail_on(options.fail_on),
         skip_unknown=options.skip_unknown,
+        platform=parse_platform(options.platform) if options.platform else None,
+        sources=SourceOptions(
+            cache_dir=options.cache_dir or default_cache_dir(),
+            offline=options.offline,
+            insecure=options.insecure_registry,
+            mirrors=registry_mirrors(options.registry_mirror),
+        ),
         rules=read_rules(options, None if options.quiet else _say),
         version=cluster_version(options.kubernetes_version),
     )
@@ -113,6 +132,11 @@ class _Options(msgspec.Struct, kw_only=True):
     fix_unsafe: bool
     diff: bool
     skip_unknown: bool
+    platform: str | None
+    offline: bool
+    cache_dir: Path | None
+    insecure_registry: tuple[str, ...]
+    registry_mirror: tuple[str, ...]
     quiet: bool
     debug: bool
 

@@ -24,7 +24,7 @@ BROKEN_PIPE = 141
 COMMANDS = {
     "scan": "Inspect an image, match it against advisories, judge it and report.",
     "sbom": "List what is in a target: CycloneDX or SPDX.",
-    "lint": "Check Dockerfiles, Compose files and Kubernetes manifests.",
+    "lint": "Check Dockerfiles, Compose files, Kubernetes manifests and images.",
     "diff": "Say what is different between two targets or reports, and why.",
     "lsp": "Serve editors: marks, explanations and fixes as files are written.",
     "explain": "Say why a vulnerability is, or is not, reported for a target.",

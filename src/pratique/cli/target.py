@@ -44,6 +44,7 @@ _SETTINGS = (
         help="Stop examining after this time; what is left becomes a gap (default 30m).",
     ),
     setting("--now", metavar="TIME", help="Decide as of this moment (RFC 3339) instead of the present."),
+    setting("--as-of", metavar="TIME", help="Go by what the database knew at this moment (RFC 3339); fetches nothing."),
     setting("-q", "--quiet", is_flag=True, help="Print nothing but results and errors."),
     setting("--debug", is_flag=True, help="Show where an error came from."),
 )
@@ -104,6 +105,7 @@ class TargetOptions(msgspec.Struct, kw_only=True):
     vex_key: tuple[str, ...] = ()
     vex_author: tuple[str, ...] = ()
     now: str | None
+    as_of: str | None
     quiet: bool
     debug: bool
 
@@ -123,7 +125,7 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         cache_dir=options.cache_dir or default_cache_dir(),
         offline=options.offline,
         insecure=options.insecure_registry,
-        mirrors=_mirrors(options.registry_mirror),
+        mirrors=registry_mirrors(options.registry_mirror),
         progress=progress,
     )
     from pratique.image.manifest import parse_platform  # noqa: PLC0415 - start-up stays lazy
@@ -138,6 +140,7 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         fail_on=parse_fail_on(fail_on),
         vex=_vex(options, sources),
         now=moment(options.now),
+        as_of=moment(options.as_of) if options.as_of else "",
         tell=progress,
         say=None if options.quiet else progress.say,
     )
@@ -167,7 +170,8 @@ def moment(text: str | None) -> str:
     return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _mirrors(values: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def registry_mirrors(values: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Read --registry-mirror. Raises UsageError."""
     mirrors: dict[str, tuple[str, ...]] = {}
     for value in values:
         registry, equals, mirror = value.partition("=")

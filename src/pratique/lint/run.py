@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -14,6 +15,7 @@ from pratique.lint.check import Checked, check_dockerfile, check_yaml
 from pratique.lint.checks import podsecurity
 from pratique.lint.hit import Hit
 from pratique.lint.ignores import Ignore
+from pratique.lint.image import Seen, check_config, entries, is_config
 from pratique.lint.regions import Lines, Region
 from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.finding import Finding, FindingLocation
@@ -24,13 +26,15 @@ Kind = Literal["dockerfile", "yaml", ""]
 _DOCKERFILE = re.compile(r"(?:.*[._-])?(?:dockerfile|containerfile)(?:[._-].*)?", re.IGNORECASE)
 _NOT_DOCKERFILE = re.compile(r".*\.(?:dockerignore|md|txt|ya?ml|json|py|go|js|ts|sh|html?|bak|orig|j2|tpl)", re.IGNORECASE)
 _YAML = re.compile(r".*\.(?:ya?ml|json)", re.IGNORECASE)
+# The configuration of an image as a file: JSON with these members, in either order.
+_CONFIG = re.compile(r'\A\s*\{(?=.{0,2000000}"rootfs"\s*:)(?=.{0,2000000}"diff_ids"\s*:)', re.DOTALL)
 _TEMPLATE = re.compile(r"\{\{[-\s]*(?:\.|if |range |include |with |end|template |toYaml |define |\$|/\*)")
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What was found in one file; `kind` is "" for a file that is none of those that are known."""
 
-    kind: Literal["dockerfile", "compose", "kubernetes", ""]
+    kind: Literal["dockerfile", "compose", "kubernetes", "image", ""]
     findings: tuple[Finding, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
@@ -49,12 +53,42 @@ def lint(path: str, content: bytes, now: dt.datetime, version: podsecurity.Versi
     `version` is that of the cluster whose Pod Security Standards hold. Faults of the file are gaps, nothing is raised.
     """
     try:
-        checked = check(path, content.decode("utf-8-sig"), now, version)
+        text = content.decode("utf-8-sig")
+        if _CONFIG.search(text):
+            return lint_config(path, _decoded(text))
+        checked = check(path, text, now, version)
     except UnicodeDecodeError:
         return _gap(path, "lint.unreadable", "not UTF-8")
     except UnreadError as error:
         return _gap(path, error.code, error.message)
     return Result(kind=checked.kind, findings=_findings(path, checked), gaps=checked.gaps)
+
+
+def lint_config(path: str, config: Mapping[str, Any]) -> Result:
+    """Check the configuration of a built image; `path` is what locations call it. Faults are gaps, nothing is raised."""
+    try:
+        history = entries(config)
+        found = check_config(config, history)
+    except BudgetExceededError as error:
+        return _gap(path, "lint.too-large", error.message)
+
+    def location(seen: Seen) -> FindingLocation:
+        layer = history[seen.entry].layer if 0 <= seen.entry < len(history) else ""
+        return FindingLocation(path=path, layer=layer, instruction=seen.hit.instruction)
+
+    ordered = sorted(found, key=lambda seen: (seen.entry, seen.id, seen.hit.message))
+    return Result(kind="image", findings=tuple(finding(seen.id, seen.hit, location(seen)) for seen in ordered))
+
+
+def _decoded(text: str) -> Mapping[str, Any]:
+    """Read a configuration that stands in a file. Raises UnreadError."""
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnreadError("lint.unreadable", f"not JSON: {error}") from None
+    if not is_config(found):
+        raise UnreadError("lint.unreadable", "not the configuration of an image")
+    return cast("Mapping[str, Any]", found)
 
 
 class UnreadError(ParseError):

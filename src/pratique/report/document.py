@@ -110,6 +110,8 @@ def checksum(target: Target) -> tuple[str, str]:
 
 def fix_of(finding: Finding, *, named: bool = True) -> str:
     """Say in a few words what mends a finding; without the package's name where it is said of several."""
+    if finding.kind == "misconfiguration":  # its message says what to do
+        return ""
     if finding.fixed_in:
         name = f" {finding.package.name}" if finding.package is not None and named else ""
         return f"Upgrade{name} to {' or '.join(finding.fixed_in)}."

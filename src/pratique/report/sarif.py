@@ -86,7 +86,7 @@ def _rule(group: Sequence[Finding]) -> dict[str, Any]:
     aliases = f" Also known as {', '.join(first.aliases)}." if first.aliases else ""
     exploited = " It is known to be exploited." if first.kev else ""
     text = f"{title}.{exploited}{aliases}".replace("..", ".")
-    fixes = sorted({fix_of(finding) for finding in group})
+    fixes = sorted({fix_of(finding) for finding in group} - {""})
     lines = [literal(text), "", *(f"- {literal(fix)}" for fix in fixes[:20]), "", *(f"- <{link}>" for link in links)]
     rule: dict[str, Any] = {
         "id": safe(first.id),

@@ -14,6 +14,7 @@ from pratique.workload.dockerfile.expand import expand
 ENGINE_SOCKETS = re.compile(
     r"(?:^|/)(?:docker\.sock|containerd\.sock|crio\.sock|podman\.sock|cri-dockerd\.sock|dockershim\.sock)$"
 )
+SYSTEM = re.compile(r"/(?:$|(?:boot|dev|etc|proc|sys|root)/?$|(?:dev|proc|sys)/)")
 _SECRET_FILE = re.compile(
     r"(?:^|/)(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.env(?:\.(?:local|production|prod))?|\.npmrc|\.pypirc|\.netrc|\.git-credentials|\.pgpass"
     r"|\.htpasswd|\.dockercfg|credentials\.json|service-account[^/]*\.json|[^/]+\.(?:pem|key|pfx|p12|jks|keystore|kdbx))$"
@@ -113,6 +114,15 @@ def engine_socket(build: Build) -> Iterator[Hit]:
                 yield hit(instruction, f"{word.text} is the engine itself: who has it is root on the machine", word.place)
 
 
+def system_volume(build: Build) -> Iterator[Hit]:
+    """A folder that the system lives in is a volume: what is mounted there is not what was built."""
+    for _, _, instruction in build.steps("VOLUME"):
+        for word in instruction.words:
+            if SYSTEM.match(word.text):
+                message = f"{word.text} of the image is a volume: what is mounted there decides how the system works"
+                yield hit(instruction, message, word.place)
+
+
 CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {
     "df-secret-variable": secret_variable,
     "df-secret-argument": secret_argument,
@@ -123,4 +133,5 @@ CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {
     "df-insecure-build": insecure_build,
     "df-host-network": host_network,
     "df-engine-socket": engine_socket,
+    "df-system-volume": system_volume,
 }

@@ -1,0 +1,3 @@
+FROM debian:12
+VOLUME /data /etc/app /var/lib/x
+USER 1
