@@ -72,7 +72,7 @@ class PastFile(FeedFile):
         undone = self._undone.hits.get(ecosystem)
         if undone is None:
             return super().speaks_of(ecosystem)
-        return next(self._every(ecosystem), None) is not None
+        return next(self.every(ecosystem), None) is not None
 
     def details(self, ids: Sequence[str]) -> Iterator[Advisory]:
         undone = self._undone.advisories
@@ -97,9 +97,9 @@ class PastFile(FeedFile):
             if data := undone.get(cve):
                 yield self._decode(decode_exploited, data)
 
-    def _score_date(self) -> str:
+    def score_date(self) -> str:
         date = self._undone.meta.get("score_date")
-        return super()._score_date() if date is None else date.decode()
+        return super().score_date() if date is None else date.decode()
 
     def _blocks(self, blocks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         now = dict(super()._blocks(blocks))
@@ -115,21 +115,18 @@ class PastFile(FeedFile):
                 yield block, data
 
     def affected(self, ids: Collection[str]) -> Iterator[tuple[str, str, Hit]]:
-        for ecosystem, package, hits in self._every():
+        for ecosystem, package, hits in self.every():
             yield from ((ecosystem, package, hit) for hit in hits if hit.id in ids)
 
     def packages(self, text: str) -> Iterator[tuple[str, str, int]]:
-        for ecosystem, package, hits in self._every():
+        for ecosystem, package, hits in self.every():
             if text in package.lower():
                 yield ecosystem, package, len(hits)
 
-    def _every(self, only: str = "") -> Iterator[tuple[str, str, list[Hit]]]:
-        """Yield (ecosystem, package, hits) of all that there was, of one ecosystem or of all."""
+    def every(self, only: str = "") -> Iterator[tuple[str, str, list[Hit]]]:
         left = {(place, name) for place, names in self._undone.hits.items() for name in names if only in {"", place}}
-        sql = "SELECT ecosystem, name, hits FROM packages WHERE ?1 = '' OR ecosystem = ?1 ORDER BY ecosystem, name"
-        for ecosystem, name, data in self.tables.ask(sql, only):
+        for ecosystem, name, now in super().every(only):
             left.discard((ecosystem, name))
-            now = self._decode(decode_hits, self.tables.row(data))
             if then := self._then(now, self._undone.hits.get(ecosystem, {}).get(name)):
                 yield ecosystem, name, then
         for ecosystem, name in sorted(left):
@@ -142,3 +139,22 @@ class PastFile(FeedFile):
             if identifier not in undone:
                 yield self._decode(decode_advisory, data)
         yield from (self._decode(decode_advisory, data) for data in undone.values() if data)
+
+    def owners(self) -> Iterator[tuple[str, str, list[str]]]:
+        for ecosystem, package, hits in self.every():
+            yield ecosystem, package, [hit.id for hit in hits]
+
+    def names(self) -> set[tuple[str, str]]:
+        found = super().names()
+        for name, ids in self._undone.names.items():
+            for identifier, held in ids.items():
+                (found.add if held else found.discard)((name, identifier))
+        return found
+
+    def exploited(self) -> list[str]:
+        undone = self._undone.kev
+        return [cve for cve in super().exploited() if cve not in undone] + [cve for cve, data in undone.items() if data]
+
+    def scored(self) -> Iterator[tuple[int, bytes]]:
+        blocks = {block for (block,) in self.tables.ask("SELECT block FROM epss UNION SELECT block FROM scores")}
+        yield from self._blocks(sorted(blocks))

@@ -29,6 +29,7 @@ from pratique.model.ecosystems import base, canonical, normalize
 from pratique.model.errors import DatabaseError
 from pratique.model.hits import Hit
 from pratique.model.inventory import Gap
+from pratique.model.programs import CPES
 from pratique.model.report import DatabaseInfo, DatabaseSource
 
 MAX_AGE = timedelta(days=7)
@@ -38,7 +39,8 @@ _RACES = 5
 # Feeds about CVEs, one a year: only that of a CVE's year is asked.
 _YEARLY, _OLDEST = "nvd/", "2002"
 # Asked beside a release, which says what is missing: nothing there means that nothing was built for subscribers, or in a module.
-_BESIDE = re.compile(r"Ubuntu:Pro:(?!FIPS)|SUSE:Linux Enterprise Module |SUSE:.*-LTSS$")
+# So are CPEs: NVD's yearly feeds are too large for a scan to wait for.
+_BESIDE = re.compile(rf"Ubuntu:Pro:(?!FIPS)|SUSE:Linux Enterprise Module |SUSE:.*-LTSS$|{CPES}$")
 
 Reference = tuple[str, str]  # (feed, id): what an advisory is called, as one id may be in several feeds
 
@@ -282,7 +284,7 @@ class Database:
         if (known := self._answering.get(ecosystem)) is not None:
             return known
         family = base(ecosystem)
-        chosen = []
+        chosen = [name for name in self._files if name.startswith(_YEARLY)] if ecosystem == CPES else []
         for name in self._files:
             offered = self._index.feeds[name].ecosystems
             if ecosystem in offered or family in offered:

@@ -47,7 +47,7 @@ def opened(folder: Path, entries: Mapping[str, Entry]) -> dict[str, FeedFile]:
 
 
 def opened_then(folder: Path, entries: Mapping[str, Entry], as_of: datetime) -> tuple[Index, dict[str, FeedFile], Past]:
-    """Open the files of the feeds that were there at the end of the second `as_of`. Raises as `opened` does, and DatabaseError."""
+    """Open the files of the feeds that were there at the end of the second `as_of`. Raises as `opened`, and DatabaseError."""
     at = int(as_of.timestamp())
     files = _opened(entries, lambda name, entry: PastFile(folder / entry.file, name, at))
     later: dict[str, datetime] = {}

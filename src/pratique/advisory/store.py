@@ -88,7 +88,7 @@ class FeedFile:
             place = epss_place(cve)
             if place is not None:
                 wanted.setdefault(place[0], []).append((place[1], cve))
-        date = self._score_date()
+        date = self.score_date()
         for block, data in self._blocks(list(wanted)):
             records = split(data)
             for offset, cve in wanted[block]:
@@ -96,7 +96,8 @@ class FeedFile:
                     score, percentile = read(record)
                     yield ExploitScore(cve=cve, score=score, percentile=percentile, date=date)
 
-    def _score_date(self) -> str:
+    def score_date(self) -> str:
+        """Return the date of the scores, "" where there are none."""
         return self.tables.meta.get("score_date", b"").decode()
 
     def _blocks(self, blocks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
@@ -121,6 +122,33 @@ class FeedFile:
         """Yield every advisory about which there is more to say than the id, without `affected`, by id."""
         for (data,) in self._ask("SELECT data FROM advisories ORDER BY id", ()):
             yield self._decode(decode_advisory, self.tables.plain(data))
+
+    def every(self, only: str = "") -> Iterator[tuple[str, str, list[Hit]]]:
+        """Yield (ecosystem, package, hits) of all there is, or of one ecosystem."""
+        sql = "SELECT ecosystem, name, hits FROM packages WHERE ?1 = '' OR ecosystem = ?1 ORDER BY ecosystem, name"
+        for ecosystem, name, data in self._ask(sql, (only,)):
+            yield ecosystem, name, self._decode(decode_hits, self.tables.row(data))
+
+    def owners(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Yield (ecosystem, package, ids of its advisories) of all there is."""
+        for ecosystem, name, data in self._ask("SELECT ecosystem, name, hits FROM packages", ()):
+            yield ecosystem, name, self.tables.ids(data)
+
+    def names(self) -> set[tuple[str, str]]:
+        """Return every (name, id) that `named` answers with."""
+        return set(self._ask("SELECT name, id FROM names", ()))
+
+    def exploited(self) -> list[str]:
+        """Return every CVE that `kev` knows."""
+        return [cve for (cve,) in self._ask("SELECT cve FROM kev", ())]
+
+    def scored(self) -> Iterator[tuple[int, bytes]]:
+        """Yield every block of scores."""
+        yield from self._blocks([block for (block,) in self._ask("SELECT block FROM epss", ())])
+
+    def block(self, block: int) -> bytes:
+        """Return one block of scores; b"" where there is none."""
+        return next((data for _, data in self._blocks([block])), b"")
 
     def check(self) -> str:
         """Return what SQLite's own integrity check complains of; "" when nothing."""

@@ -81,6 +81,10 @@ class Tables:
         heads = self.decode(_heads, row)
         return [(head.id, bytes(raw)) for head, raw in zip(heads, self.decode(_raws, row), strict=True)]
 
+    def ids(self, data: bytes) -> list[str]:
+        """Return whose hits a row holds."""
+        return [head.id for head in self.decode(_heads, self.row(data))]
+
     def packages(self) -> Iterator[tuple[str, str, bytes]]:
         """Yield (ecosystem, package, hits as one msgpack array) of all."""
         for ecosystem, name, data in self.ask("SELECT ecosystem, name, hits FROM packages"):

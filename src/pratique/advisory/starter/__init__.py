@@ -94,6 +94,10 @@ class Starter:
         """Ecosystems, with their releases, of which something is known."""
         return frozenset(self._facts)
 
+    def packages(self, ecosystem: str) -> Iterator[str]:
+        """Yield the packages of `ecosystem` of which something is known."""
+        yield from _packages(self._facts[ecosystem]) if ecosystem in self._facts else ()
+
     def has(self, ecosystem: str) -> bool:
         """Say whether any fact is about `ecosystem`."""
         return ecosystem in self._facts

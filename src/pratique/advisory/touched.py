@@ -1,0 +1,102 @@
+"""Two states of the database in, the packages whose matching may differ out: what a fleet has to match again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pratique.advisory.feeds import FALLBACKS
+from pratique.advisory.keyed import Keys, differing, scored_in
+from pratique.advisory.lookup import Database
+from pratique.advisory.starter import Starter
+from pratique.advisory.store import FeedFile
+from pratique.model.hits import covers
+
+Pair = tuple[str, str]  # ecosystem and package, as feeds write them: `canonical(ecosystem)`, `normalize(ecosystem, name)`
+
+
+def changed_keys(before: Database, after: Database) -> dict[str, Keys]:
+    """Return, by feed, the keys under which two states differ; only feeds that do. Raises DatabaseError for a damaged file."""
+    found = {}
+    for feed in sorted(before.files.keys() | after.files.keys()):
+        keys = differing(before.files.get(feed), after.files.get(feed))
+        if keys:
+            found[feed] = keys
+    return found
+
+
+def touched(before: Database, after: Database, *, scores: bool = True) -> set[Pair]:
+    """Return the (ecosystem, package) pairs whose findings may differ between two states of the database.
+
+    A package that is in no such pair has the same hits, details, aliases, vectors, KEV entries and (with `scores`) EPSS scores in
+    both. EPSS moves most scores every day: whoever does not judge by them leaves them out, and a package is named only for what
+    else changed. `before` and `after` are open databases: of one folder at two moments (`open_database(as_of=...)`), or of two
+    folders; where one grew out of the other the cost goes with what changed, and with the number of packages, not their rows.
+    The shipped starter set counts as there in both; gaps and counts of sources are not compared. Raises DatabaseError for a
+    damaged file.
+    """
+    changed = changed_keys(before, after)
+    pairs = {(ecosystem, package) for keys in changed.values() for ecosystem, package, _ in keys.hits}
+    spoken = set(_spoken(before, after, changed, scores=scores))
+    if any(keys.dated for keys in changed.values()) and scores:
+        spoken |= {cve for database in (before, after) for cve in _all_scored(database)}
+    pairs |= _starter(before, after)
+    for feed in before.files.keys() ^ after.files.keys():
+        pairs |= _every(before, after, (fallback for fallback, primary in FALLBACKS.items() if primary == feed))
+    for database in (before, after):
+        for file in database.files.values():
+            pairs |= _speaking_of(file, spoken)
+    return pairs
+
+
+def _spoken(before: Database, after: Database, changed: dict[str, Keys], *, scores: bool) -> Iterator[str]:
+    """Yield every name of a vulnerability of which something else is known."""
+    for feed, keys in changed.items():
+        yield from keys.kev
+        yield from keys.advisories
+        for pair in keys.names:
+            yield from pair
+        if scores:
+            yield from keys.scores
+        for database in (before, after):
+            file = database.files.get(feed)
+            for advisory in file.details(sorted(keys.advisories)) if file is not None else ():
+                yield from (*advisory.aliases, *covers(advisory))
+
+
+def _all_scored(database: Database) -> Iterator[str]:
+    for file in database.files.values():
+        for block, data in file.scored():
+            yield from scored_in(block, data)
+
+
+def _speaking_of(file: FeedFile, spoken: set[str]) -> set[Pair]:
+    """Return the packages with a hit of an advisory that goes by, or covers, one of the names."""
+    ids = spoken | {identifier for _, identifier in file.named(sorted(spoken))}
+    return {(ecosystem, package) for ecosystem, package, one in file.owners() if not ids.isdisjoint(one)} if ids else set()
+
+
+def _every(before: Database, after: Database, feeds: Iterable[str]) -> set[Pair]:
+    """Return all packages of feeds that begin, or cease, to answer in another's place."""
+    wanted = list(feeds)
+    return {
+        (ecosystem, package)
+        for database in (before, after)
+        for feed in wanted
+        if (file := database.files.get(feed)) is not None
+        for ecosystem, package, _ in file.every()
+    }
+
+
+def _starter(before: Database, after: Database) -> set[Pair]:
+    """Return the packages that the starter set answers for in one state only."""
+    starter = Starter.load()
+    one, other = (
+        {
+            (ecosystem, package)
+            for ecosystem in starter.ecosystems
+            if not database.has(ecosystem)
+            for package in starter.packages(ecosystem)
+        }
+        for database in (before, after)
+    )
+    return one ^ other
