@@ -78,7 +78,7 @@ def test_language_packages(installed: Package, expected: tuple[str, str, str] | 
         ),
         (package("golang", "dep", ""), "advisories.unmatchable", package("golang", "dep", "(devel)")),
         (package("golang", "main", "", role="main"), "advisories.unmatchable", package("golang", "main", "(devel)", role="main")),
-        (package("generic", "busybox", "1.36"), "advisories.no-source", package("pypi", "busybox", "1.36")),
+        (package("generic", "home-made", "1.36"), "advisories.no-source", package("pypi", "home-made", "1.36")),
     ],
 )
 def test_what_cannot_be_asked(installed: Package, code: str, control: Package) -> None:

@@ -17,6 +17,7 @@ from pratique.model.finding import FindingStatus
 from pratique.model.hits import LAST_AFFECTED, OPEN, Hit, HitRange
 from pratique.model.inventory import Gap, Package
 from pratique.model.ports import VersionScheme
+from pratique.model.programs import CPES, PROGRAMS
 from pratique.model.versions import scheme_for
 
 OS_TYPES = frozenset(("deb", "apk", "rpm"))
@@ -88,6 +89,9 @@ def subjects(packages: Iterable[Package], release: str) -> tuple[list[Subject], 
                 if _MODULAR in package.version and not _module(package.purl):
                     gaps.append(_streamless(package))
         elif not package.owner and not (package.declared and package.role == "main"):  # no registry has sources one just wrote
+            if package.type == "generic" and package.version and package.name.lower() in PROGRAMS:
+                asked += _program_subjects(package)
+                continue
             gap = _unaskable(package)
             if gap is not None:
                 gaps.append(gap)
@@ -182,6 +186,13 @@ def _module(purl: str) -> str:
 def _language_subject(package: Package) -> Subject:
     ecosystem = canonical(package.ecosystem)
     return Subject(package, ecosystem, normalize(ecosystem, package.name), package.version)
+
+
+def _program_subjects(package: Package) -> list[Subject]:
+    program = PROGRAMS[package.name.lower()]
+    places = [("Bitnami", program.bitnami)] if program.bitnami else []
+    places += [(CPES, cpe) for cpe in program.cpes]
+    return [Subject(package, place, name, package.version.removeprefix("v")) for place, name in places]
 
 
 def _streamless(package: Package) -> Gap:

@@ -1,6 +1,6 @@
 """NVD's yearly feeds in, one record a CVE out: CVSS vectors, kinds of weakness and dates, for sources that give none.
 
-https://nvd.nist.gov/vuln/data-feeds ; no package is named, so that nothing is found by it
+https://nvd.nist.gov/vuln/data-feeds ; of the products that it names, those are kept that are programs without a package manager
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from pratique.advisory.archive import unreadable
+from pratique.advisory.cpe import Configuration, affected
 from pratique.advisory.feeds import Step
 from pratique.advisory.xml import Bounded
 from pratique.model.advisory import Advisory, Feed, FeedRecord
@@ -49,6 +50,10 @@ class _Weakness(msgspec.Struct, frozen=True):
     description: list[_Text] = []
 
 
+class _Tags(msgspec.Struct, frozen=True):
+    tags: list[str] = []
+
+
 class _Cve(msgspec.Struct, frozen=True, rename="camel"):
     id: str
     published: str = ""
@@ -56,6 +61,8 @@ class _Cve(msgspec.Struct, frozen=True, rename="camel"):
     vuln_status: str = ""
     metrics: _Metrics = _Metrics()
     weaknesses: list[_Weakness] = []
+    configurations: list[Configuration] = []
+    cve_tags: list[_Tags] = []
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -130,6 +137,7 @@ def _advisory(cve: _Cve) -> Advisory:
         cwes=tuple(cwes),
         published=_utc(cve.published),
         modified=_utc(cve.last_modified),
+        affected=affected(cve.configurations, disputed=any("disputed" in one.tags for one in cve.cve_tags)),
     )
 
 

@@ -17,7 +17,7 @@ _SCHEMES = {
     "composer": ("Packagist",),
     "cran": ("Bioconductor", "CRAN"),
     "dpkg": ("Debian", "Echo", "Raspbian", "Ubuntu"),
-    "generic": ("Android", "ConanCenter", "Homebrew", "Linux"),
+    "generic": ("Android", "CPE", "ConanCenter", "Homebrew", "Linux"),
     "golang": ("Go",),
     "hackage": ("GHC", "Hackage"),
     "maven": ("Maven",),
