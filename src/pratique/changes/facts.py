@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 
-from pratique.model.errors import UnorderableVersionError
+from pratique.model.errors import BudgetExceededError, UnorderableVersionError
 from pratique.model.finding import Finding
 from pratique.model.inventory import Package
 from pratique.model.report import DatabaseSource, Report
@@ -166,7 +166,7 @@ def _within(text: str, version: str, ecosystem: str) -> bool | None:
     try:
         key = scheme.key(version)
         keys = [(sign, scheme.key(bound)) for sign, _, bound in bounds]
-    except UnorderableVersionError:
+    except (UnorderableVersionError, BudgetExceededError):
         return None
     tests = {">=": key.__ge__, "<": key.__lt__, "<=": key.__le__}
     return all(bool(tests[sign](bound)) for sign, bound in keys)

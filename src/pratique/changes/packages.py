@@ -8,7 +8,7 @@ from functools import cmp_to_key
 from pratique.changes import causes
 from pratique.changes.facts import Facts, Half, Identity, identity
 from pratique.model.change import PackageChange, PackageChanged, PackageState
-from pratique.model.errors import UnorderableVersionError
+from pratique.model.errors import BudgetExceededError, UnorderableVersionError
 from pratique.model.inventory import Package
 from pratique.versions import compare
 
@@ -43,7 +43,7 @@ def _sorted(group: list[Package]) -> list[Package]:
 
     try:
         return sorted(group, key=cmp_to_key(order))
-    except UnorderableVersionError:
+    except (UnorderableVersionError, BudgetExceededError):
         return sorted(group, key=lambda package: package.version)
 
 
@@ -60,7 +60,7 @@ def _of(facts: Facts, olds: list[Package], news: list[Package]) -> Iterator[Pack
 def _direction(old: Package, new: Package) -> PackageChanged:
     try:
         order = compare(new.ecosystem, old.version, new.version)
-    except UnorderableVersionError:
+    except (UnorderableVersionError, BudgetExceededError):
         return "changed"
     return "upgraded" if order < 0 else "downgraded" if order > 0 else "changed"
 
