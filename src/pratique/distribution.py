@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pratique.model.errors import FeedError, UsageError
@@ -85,6 +85,32 @@ def bring(
         return pull(sources.cache_dir, opened, root, How(now=datetime.now(UTC), tell=tell))
     finally:
         opened.close()
+
+
+def refresh(source: Publications, sources: SourceOptions, tell: Callable[[str, int, int], None] | None = None) -> str:
+    """Bring the database to the newest publication for a scan, if nobody asked for a day; return why not, "" where it is.
+
+    Offline only what needs no connection is asked. Raises UsageError for an address or a root that cannot be meant.
+    """
+    from pratique.advisory.repository.pull import How, read_root  # noqa: PLC0415
+    from pratique.advisory.repository.pull import refresh as run  # noqa: PLC0415
+
+    root = read_root(source.trusted_root)
+    if sources.offline and not _is_local(source.address):
+        return ""
+    how = How(now=datetime.now(UTC), tell=tell)
+    return run(sources.cache_dir, lambda: library(source.address, sources), root, how)
+
+
+class Publications(NamedTuple):
+    """Where a database is published, and the root metadata that vouches for it."""
+
+    address: str
+    trusted_root: Path
+
+
+def _is_local(address: str) -> bool:
+    return not address.startswith((*_REGISTRY, "http://", "https://"))
 
 
 def _scheme(address: str) -> str:

@@ -25,7 +25,7 @@ from pratique.advisory.repository import catalogue as names
 from pratique.advisory.repository import pull as pulling
 from pratique.advisory.repository.catalogue import Catalogue
 from pratique.advisory.repository.client import MAX_ROOT, Client
-from pratique.advisory.repository.install import Installation
+from pratique.advisory.repository.install import Installation, Note
 from pratique.advisory.repository.pull import Pulled, pull, read_catalogue
 from pratique.advisory.repository.shelf import Library, checked, read
 from pratique.advisory.store import FeedFile
@@ -242,7 +242,7 @@ def _take_over(bundle: Bundle, into: Installation, incoming: Path) -> Pulled:
         at.unlink()
         _sound(incoming / "plain.target", entry)
         into.take(entry, incoming / "plain.target")
-    into.finish(catalogue)
+    into.finish(Note())
     kept = sorted(set(catalogue.feeds) - {entry.name for entry in whole})
     return Pulled(
         number=catalogue.number,

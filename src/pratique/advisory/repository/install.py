@@ -9,17 +9,22 @@ import msgspec
 from pratique.advisory import index as index_file
 from pratique.advisory.index import Entry, Index, adopt, replace, sweep
 from pratique.advisory.layout import FORMAT
-from pratique.advisory.repository.catalogue import Catalogue
 from pratique.model.errors import DatabaseError
 
 # Beside the index: which publication the files are of, so that its changes can be followed. Without it all is fetched whole.
 _NOTE = "publication.json"
 
 
-class _Here(msgspec.Struct, frozen=True, kw_only=True):
-    """The publication that is here."""
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """The publication that is here (0: none), of the repository of which `root` is the trusted root's digest.
+
+    `asked_at` is when that was last asked (RFC 3339), `why` is why in vain, if it was.
+    """
 
     number: int = 0
+    root: str = ""
+    asked_at: str = ""
+    why: str = ""
 
 
 class Installation:
@@ -32,7 +37,7 @@ class Installation:
         except DatabaseError:
             self._before = Index()  # damaged: all is brought anew
         self._entries: dict[str, Entry] = {}
-        self.number = _read(folder / _NOTE).number
+        self.note = read_note(folder)
 
     def state(self, feed: str) -> str:
         """Return the state of a feed's present file; "" where there is none that can be used."""
@@ -60,16 +65,22 @@ class Installation:
         entry = msgspec.structs.replace(published, file=file, digest=digest, size=size, format=FORMAT, failure=None)
         self._entries[published.name] = entry
 
-    def finish(self, catalogue: Catalogue) -> None:
+    def finish(self, note: Note) -> None:
         """Make the taken and kept files the database; what else was there goes."""
         index = Index(feeds=self._entries)
         index_file.write(self._folder, index)
-        replace(self._folder / _NOTE, msgspec.json.encode(_Here(number=catalogue.number)))
+        write_note(self._folder, note)
         sweep(self._folder, index)
 
 
-def _read(path: Path) -> _Here:
+def read_note(folder: Path) -> Note:
+    """Return what is noted; nothing where that cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Here)
+        return msgspec.json.decode((folder / _NOTE).read_bytes(), type=Note)
     except (OSError, msgspec.MsgspecError, UnicodeError):
-        return _Here()
+        return Note()
+
+
+def write_note(folder: Path, note: Note) -> None:
+    """Replace what is noted. Only under the database's lock."""
+    replace(folder / _NOTE, msgspec.json.encode(note))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,13 +16,16 @@ from pratique.advisory.repository import catalogue as names
 from pratique.advisory.repository import steps
 from pratique.advisory.repository.catalogue import Catalogue
 from pratique.advisory.repository.client import MAX_ROOT, Bounds, Client
-from pratique.advisory.repository.install import Installation
+from pratique.advisory.repository.install import Installation, Note, read_note, write_note
 from pratique.advisory.repository.shelf import Library
-from pratique.model.errors import DatabaseError, FeedError, ParseError, UsageError, VerificationError
+from pratique.advisory.update import REFRESH_AFTER
+from pratique.model.errors import CouldNotError, DatabaseError, FeedError, ParseError, UsageError, VerificationError
 
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
 
+# After a failure a scan uses what is there for this long, so that a machine without a connection is not slow each time.
+_RETRY_AFTER = timedelta(minutes=10)
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]  # what, feeds done, feeds in all
 
@@ -52,7 +55,52 @@ def trust_folder(cache_dir: Path, root: bytes) -> Path:
     """Return where the newest metadata seen is kept: of one trusted root, whatever the address; apart from the database, so that
     cleaning one does not let somebody roll back the other.
     """
-    return cache_dir / "trust" / hashlib.sha256(root).hexdigest()[:32]
+    return cache_dir / "trust" / root_digest(root)
+
+
+def root_digest(root: bytes) -> str:
+    """Return what a trusted root is told apart by: half of its sha256, which is enough for a folder's name."""
+    return hashlib.sha256(root).hexdigest()[:32]
+
+
+def stamp(moment: datetime) -> str:
+    """Return a moment, UTC, as files have it: RFC 3339, to the second."""
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+def refresh(cache_dir: Path, open_library: Callable[[], Library], root: bytes, how: How) -> str:
+    """Pull for a scan: only what was not asked for a day, or ten minutes after it was asked in vain.
+
+    Returns why that could not be done, or did not verify; "" where the database is as published, or was asked not long ago.
+    """
+    folder = database_folder(cache_dir)
+    note = read_note(folder)
+    if note.root != root_digest(root):
+        note = Note(root=root_digest(root))
+    if _is_recent(note, how.now):
+        return note.why
+    try:
+        library = open_library()
+        try:
+            pull(cache_dir, library, root, how)
+        finally:
+            library.close()
+    except (CouldNotError, VerificationError) as error:
+        try:
+            with locked(folder, how.waiting):
+                write_note(folder, msgspec.structs.replace(note, asked_at=stamp(how.now), why=str(error)))
+        except (OSError, DatabaseError):
+            return str(error)  # a folder that may not be written: asked again next time
+        return str(error)
+    return ""
+
+
+def _is_recent(note: Note, now: datetime) -> bool:
+    try:
+        age = now - datetime.fromisoformat(note.asked_at)
+    except (ValueError, TypeError):
+        return False
+    return timedelta() <= age < (_RETRY_AFTER if note.why else REFRESH_AFTER)
 
 
 def read_root(path: Path) -> bytes:
@@ -78,7 +126,7 @@ def pull(cache_dir: Path, library: Library, root: bytes, how: How) -> Pulled:
         (folder / INCOMING).mkdir(exist_ok=True)
         client = Client(library, root, trust_folder(cache_dir, root), how.now, how.bounds)
         client.refresh()
-        return _Pull(folder, client, how).run()
+        return _Pull(folder, client, root_digest(root), how).run()
 
 
 def read_catalogue(client: Client, folder: Path) -> Catalogue:
@@ -105,8 +153,9 @@ def _signed(read: Callable[[bytes], T], content: bytes) -> T:
 
 
 class _Pull:
-    def __init__(self, folder: Path, client: Client, how: How) -> None:
+    def __init__(self, folder: Path, client: Client, root: str, how: How) -> None:
         self._folder = folder
+        self._root = root
         self._incoming = folder / INCOMING
         self._client = client
         self._how = how
@@ -121,7 +170,7 @@ class _Pull:
         for done, entry in enumerate(whole):
             self._tell(f"fetching advisories: {entry.name}", done, len(whole))
             into.take(entry, self._whole(entry))
-        into.finish(catalogue)
+        into.finish(Note(number=catalogue.number, root=self._root, asked_at=stamp(self._how.now)))
         for path in self._incoming.glob("*.target*"):
             path.unlink(missing_ok=True)
         return Pulled(
@@ -158,7 +207,8 @@ class _Pull:
     def _changes(self, catalogue: Catalogue, news: list[Entry], into: Installation) -> set[str]:
         """Bring those feeds up to date whose present file the published changes start from; return their names."""
         able = [entry for entry in news if into.state(entry.name)]
-        chain = self._chain(catalogue.number, into.number)
+        since = into.note.number if into.note.root == self._root else 0
+        chain = self._chain(catalogue.number, since)
         if not able or chain is None or sum(t.length for t in chain) >= sum(self._target(one).length for one in able):
             return set()
         try:
