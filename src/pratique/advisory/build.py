@@ -115,6 +115,7 @@ def _amend(delta: Delta, before: Facts, old: Path, new: Path, at: int) -> Built:
     with Writer(new) as writer:
         writer.apply(delta.changes, delta.counted)
         writer.members(delta.rows, delta.gone, known=bool(delta.rows) or not delta.whole)
+        writer.forget(at)
     return Built(facts=writer.facts, changed=writer.facts.state != before.state, written=True)
 
 

@@ -30,6 +30,11 @@ COMPRESS_FROM = 2048
 # What came of a member is read by updates only: it is compressed as soon as that is smaller.
 COMPRESS_MEMBER_FROM = 192
 
+# How long what was known is kept, in seconds: a year and a month, so that "a year ago" can always be asked.
+KEEP_SECONDS = 400 * 86_400
+# EPSS moves most of its 300,000 scores each day, which takes some 0.5 MB a day: a month, a tenth of the database.
+KEEP_SCORES_SECONDS = 31 * 86_400
+
 SCHEMA = """
 PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;

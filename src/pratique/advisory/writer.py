@@ -13,7 +13,7 @@ import msgspec
 from pratique.advisory import scores
 from pratique.advisory.collect import grouped
 from pratique.advisory.digest import SetDigest
-from pratique.advisory.layout import COMPRESS_MEMBER_FROM, Facts
+from pratique.advisory.layout import COMPRESS_MEMBER_FROM, KEEP_SCORES_SECONDS, KEEP_SECONDS, Facts
 from pratique.advisory.tables import Squeeze, Tables, array
 from pratique.advisory.values import Changes
 
@@ -97,13 +97,14 @@ class Writer:
         if (told := b"1" if known else b"0") != self.tables.meta.get("members"):
             self._put("members", told)
 
-    def forget(self, before: int) -> int:
-        """Drop the history of updates at or before the second `before`; return how many rows went."""
+    def forget(self, at: int, keep: int = KEEP_SECONDS) -> int:
+        """Drop the history of more than `keep` seconds before `at`, of scores that of a month; return how many rows went."""
         found = 0
         horizon = int(self.tables.meta.get("horizon", b"0"))
-        for table in ("history", "scores"):
+        for table, before in (("history", at - keep), ("scores", at - min(keep, KEEP_SCORES_SECONDS))):
             last = self.tables.one(f"SELECT max(until) FROM {table} WHERE until <= ?", before)  # noqa: S608 - of two names
             if last is not None:
+                # What was undone at that second is gone, so from that second on all is right, and before it nothing is.
                 horizon = max(horizon, last)
                 found += self._connection.execute(f"DELETE FROM {table} WHERE until <= ?", (before,)).rowcount  # noqa: S608
         if found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique._kit.folders import default_cache_dir
-from pratique.cli import db_repository
+from pratique.cli import db_history, db_repository
 from pratique.cli.options import duration, mirror_address, setting
 from pratique.cli.progress import Progress
 from pratique.model.errors import DatabaseError, UsageError
@@ -44,7 +44,7 @@ def command() -> None:
     """Fetch advisories, say what is known, and give the database to others."""
 
 
-for _one in db_repository.COMMANDS:
+for _one in (*db_repository.COMMANDS, *db_history.COMMANDS):
     command.add_command(_one)
 
 
@@ -226,16 +226,18 @@ def verify(**given: Any) -> int:
 
 @command.command(context_settings=_HELP)
 @click.argument("identifier", metavar="ID")
+@setting("--as-of", metavar="TIME", help="Print what the database knew at this moment (RFC 3339).")
 @_format
 @_cache_dir
 @_debug
 def show(identifier: str, **given: Any) -> int:
-    """Print what the database knows of a vulnerability: CVE-..., GHSA-..., DSA-... Exit codes: 0 known, 1 not known."""
+    """Print what the database knows of a vulnerability: CVE-..., GHSA-..., DSA-...
+
+    Exit codes: 0 known, 1 not known, 3 nothing can be told of that moment.
+    """
     import msgspec  # noqa: PLC0415
 
-    from pratique.advisory.lookup import open_database  # noqa: PLC0415
-
-    with open_database(_folder(given["cache_dir"])) as database:
+    with _opened(given) as database:
         found = database.find(identifier)
         affected = [(feed, *_affected(place, package, hit)) for feed, place, package, hit in database.affected(identifier)]
         names = {identifier, *(name for _, advisory in found for name in (advisory.id, *advisory.aliases))}
@@ -255,6 +257,23 @@ def show(identifier: str, **given: Any) -> int:
         click.echo(f"pratique: {_printable(identifier)} is not known here", err=True)
         return 1
     return 0
+
+
+def _opened(given: dict[str, Any]) -> Database:
+    """Open the database as of --as-of. Raises DatabaseError where no feed reaches that far back."""
+    from datetime import datetime as moment  # noqa: PLC0415
+
+    from pratique.advisory.lookup import open_database  # noqa: PLC0415
+    from pratique.cli.target import moment as read_moment  # noqa: PLC0415
+
+    if not given["as_of"]:
+        return open_database(_folder(given["cache_dir"]))
+    at = read_moment(given["as_of"])
+    database = open_database(_folder(given["cache_dir"]), as_of=moment.fromisoformat(at))
+    if not database.files:
+        database.close()
+        raise DatabaseError(f"nothing is known of what was known at {at}: the database begins later")
+    return database
 
 
 @command.command(context_settings=_HELP)

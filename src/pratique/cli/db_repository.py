@@ -252,4 +252,4 @@ def _sources(given: dict[str, Any]) -> SourceOptions:
     )
 
 
-COMMANDS = (build, publish, pull, export, import_)
+COMMANDS: tuple[click.Command, ...] = (build, publish, pull, export, import_)
