@@ -17,6 +17,7 @@ from pratique.model.ecosystems import LIFE_CYCLES
 from pratique.model.finding import Finding, Severity
 from pratique.model.image import ImageRef, OpenImage, Platform
 from pratique.model.inventory import Gap, Inventory
+from pratique.model.programs import CPES
 from pratique.model.report import Baseline, DatabaseInfo, Meta, Reason, Report, ReportDistro, ReportLayer, Target, Verdict
 from pratique.model.vex import VexReport
 
@@ -31,6 +32,7 @@ SCHEMA = "urn:pratique:schema:scan-1"
 class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it.
 
+    With `as_of`, RFC 3339, advisories are those that the database knew then, and nothing is fetched.
     `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts. `vex`
     are documents of others about vulnerabilities.
     `tell` is called with progress, `say` with a line worth keeping.
@@ -47,6 +49,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     vex: VexSources | None = None
     baseline: Report | None = None
     now: str
+    as_of: str = ""
     tell: Progress | None = None
     say: Callable[[str], None] | None = None
 
@@ -180,7 +183,7 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
 
     from pratique.advisory.lookup import open_database  # noqa: PLC0415 - as above
     from pratique.match.eol import eol_findings, runtimes  # noqa: PLC0415 - as above
-    from pratique.match.find import find, subjects, unanswered  # noqa: PLC0415 - as above
+    from pratique.match.find import find, subjects, unanswered, unnamed  # noqa: PLC0415 - as above
     from pratique.match.merge import Knowledge, merge, names_of  # noqa: PLC0415 - as above
 
     asked, gaps = subjects(inventory.packages, inventory.release)
@@ -188,26 +191,27 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
     names = _names(asked)
     seen = runtimes(inventory.packages)
     _refresh([*names, LIFE_CYCLES] if seen else names, how)
+    as_of = dt.datetime.fromisoformat(how.as_of) if how.as_of else None
     with ExitStack() as stack:
-        database = stack.enter_context(open_database(how.sources.cache_dir))
+        database = stack.enter_context(open_database(how.sources.cache_dir, as_of=as_of))
         hits = {ecosystem: database.lookup(ecosystem, sorted(wanted)) for ecosystem, wanted in names.items()}
         if inventory.release and database.has(inventory.release):
             more, unasked = unanswered(inventory.packages, inventory.release, hits)
             if more:
                 names = _names([*asked, *more])
                 _refresh(names, how)
-                database = stack.enter_context(open_database(how.sources.cache_dir))
+                database = stack.enter_context(open_database(how.sources.cache_dir, as_of=as_of))
                 hits = {ecosystem: database.lookup(ecosystem, sorted(wanted)) for ecosystem, wanted in names.items()}
             asked, gaps = [*asked, *more], [*gaps, *unasked]
         matches = find(asked, hits)
         advisories = database.details([match.hit for match in matches.found])
         spoken = {name for match in matches.found for group in names_of(match, advisories) for name in group}
         cves = sorted(name for name in spoken if name.startswith("CVE-"))
-        known = Knowledge(advisories, database.vectors(cves), database.kev(cves), database.epss(cves))
-        gaps += matches.gaps
+        known = Knowledge(advisories, database.vectors(cves), database.kev(cves), database.epss(cves), database.ssvc(cves))
+        gaps += matches.gaps + (unnamed(asked) if CPES in names and not database.has(CPES) else [])
         cycles = database.lookup(LIFE_CYCLES, sorted({one.product for one in seen})) if seen else {}
         depends = [*names, LIFE_CYCLES] if seen and database.has(LIFE_CYCLES) else names  # else the shipped dates answer
-        gaps += database.gaps(depends, dt.datetime.fromisoformat(how.now), dt.timedelta(seconds=how.max_age))
+        gaps += database.gaps(depends, as_of or dt.datetime.fromisoformat(how.now), dt.timedelta(seconds=how.max_age))
         info = database.info(depends)
     created = {layer.diff_id: layer.created_by for layer in target.layers}
     ended = eol_findings(seen, cycles, how.now, created)
@@ -223,7 +227,7 @@ def _names(asked: Iterable[Subject]) -> dict[str, set[str]]:
 
 def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
     """Fetch what these ecosystems need and is not there, or is a day old; what cannot be had becomes a gap of the report."""
-    if how.sources.offline and not how.mirror.startswith("file:"):
+    if how.as_of or (how.sources.offline and not how.mirror.startswith("file:")):
         return
     from pratique.advisory.update import Listener, Options, ensure  # noqa: PLC0415 - only where it is allowed
     from pratique.advisory.update import Outcome as Fetched  # noqa: PLC0415 - as above

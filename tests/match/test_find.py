@@ -6,7 +6,7 @@ import pytest
 
 from matching import answers, between, hit, package
 from pratique.match import find as finding
-from pratique.match.find import Subject, subjects, unanswered
+from pratique.match.find import Subject, subjects, unanswered, unnamed
 from pratique.model.errors import BudgetExceededError
 from pratique.model.inventory import Package, PackageType
 
@@ -241,3 +241,15 @@ def test_an_owner_that_the_distributor_never_names_answers_for_nothing() -> None
     asked, gaps = unanswered([ours, theirs, owned, brought], "Debian:12", known)
     assert [(subject.ecosystem, subject.name) for subject in asked] == [("PyPI", "urllib3")]
     assert gaps == []
+
+
+def test_a_program_that_only_cpes_name_is_a_gap_without_them() -> None:
+    """One that Bitnami names as well is asked there."""
+    asked, gaps = subjects([package("generic", "openssl", "3.0.1"), package("generic", "node", "18.0.0")], "")
+    assert [(subject.ecosystem, subject.name) for subject in asked] == [
+        ("CPE", "openssl:openssl"),
+        ("Bitnami", "node"),
+        ("CPE", "nodejs:node.js"),
+    ]
+    assert gaps == []
+    assert [(gap.code, gap.package) for gap in unnamed(asked)] == [("advisories.no-source", "pkg:generic/openssl@3.0.1")]

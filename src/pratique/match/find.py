@@ -195,6 +195,14 @@ def _program_subjects(package: Package) -> list[Subject]:
     return [Subject(package, place, name, package.version.removeprefix("v")) for place, name in places]
 
 
+def unnamed(asked: Iterable[Subject]) -> list[Gap]:
+    """Return a gap for each program that only CPEs name: for a database that has none."""
+    places: dict[str, tuple[Package, set[str]]] = {}
+    for subject in asked:
+        places.setdefault(subject.package.purl, (subject.package, set()))[1].add(subject.ecosystem)
+    return [gap for package, names in places.values() if names == {CPES} and (gap := _unaskable(package)) is not None]
+
+
 def _streamless(package: Package) -> Gap:
     message = f"{package.name} {package.version}: of a module whose stream is not known, so that not all advisories can be found"
     path = package.locations[0].path if package.locations else ""
