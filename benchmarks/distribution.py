@@ -140,8 +140,8 @@ def _replay(replay: Replay, work: Path, count: int, *, moves: bool) -> list[dict
             }
         )
         print(
-            f"{day}: {news} records, pulled {pulled.bytes:,} bytes ({len(pulled.changed)} feeds by {done.change_bytes:,} bytes of "
-            f"changes, {len(pulled.whole)} whole) of {fresh.bytes:,}: {rows[-1]['share']:.2%}; CPU: update "
+            f"{day}: {news} records, pulled {pulled.bytes:,} bytes ({len(pulled.changed)} feeds by {done.change_bytes:,} bytes "
+            f"of changes, {len(pulled.whole)} whole) of {fresh.bytes:,}: {rows[-1]['share']:.2%}; CPU: update "
             f"{updated - began:.1f}, publish {published - updated:.1f}, pull {ended - published:.1f}",
             flush=True,
         )
