@@ -92,7 +92,7 @@ def _settings(command: click.Command) -> Iterator[Setting]:
 
 def test_keys_are_the_options() -> None:
     """What a configuration may say is what the commands have."""
-    commands = [importlib.import_module(f"pratique.cli.{name}").command for name in COMMANDS]
+    commands = [importlib.import_module(f"pratique.cli.{name.replace('-', '')}").command for name in COMMANDS]
     names = {str(option.name).replace("_", "-") for command in commands for option in _settings(command)}
     assert names == KEYS
 

@@ -192,7 +192,17 @@ def test_what_ends_is_gone_from_the_live_grants(tmp_path: Path, store: SqliteGra
     third = live.current()
     assert dict(third.grants) == {}
     assert third.generation > first.generation
+    assert third.changed == ("g-0002", "g-0001")
     assert list(first.grants) == ["g-0001"]  # a snapshot does not change in the hands of who has it
+    live.close()
+
+
+def test_spent_grants_are_live_for_those_who_ask(store: SqliteGrants) -> None:
+    """A gate that looks after sessions sees spent grants while their time lasts, and not all that ever were."""
+    store.create(grant("g-0001", state="exhausted", expires_at=time.time() + 60))
+    store.create(grant("g-0002", state="exhausted", expires_at=5.0))
+    live = Live(store.place, LIVE_STATES | {"exhausted"})
+    assert list(live.current().grants) == ["g-0001"]
     live.close()
 
 

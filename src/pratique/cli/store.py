@@ -154,6 +154,8 @@ def as_document(grant: Grant) -> dict[str, Any]:
     """Return what programs read of a grant."""
     wanted = grant.asked
     scope = {name: value for name, value in msgspec.to_builtins(wanted.scope).items() if value}
+    if not wanted.scope.argv:
+        scope.pop("argv_match", None)
     return {
         "id": grant.id,
         "state": grant.state,

@@ -11,7 +11,6 @@ from pratique.store.facts import Facts, KeptPolicy
 
 LAST_GOOD = 24 * 3600  # seconds that a policy outlives its store's damage: a weekend's night shift can mend it
 _NOTE_EVERY = 600.0  # seconds between notes that the policy was good
-_GOOD = "policy.good"  # the fact: number and time of the policy when it was last found good
 NAME = "the store's policy"
 
 # No part applies to anybody: the strictest baseline, no entitlement, no glass to break.
@@ -54,7 +53,7 @@ class Rules:
     def _note(self, kept: KeptPolicy, now: Moment) -> None:
         """Write down that it was good, for a process that begins when it no longer is."""
         if not 0 <= now.wall - self._noted < _NOTE_EVERY:
-            self._facts.put(_GOOD, f"{kept.version} {now.wall:.0f}")
+            self._facts.note_good(kept.version, now.wall)
             self._noted = now.wall
 
     def _without(self, now: Moment, why: str) -> Standing:
@@ -63,11 +62,10 @@ class Rules:
                 return Standing(self._good, "last-good", why)
             return Standing(BASELINE_ONLY, "baseline-only", why)
         try:
-            former = self._facts.former_policy()
-            at = float(self._facts.get(_GOOD).partition(" ")[2] or 0)
-            if former is not None and 0 <= now.wall - at < LAST_GOOD:
-                return Standing(load(NAME, former.body), "last-good", why)
-        except (StoreError, PolicyError, ValueError) as error:
+            last = self._facts.last_good()
+            if last is not None and 0 <= now.wall - last[1] < LAST_GOOD:
+                return Standing(load(NAME, last[0].body), "last-good", why)
+        except (StoreError, PolicyError) as error:
             why = f"{why}; {error}"
         return Standing(BASELINE_ONLY, "baseline-only", why)
 

@@ -15,6 +15,7 @@ from pratique.store.grants import SqliteGrants
 from pratique.store.keys import Keys
 from pratique.store.line import Entry
 
+_GOOD = "policy.good"  # the fact that says which policy was found good last, and when, marked
 _HIGHEST = "policy"  # the fact that holds the highest number of a policy, marked
 _decode_entry = msgspec.json.Decoder(Entry).decode
 
@@ -67,6 +68,20 @@ class Facts:
     def former_policy(self) -> KeptPolicy | None:
         """Return the newest policy that can be trusted, for when the one that should hold cannot be."""
         return next((kept for version in range(self._last_version(), 0, -1) if (kept := self._policy(version))), None)
+
+    def note_good(self, version: int, at: float) -> None:
+        """Write down that a policy was found good at a time, for a process that begins when it no longer is."""
+        said = f"{version} {at!r}"
+        self.put(_GOOD, f"{said} {self._keys.mark('policy good', said.encode())}")
+
+    def last_good(self) -> tuple[KeptPolicy, float] | None:
+        """Return the policy that was found good last, and when; None where it cannot be trusted, or is gone."""
+        version, _, rest = self.get(_GOOD).partition(" ")
+        at, _, mark = rest.partition(" ")
+        if not mark or mark != self._keys.mark("policy good", f"{version} {at}".encode()):
+            return None
+        kept = self._policy(int(version))
+        return (kept, float(at)) if kept is not None else None
 
     def _policy(self, version: int) -> KeptPolicy | None:
         with self._store.reading() as connection:

@@ -18,16 +18,21 @@ from pratique.store.place import Place, open_own
 
 GRACE = 5.0  # seconds that grants outlive a store that does not answer; then they are dead
 _PATIENCE = 0.2  # seconds to wait for a lock: a gate has 500 ms in all
+_KEEP_SPENT = 60.0  # seconds after its time that a spent grant is shown, so that a gate can see its session off
 _LOOK = 1.0  # seconds between looks when nothing rings, for a bell that was lost
 _IN_MODIFY = 0x2  # https://man7.org/linux/man-pages/man7/inotify.7.html
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # IN_NONBLOCK and IN_CLOEXEC have these values
 
 
 class Snapshot(NamedTuple):
-    """The live grants, and a number that changes whenever they do: an index built for it holds until then."""
+    """The live grants, and a number that counts up whenever they change: an index built for it holds until then.
+
+    `changed` are the ids that differ from the snapshot before (those not in `grants` went); None where all may.
+    """
 
     generation: int
     grants: Mapping[str, Grant]
+    changed: tuple[str, ...] | None = None
 
 
 class Live:
@@ -63,16 +68,18 @@ class Live:
         if version == self._version:
             return
         changes = store.changes(self._number)
+        now = time.time()
         for number, name, state, grant in changes:
             self._number = number
-            if state in self._states:
+            if state in self._states and not _is_over(grant, now):
                 self._grants[name] = grant
             else:
                 self._grants.pop(name, None)
         self._version = version
         if changes or self._anew:
+            changed = None if self._anew else tuple(name for _, name, _, _ in changes)
             self._generation, self._anew = self._generation + 1, False
-            self._snapshot = Snapshot(self._generation, MappingProxyType(dict(self._grants)))
+            self._snapshot = Snapshot(self._generation, MappingProxyType(dict(self._grants)), changed)
 
     def _opened(self) -> SqliteGrants:
         """Return the open store; one that was put in its place is another store, whose grants are read anew."""
@@ -97,6 +104,11 @@ class Live:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _is_over(grant: Grant, now: float) -> bool:
+    """Say whether a grant that was used up is of no use even to the session that used it: all that ever were would pile up."""
+    return grant.state == "exhausted" and now - grant.expires_at > _KEEP_SPENT
 
 
 class Watcher:
