@@ -226,6 +226,7 @@ def _import_the_rest() -> None:
     """Import what comes after the examination while the other process is busy with it."""
     import pratique.advisory.lookup  # noqa: PLC0415 - the point of this function
     import pratique.inventory.assemble  # noqa: PLC0415
+    import pratique.inventory.privileged  # noqa: PLC0415
     import pratique.inventory.squash  # noqa: PLC0415
     import pratique.match.find  # noqa: PLC0415
     import pratique.match.merge  # noqa: PLC0415
@@ -238,6 +239,7 @@ def _import_the_rest() -> None:
 def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: dict[str, int]) -> Inventory:
     from pratique.inventory.assemble import assemble  # noqa: PLC0415 - see _import_the_rest
     from pratique.inventory.distro import advisory_ecosystem, settle_distro  # noqa: PLC0415
+    from pratique.inventory.privileged import privileged_files  # noqa: PLC0415
     from pratique.inventory.squash import squash  # noqa: PLC0415
 
     for record in records:  # a cached record may have parts of inspectors that are not asked now, and in another order
@@ -249,7 +251,13 @@ def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: d
     assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "")
     gaps = [gap for gap in squashed.gaps if not _answered(gap, assembled.owned)] + assembled.gaps
     gaps += _missing_database(evidence, distro.id if distro is not None else "")
-    return Inventory(distro=distro, release=release, packages=tuple(assembled.packages), gaps=tuple(gaps))
+    return Inventory(
+        distro=distro,
+        release=release,
+        packages=tuple(assembled.packages),
+        gaps=tuple(gaps),
+        privileged=privileged_files([record.tree for record in records], diff_ids),
+    )
 
 
 # What a program or archive does not say about itself, its package does: the distributor's advisories cover it as a whole.

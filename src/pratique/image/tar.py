@@ -27,6 +27,7 @@ _KINDS = {
 _ZERO = bytes(BLOCK)
 _NO_PAYLOAD = frozenset((HARDLINK, SYMLINK, DIRECTORY, OTHER))
 _SPARSE_PAIR = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+_CAPABILITY = b"SCHILY.xattr.security.capability"
 _NAMES = frozenset((b"path", b"linkpath", b"uname", b"gname"))
 
 Segments = list[tuple[int, int]]
@@ -34,9 +35,12 @@ Read = Callable[[int], bytes]
 
 
 class Header:
-    """One entry. `size` is the payload in the archive, `real_size` that of the file (they differ for sparse files)."""
+    """One entry. `size` is the payload in the archive, `real_size` that of the file (they differ for sparse files).
 
-    __slots__ = ("block", "kind", "link", "path", "real_size", "segments", "size")
+    `capable` says that whoever runs the file is given capabilities.
+    """
+
+    __slots__ = ("block", "capable", "kind", "link", "path", "real_size", "segments", "size")
 
     def __init__(self, path: bytes, kind: int, size: int, link: bytes, block: bytes) -> None:
         self.path = path
@@ -46,6 +50,7 @@ class Header:
         self.real_size = size
         self.segments: Segments | None = None
         self.block = block
+        self.capable = False
 
     @property
     def mode(self) -> int:
@@ -193,6 +198,7 @@ def _apply(header: Header, pax: dict[bytes, bytes], gnu: tuple[bytes, bytes], fl
     if (size := pax.get(b"size")) and header.kind not in _NO_PAYLOAD:
         header.size = _decimal(size)
     header.real_size = header.size
+    header.capable = _CAPABILITY in pax
 
 
 def _decimal(text: bytes) -> int:

@@ -89,6 +89,8 @@ class FolderWalk:
             if not stat.S_ISREG(facts.st_mode):
                 return
             self.tree.size += facts.st_size
+            if facts.st_mode & (stat.S_ISUID | stat.S_ISGID):
+                self.tree.setuid[path] = stat.S_IMODE(facts.st_mode)
             selection = self._select(path, os.pread(descriptor, HEAD, 0))
             if selection is not None:
                 yield self._wanted(path, selection, descriptor, facts)

@@ -23,6 +23,10 @@ MAX_PATH_BYTES = (
 CHECKED = 1024  # entries between two looks at the limits
 MAX_SPARSE = 64 << 20  # wanted sparse files are laid out in memory; evidence files are far smaller
 
+_SPECIAL = 103  # where in a header the digit of the mode stands that has the setuid, setgid and sticky bits
+_ZERO = ord("0")
+_SETUID = 0o6000
+
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
 
@@ -57,6 +61,7 @@ class LayerWalk:
         self._directories: list[bytes] = []
         self._wanted: set[bytes] = set()
         self._marked: set[bytes] = set()
+        self._capable: set[bytes] = set()
         self._void = b""
         self._damage = ""
         self._link_bytes = 0
@@ -74,6 +79,7 @@ class LayerWalk:
         self.tree.files = b"\0".join(self._files)
         self.tree.directories = b"\0".join(self._directories)
         self.tree.entries = len(self._files) + len(self._directories)
+        self.tree.capable = sorted(self._capable)
 
     def check(self, diff_id: str, blob_digest: str = "") -> None:
         """Compare with what the image states. Raises IntegrityError."""
@@ -117,6 +123,8 @@ class LayerWalk:
             return None
         self._files.append(path)
         if header.kind == REGULAR:
+            if header.block[_SPECIAL] != _ZERO or header.capable:
+                self._privileged(path, header)
             return path
         if header.kind == SYMLINK:
             self.tree.symlinks[path] = header.link
@@ -129,11 +137,27 @@ class LayerWalk:
         self._marked.add(path)
         return None
 
+    def _privileged(self, path: bytes, header: Header) -> None:
+        """Note what gives rights to whoever runs it. The fourth digit of nearly all modes, which have seven, says no."""
+        try:
+            mode = header.mode
+        except ParseError:  # no number: runtimes refuse the layer
+            mode = 0
+        if mode & _SETUID or header.capable:
+            self._link_bytes += len(path)  # these paths are kept twice
+            self._marked.add(path)
+        if mode & _SETUID:
+            self.tree.setuid[path] = mode
+        if header.capable:
+            self._capable.add(path)
+
     def _replace(self, path: bytes) -> None:
         """Forget what was at `path`: an entry of the same name takes its place."""
         self._marked.remove(path)
         self.tree.symlinks.pop(path, None)
         self.tree.hardlinks.pop(path, None)
+        self.tree.setuid.pop(path, None)
+        self._capable.discard(path)
         if path in self._wanted:
             self._wanted.remove(path)
             self._void = path

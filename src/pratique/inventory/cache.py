@@ -19,7 +19,7 @@ import msgspec
 
 from pratique.model.layer import LayerRecord
 
-FORMAT = 1  # raise it when LayerRecord changes its shape
+FORMAT = 2  # raise it when LayerRecord changes its shape
 _SERIAL = itertools.count()
 MAX_RECORD = 512 << 20  # a record is a few megabytes; a larger file was not written by us
 DEFAULT_LIMIT = 4 << 30  # bytes kept in all, layers and downloads together; the least recently used goes first

@@ -132,13 +132,24 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     declared: bool = False
 
 
+class PrivilegedFile(msgspec.Struct, frozen=True, order=True):
+    """A file that gives rights to whoever runs it: `mode` has setuid or setgid bits, or `capable` that it has capabilities."""
+
+    path: str
+    layer: str
+    mode: int = 0
+    capable: bool = False
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """What an image holds: packages sorted by purl, findings of detectors are kept apart, gaps in the order they were met.
 
-    `release` is the OSV ecosystem of the distribution with its release ("Debian:12"), "" where it has none.
+    `release` is the OSV ecosystem of the distribution with its release ("Debian:12"), "" where it has none. `privileged` are
+    the files of the squashed image with setuid bits or capabilities, sorted by path.
     """
 
     distro: Distro | None
     release: str
     packages: tuple[Package, ...]
     gaps: tuple[Gap, ...]
+    privileged: tuple[PrivilegedFile, ...] = ()

@@ -31,7 +31,8 @@ class LayerTree(msgspec.Struct, kw_only=True):
 
     `files` and `directories` are joined by NUL, in order of appearance; `files` holds everything that is no directory.
     `whiteouts` hide a path of lower layers, `opaques` the whole content that lower layers put into a directory.
-    `elsewhere` are wanted links whose target is not in this layer.
+    `elsewhere` are wanted links whose target is not in this layer. `setuid` are files that run with the rights of their owner
+    (setuid, setgid), with their mode; `capable` those that give capabilities to whoever runs them.
     """
 
     files: bytes = b""
@@ -41,6 +42,8 @@ class LayerTree(msgspec.Struct, kw_only=True):
     symlinks: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     hardlinks: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     elsewhere: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    setuid: dict[bytes, int] = msgspec.field(default_factory=dict)
+    capable: list[bytes] = msgspec.field(default_factory=list)
     entries: int = 0
     size: int = 0
 
