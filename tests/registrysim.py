@@ -42,6 +42,7 @@ class Registry:
     """What it holds and how it behaves. `faults` maps a part of "METHOD path" to answers, each used once."""
 
     repositories: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=dict)
+    referrers: dict[str, list[dict[str, object]]] | None = None  # by digest; None: a registry that does not know the way
     auth: Literal["none", "basic", "bearer"] = "none"
     users: dict[str, str] = field(default_factory=dict)
     identity_token: str = ""
@@ -96,6 +97,9 @@ class Registry:
             return Answer(401, {"WWW-Authenticate": scheme, "Content-Type": "application/json"}, body)
         if url.path == "/v2/":
             return Answer(200, {}, b"{}")
+        match = re.fullmatch(r"/v2/(.+)/referrers/([^/]+)", url.path)
+        if match and self.referrers is not None:
+            return Answer(200, {"Content-Type": ib.OCI_INDEX}, ib.index(self.referrers.get(match[2], [])))
         match = re.fullmatch(r"/v2/(.+)/(manifests|blobs)/([^/]+)", url.path)
         held = self.repositories.get(match[1], {}).get(match[3]) if match else None
         if match is None or held is None:

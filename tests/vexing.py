@@ -115,7 +115,7 @@ def encode(document: Any) -> bytes:
 
 def documents(*contents: bytes, trust: Trust = ANY) -> list[Document]:
     """Read documents, all of which can be."""
-    found = []
+    found: list[Document] = []
     for number, content in enumerate(contents):
         one = read(content, f"file-{number}.json", trust)
         assert not one.failures, one.failures
@@ -138,6 +138,11 @@ def judged(
     findings = findings if findings is not None else [finding(one) for one in packages]
     about = About(of or target(), packages, distro)
     return apply(findings, about, packages, documents(*contents, trust=trust), now)
+
+
+def applied(packages: list[Package], documents: list[Document], *, of: Target) -> Applied:
+    """Let documents that were read speak about packages, each of which has CVE-2024-0001."""
+    return apply([finding(one) for one in packages], About(of, packages, DEBIAN), packages, documents, NOW)
 
 
 def said(applied: Applied) -> tuple[list[str], list[str]]:
@@ -176,14 +181,15 @@ class Signer(NamedTuple):
 
 def signer(kind: str = "p256") -> Signer:
     """Make a key."""
-    private: Any = {
+    makers: dict[str, Any] = {
         "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
         "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "rsa": lambda: rsa.generate_private_key(65537, 2048),
         "rsa1024": lambda: rsa.generate_private_key(65537, 1024),
         "k1": lambda: ec.generate_private_key(ec.SECP256K1()),
-    }[kind]()
+    }
+    private = makers[kind]()
     pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Signer(private, pem)
 

@@ -69,7 +69,7 @@ def test_one_bad_statement_does_not_hide_the_others() -> None:
 
 def test_statements_of_wrong_types() -> None:
     """Each is unread, and none raises."""
-    wrong = [
+    wrong: list[object] = [
         None,
         1,
         "x",

@@ -123,8 +123,8 @@ def test_a_signature_beside_a_document(acme: vexing.Signer, mallory: vexing.Sign
     for signature in (acme.beside(DOCUMENT), acme.sign(DOCUMENT), bundle, old):
         found = read(DOCUMENT, "a", good, signature)
         assert [one.signer for one in found.documents] == ["acme.pub"]
-    for signature in (None, b"", b"{", mallory.beside(DOCUMENT), acme.beside(DOCUMENT + b" "), b"{}"):
-        found = read(DOCUMENT, "a", good, signature)
+    for wrong in (None, b"", b"{", mallory.beside(DOCUMENT), acme.beside(DOCUMENT + b" "), b"{}"):
+        found = read(DOCUMENT, "a", good, wrong)
         assert found.documents == ()
         assert [code for code, _ in found.failures] == [UNTRUSTED]
 
@@ -277,10 +277,12 @@ _JSON = st.recursive(
 @given(_JSON, st.sampled_from(["https://openvex.dev/ns", "CycloneDX", "csaf", ""]))
 def test_any_json(value: object, kind: str) -> None:
     """Any JSON in the place of a document, whatever stands where."""
-    document = dict(value) if isinstance(value, dict) else {"statements": value, "vulnerabilities": value, "product_tree": value}
-    document |= {"https://openvex.dev/ns": {"@context": kind}, "CycloneDX": {"bomFormat": kind}, "csaf": {"document": {}}}.get(
-        kind, {}
-    )
+    document: dict[str, object] = {"statements": value, "vulnerabilities": value, "product_tree": value}
+    document = dict(value) if isinstance(value, dict) else document
+    marks: dict[str, object] = {"@context": kind} if "openvex" in kind else {"bomFormat": kind} if kind == "CycloneDX" else {}
+    if kind == "csaf":
+        marks = {"document": {}}
+    document = {**document, **marks}
     read(encode(document), "a", Trust())
 
 

@@ -38,11 +38,15 @@ _JUSTIFICATIONS = {
 
 
 class Bom(NamedTuple):
-    """A BOM as far as references to it need it: its serial number, what it describes, and its components by bom-ref."""
+    """A BOM as far as references to it need it: its serial number, what it describes, and its components by bom-ref.
+
+    `scanned` marks that which is the target itself: what it describes is the target, whatever it calls that.
+    """
 
     serial: str
     root: str
     components: dict[str, Component]
+    scanned: bool = False
 
     def find(self, reference: str) -> Component | None:
         """Return a component by its reference, however that is escaped."""
@@ -237,6 +241,8 @@ def placed(component: Component, bom: Bom, reference: str) -> Product:
         return Product(component)
     root = bom.components.get(bom.root)
     inner = reference.partition("#")[2] if reference.lower().startswith(LINK) else reference
+    if bom.scanned:
+        return Product(component) if inner and inner != bom.root else Product(None)
     if root is None or inner == bom.root or not inner:
         return Product(component)
     image = bool(root.hashes or root.others) or any(purl.startswith(("pkg:oci/", "pkg:docker/")) for purl in root.purls)

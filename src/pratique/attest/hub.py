@@ -60,7 +60,7 @@ def manifest(data: bytes) -> Manifest:
                 places = [_location(name(mapping(place).get("url"))) for place in items(version.get("locations"))]
                 return Manifest(
                     name(given.get("name")),
-                    tuple(place for place in places[:MAX_LOCATIONS] if place.address),
+                    tuple(place for place in places[:MAX_LOCATIONS] if "://" in place.address),
                     _interval(name(version.get("update_interval"))),
                 )
     raise ParseError("a repository of no version that is read (0 or 1)")

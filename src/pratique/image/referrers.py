@@ -27,7 +27,6 @@ MAX_BYTES = 256 << 20  # of all attestations of an image
 # Of what is attached: envelopes, statements and bare documents. Signatures, SBOMs and programs are of other types.
 _KINDS = ("in-toto", "dsse", "vex", "sigstore.bundle", "csaf")
 _PREDICATES = ("predicateType", "in-toto.io/predicate-type", "dev.sigstore.bundle.predicateType")
-_REFERENCE = "vnd.docker.reference.digest"
 
 
 class Attached(NamedTuple):
@@ -157,10 +156,11 @@ class _Search:
         import hashlib  # noqa: PLC0415 - beside its one use
 
         try:
-            return f"sha256:{hashlib.sha256(data).hexdigest()}", msgspec.json.decode(data, type=_Loose)
+            found = msgspec.json.decode(data, type=_Loose)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._result.failures.append(f"{path} is no manifest: {error}")
-            return None
+            found = _Loose()
+        return f"sha256:{hashlib.sha256(data).hexdigest()}", found
 
     def _note_referrers(self, error: CouldNotError) -> None:
         """Registries that do not know the way at all answer in many ways; the tags are asked for instead."""

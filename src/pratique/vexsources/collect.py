@@ -13,7 +13,7 @@ from pratique.attest.limits import MAX_DOCUMENT
 from pratique.attest.vexfile import UNREADABLE, Found, Trust, read
 from pratique.model.errors import PratiqueError
 from pratique.model.inventory import Gap
-from pratique.model.vex import Document
+from pratique.model.vex import Document, Product
 
 if TYPE_CHECKING:
     from pratique.attest.cyclonedx import Bom
@@ -85,7 +85,8 @@ class Collected:
         """Follow references between BOMs. `own` is the BOM that was scanned."""
         from pratique.attest.cyclonedx import resolve  # noqa: PLC0415 - beside its one use
 
-        boms = {bom.serial: bom for bom in (*self.boms, *((own,) if own is not None else ())) if bom.serial}
+        scanned = (own._replace(scanned=True),) if own is not None else ()
+        boms = {bom.serial: bom for bom in (*self.boms, *scanned) if bom.serial}
         documents = [resolve(document, boms) for document in self.documents]
         if own is not None:
             documents = [_of_the_target(document, own) for document in documents]
@@ -100,9 +101,11 @@ def _of_the_target(document: Document, own: Bom) -> Document:
     if document.format != "cyclonedx" or not own.serial or document.id.lower() != own.serial:
         return document
     statements = []
+    root = own.components.get(own.root)
     for statement in document.statements:
         products = tuple(
-            msgspec.structs.replace(product, component=None) if product.parts else product for product in statement.products
+            Product(None, product.parts) if product.component == root or product.parts else product
+            for product in statement.products
         )
         statements.append(msgspec.structs.replace(statement, products=products))
     return msgspec.structs.replace(document, statements=tuple(statements))
