@@ -24,7 +24,8 @@ from pratique.advisory import modules, xml
 from pratique.advisory.feeds import sources
 from pratique.advisory.fetch import Fetcher, Validators
 from pratique.advisory.providers import amazon, redhat
-from pratique.advisory.redhat import place, place_of_cpe
+from pratique.advisory.redhat import carve, extended_of_cpe, place, place_of_cpe
+from pratique.model.advisory import VersionRange
 from pratique.model.errors import FeedError, ParseError
 from pratique.model.inventory import Gap
 
@@ -350,6 +351,79 @@ def test_a_document_says_why_there_is_no_fix() -> None:
     rows = [(one.name, one.state, one.note) for advisory in found for one in advisory.affected]
     assert rows == [("snakeyaml.src", "wont-fix", "Out of support scope")]
     assert redhat.PROVIDER.feeds()[0].ecosystems == ("Red Hat",)
+
+
+@pytest.mark.parametrize(
+    ("cpe", "ecosystem"),
+    [
+        ("cpe:/a:redhat:rhel_eus:9.2::appstream", "Red Hat:enterprise_linux:9"),
+        ("cpe:/o:redhat:rhel_aus:8.6::baseos", "Red Hat:enterprise_linux:8"),
+        ("cpe:/a:redhat:rhel_e4s:9.0::appstream", "Red Hat:enterprise_linux:9"),
+        ("cpe:/o:redhat:rhel_els:7", "Red Hat:enterprise_linux:7"),
+        ("cpe:/a:redhat:rhel_software_collections:3", None),
+        ("cpe:/a:redhat:openshift:4.18::el9", None),
+        ("cpe:/o:redhat:enterprise_linux:9", None),
+        ("", None),
+    ],
+)
+def test_extended_streams_go_on_from_the_main_one(cpe: str, ecosystem: str | None) -> None:
+    """Whatever they are called, they have the packages of the same major release."""
+    assert extended_of_cpe(cpe) == ecosystem
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [
+        ("7.76.1-14.el9", True),
+        ("7.76.1-14.el9_0.8", True),
+        ("7.76.1-14.el9_0.9", False),
+        ("7.76.1-14.el9_0.12", False),
+        ("7.76.1-14.el9_1.5", True),
+        ("7.76.1-19.el9", True),
+        ("7.76.1-23.el9_2.3", True),
+        ("7.76.1-23.el9_2.4", False),
+        ("7.76.1-26.el9", True),
+        ("7.76.1-26.el9_3.2", False),
+    ],
+)
+def test_a_build_of_an_extended_stream_has_its_own_fix(version: str, affected: bool) -> None:
+    """A customer of 9.0's extended support is not told to take 9.2; whoever has a later minor release is."""
+    from pratique.advisory.keys import Keys
+
+    keys = Keys("Red Hat")
+    key = keys(version)
+    assert key is not None
+    main = [VersionRange("", "7.76.1-23.el9_2.4"), VersionRange("7.76.1-24", "7.76.1-26.el9_3.2")]
+    carved = carve(main, ["7.76.1-14.el9_0.9", "no-tag-1.el9"], keys)
+    assert any(keys.range(one).contains(key) for one in carved) is affected
+    unfixed = carve([VersionRange()], ["7.76.1-14.el9_0.9"], keys)
+    assert any(keys.range(one).contains(key) for one in unfixed) is not version.startswith(
+        ("7.76.1-14.el9_0.9", "7.76.1-14.el9_0.12")
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    fixes=st.lists(_RELEASES, min_size=1, max_size=3, unique=True),
+    extended=st.lists(_RELEASES, max_size=3, unique=True),
+    one=_RELEASES,
+)
+def test_carving_takes_out_what_has_an_extended_fix_and_nothing_else(fixes: list[str], extended: list[str], one: str) -> None:
+    """A version is affected afterwards exactly if it was before and is no build that follows an extended fix."""
+    from pratique.advisory.keys import Keys
+
+    keys = Keys("Red Hat")
+    key = keys(one)
+    assert key is not None
+    main = [VersionRange("", min(fixes, key=lambda fix: keys(fix) or b""))]
+    before, after = (any(keys.range(r).contains(key) for r in ranges) for ranges in (main, carve(main, extended, keys)))
+    mended = any(_follows(one, fix, keys) for fix in extended)
+    assert after is (before and not mended)
+
+
+def _follows(version: str, fix: str, keys: Any) -> bool:
+    head, minor = re.fullmatch(r"(.*\.el9_)(\d+)\.\d+|(.*\.el9_)(\d+)", fix).group(1, 2)  # type: ignore[union-attr]
+    return bool(keys(fix) <= keys(version) < keys(f"{head}{int(minor) + 1}"))
 
 
 # -- SUSE ------------------------------------------------------------------------------------------------------------------------

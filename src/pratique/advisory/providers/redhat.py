@@ -21,7 +21,7 @@ from pratique.advisory.archive import tarred, unreadable
 from pratique.advisory.csaf import Branch, Document, Remediation, Threat, Tree, Vulnerability
 from pratique.advisory.feeds import BESIDE, Step
 from pratique.advisory.keys import Keys
-from pratique.advisory.redhat import place_of_cpe
+from pratique.advisory.redhat import carve, extended_of_cpe, place_of_cpe
 from pratique.model.advisory import Advisory, Affected, Feed, FeedRecord, RangeState, VersionRange
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
@@ -97,14 +97,23 @@ class _Component(NamedTuple):
     source: bool
 
 
+class _Place(NamedTuple):
+    """The ecosystem of a product, the module (with a slash) or "", and whether it is an extended stream of the release."""
+
+    ecosystem: str
+    module: str
+    extended: bool = False
+
+
 class _Row:
     """What is said of one package of one release."""
 
-    __slots__ = ("denied", "fixed_minor", "fixes", "note", "open", "open_minor", "severity", "source", "state")
+    __slots__ = ("denied", "extended", "fixed_minor", "fixes", "note", "open", "open_minor", "severity", "source", "state")
 
     def __init__(self, source: bool) -> None:  # noqa: FBT001 - private, one caller
         self.source = source
         self.fixes: set[str] = set()
+        self.extended: set[str] = set()
         self.open = False
         self.fixed_minor = -1
         self.open_minor = -1
@@ -128,7 +137,7 @@ class _Reader:
             for one in tree.relationships or ()
         }
         self._components: dict[str, _Component | None] = {}
-        self._places: dict[str, tuple[str, str] | None] = {}
+        self._places: dict[str, _Place | None] = {}
 
     def _collect(self, branches: Sequence[Branch]) -> None:
         for branch in branches:
@@ -140,8 +149,8 @@ class _Reader:
             if branch.branches:
                 self._collect(branch.branches)
 
-    def resolve(self, product_id: str) -> tuple[str, _Component, int] | None:
-        """Return (ecosystem, component, minor release or _ANY); None for what is no package of a main stream."""
+    def resolve(self, product_id: str) -> tuple[_Place, _Component, int] | None:
+        """Return (place, component, minor release or _ANY); None for what is no package of a stream."""
         pair = self._pairs.get(product_id)
         if pair is None:
             return None
@@ -157,22 +166,25 @@ class _Reader:
         component = self._components[reference]
         if component is None:
             return None
-        ecosystem, module = place
-        if module and "/" not in component.name:
-            component = component._replace(name=module + component.name)
+        if place.module and "/" not in component.name:
+            component = component._replace(name=place.module + component.name)
         minor = _MINOR.search(self._pairs.get(owner, ("", owner))[1])
-        return ecosystem, component, int(minor[1]) if minor else _ANY
+        return place, component, int(minor[1]) if minor else _ANY
 
-    def _place(self, owner: str) -> tuple[str, str] | None:
-        """Return (ecosystem, module or "") of a product, or of a module that is a component of a product."""
+    def _place(self, owner: str) -> _Place | None:
+        """Return where a product is, or a module that is a component of a product."""
         module = ""
         pair = self._pairs.get(owner)
         if pair is not None:
             module = _module_of(self._helpers.get(pair[0], ("", ""))[1])
             owner = pair[1]
         kind, value = self._helpers.get(owner, ("", ""))
-        ecosystem = place_of_cpe(value) if kind == "cpe" else None
-        return (ecosystem, module) if ecosystem else None
+        if kind != "cpe":
+            return None
+        if (main := place_of_cpe(value)) is not None:
+            return _Place(main, module)
+        extended = extended_of_cpe(value)
+        return _Place(extended, module, extended=True) if extended is not None else None
 
 
 def _module_of(purl: str) -> str:
@@ -243,11 +255,15 @@ def _rows(one: Vulnerability, reader: _Reader) -> tuple[_Rows, bool]:
             found = reader.resolve(product_id)
             if found is None:
                 continue
-            spoken = True
-            ecosystem, component, minor = found
+            place, component, minor = found
+            spoken = spoken or not place.extended
             if component.name.endswith(_NOT_INSTALLED):
                 continue
-            row = rows.setdefault((ecosystem, component.name), _Row(component.source))
+            row = rows.setdefault((place.ecosystem, component.name), _Row(component.source))
+            if place.extended:
+                if kind == "fixed" and component.version:
+                    row.extended.add(component.version)
+                continue
             row.severity = row.severity or words.get(product_id, "")
             if kind == "fixed" and component.version:
                 row.fixes.add(component.version)
@@ -305,9 +321,7 @@ def _affected(rows: _Rows, keys: Keys) -> Iterator[Affected]:
                 yield Affected(
                     ecosystem=ecosystem,
                     name=name,
-                    ranges=_ranges(
-                        sorted(row.fixes, key=lambda version: keys(version) or b""), row.open_minor >= row.fixed_minor, keys
-                    ),
+                    ranges=carve(_ranges(row, keys), row.extended, keys),
                     severity=row.severity,
                     state="" if row.fixes else row.state,
                     note="" if row.fixes else row.note,
@@ -322,12 +336,13 @@ def _lists(source: str, names: set[str]) -> bool:
     return any(name.startswith((stem, f"{module}{slash}lib{bare}")) for name in names)
 
 
-def _ranges(fixes: Sequence[str], unfixed: bool, keys: Keys) -> tuple[VersionRange, ...]:  # noqa: FBT001 - private, one caller
-    """Return what is affected, given the versions with the fix, oldest first, and whether some stream still has none.
+def _ranges(row: _Row, keys: Keys) -> tuple[VersionRange, ...]:
+    """Return what is affected in the main stream, given the versions with the fix and whether some minor release has none.
 
     A fix of a minor release and that of the next are both listed. Between them lie the builds after the first fix and those of
     the next minor release before its fix: a build whose release number begins higher than that of the fix is one of the latter.
     """
+    fixes = sorted(row.fixes, key=lambda version: keys(version) or b"")
     if not fixes:
         return (VersionRange(),)
     found = [VersionRange("", fixes[0])]
@@ -336,7 +351,7 @@ def _ranges(fixes: Sequence[str], unfixed: bool, keys: Keys) -> tuple[VersionRan
         low, high = keys(start), keys(fix)
         if low is not None and high is not None and low < high:
             found.append(VersionRange(start, fix))
-    if unfixed:
+    if row.open_minor >= row.fixed_minor:
         found.append(VersionRange(_after(fixes[-1], "")))
     return tuple(found)
 
