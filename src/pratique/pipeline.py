@@ -22,6 +22,7 @@ from pratique.model.report import Baseline, DatabaseInfo, Meta, Reason, Report, 
 from pratique.model.vex import VexReport
 
 if TYPE_CHECKING:
+    from pratique.distribution import Publications
     from pratique.match.find import Subject
     from pratique.policyfiles import Rules
     from pratique.vexsources.load import VexSources
@@ -32,6 +33,7 @@ SCHEMA = "urn:pratique:schema:scan-1"
 class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to scan. Durations in seconds, `now` RFC 3339 in UTC, `fail_on` as `policy.judge.parse_fail_on` returns it.
 
+    With `publications`, advisories are taken from there, signed, instead of being fetched feed by feed.
     With `as_of`, RFC 3339, advisories are those that the database knew then, and nothing is fetched.
     `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts. `vex`
     are documents of others about vulnerabilities.
@@ -42,6 +44,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform | None = None
     keep: bool = True
     mirror: str = ""
+    publications: Publications | None = None
     max_age: float = 7 * 86_400
     seconds: float | None = None
     fail_on: tuple[str, ...] = ()
@@ -190,6 +193,7 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
     gaps += _unsupported(inventory)
     names = _names(asked)
     seen = runtimes(inventory.packages)
+    gaps += _publication(how)
     _refresh([*names, LIFE_CYCLES] if seen else names, how)
     as_of = dt.datetime.fromisoformat(how.as_of) if how.as_of else None
     with ExitStack() as stack:
@@ -225,9 +229,22 @@ def _names(asked: Iterable[Subject]) -> dict[str, set[str]]:
     return names
 
 
+def _publication(how: ScanOptions) -> list[Gap]:
+    """Bring the published database, where there is one and it is not of today; why it cannot be had is a gap."""
+    if how.publications is None or how.as_of:
+        return []
+    from pratique.distribution import refresh  # noqa: PLC0415 - only where it is configured
+
+    why = refresh(how.publications, how.sources, how.tell)
+    if not why:
+        return []
+    message = f"the newest publication could not be taken, the last good database was asked: {why}"
+    return [Gap(code="advisories.publication", message=message, source=how.publications.address)]
+
+
 def _refresh(ecosystems: Iterable[str], how: ScanOptions) -> None:
     """Fetch what these ecosystems need and is not there, or is a day old; what cannot be had becomes a gap of the report."""
-    if how.as_of or (how.sources.offline and not how.mirror.startswith("file:")):
+    if how.as_of or how.publications is not None or (how.sources.offline and not how.mirror.startswith("file:")):
         return
     from pratique.advisory.update import Listener, Options, ensure  # noqa: PLC0415 - only where it is allowed
     from pratique.advisory.update import Outcome as Fetched  # noqa: PLC0415 - as above

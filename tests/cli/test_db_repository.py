@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,47 @@ def test_rotation_and_expiry(call: Call, built: Path, published: Path, tmp_path:
         call("db", "pull", published, "--trusted-root", published / "metadata/1.root.json", "--cache-dir", tmp_path / "c").code
         == 0
     )
+
+
+_SBOM = {
+    "bomFormat": "CycloneDX",
+    "specVersion": "1.6",
+    "version": 1,
+    "components": [{"type": "library", "name": "flask", "version": "1.0", "purl": "pkg:pypi/flask@1.0"}],
+}
+
+
+@pytest.mark.loopback
+def test_a_scan_takes_the_published_database(call: Call, published: Path, tmp_path: Path) -> None:
+    """Once a day and no feed beside it; what cannot be had, or does not verify, is a gap, and the last good database answers."""
+    (tmp_path / "sbom.json").write_text(json.dumps(_SBOM))
+    cache, timestamp = tmp_path / "cache", published / "metadata/timestamp.json"
+
+    def scan(address: str, *more: str) -> Any:
+        root = published / "metadata/1.root.json"
+        options = ("--database", address, "--trusted-root", root, "--cache-dir", cache, "--format", "json", *more)
+        ran = call("scan", f"sbom:{tmp_path}/sbom.json", *options)
+        assert [finding["id"] for finding in ran.json["findings"]] == ["CVE-2020-1"], ran.err
+        problems = [problem for problem in ran.json["problems"] if problem["code"] == "advisories.publication"]
+        return ran.code, ran.json["meta"]["database"]["kind"], [problem["message"] for problem in problems]
+
+    with web(published) as site:
+        assert scan(site.url) == (0, "full", [])
+        asked = len(site.asked)
+        assert scan(site.url) == (0, "full", [])
+        assert len(site.asked) == asked
+        (cache / "db/publication.json").unlink()
+        good = timestamp.read_bytes()
+        timestamp.write_bytes(good.replace(b'"version":1', b'"version":2'))
+        code, kind, (message,) = scan(site.url, "--fail-on", "gaps")
+        assert (code, kind) == (1, "full")
+        assert "does not verify" in message
+        timestamp.write_bytes(good)
+        assert "does not verify" in scan(site.url)[2][0]  # it is not asked again at once
+        (cache / "db/publication.json").write_text('{"asked_at": "nonsense"}')
+        assert scan(site.url) == (0, "full", [])
+        address = site.url
+    (cache / "db/publication.json").unlink()
+    assert "no connection" in scan(address)[2][0]
+    assert scan(address, "--offline") == (0, "full", [])
+    assert call("scan", f"sbom:{tmp_path}/sbom.json", "--database", address).code == 2

@@ -155,10 +155,8 @@ def _configured_database() -> str:
 
 @click.command(context_settings=_HELP)
 @click.argument("file", metavar="FILE", type=_FILE)
-@setting(
-    "--database", metavar="ADDRESS", help="Take a signed repository's newest publication instead of this machine's database."
-)
-@_trusted_root
+@click.option("--database", metavar="ADDRESS", help="Take the newest publication of a repository, not this machine's database.")
+@click.option("--trusted-root", type=_FILE, metavar="FILE", help="The root metadata that vouches for --database.")
 @_offline
 @_insecure
 @_cache_dir
@@ -174,7 +172,7 @@ def export(file: Path, **given: Any) -> int:
 
     if given["database"]:
         done = _export_signed(file, given)
-    elif given["trusted_root"] is not None and _given("trusted_root"):
+    elif given["trusted_root"] is not None:
         raise UsageError("--trusted-root goes with --database: this machine's own database is not signed")
     else:
         done = write(given["cache_dir"] or default_cache_dir(), file)
@@ -234,12 +232,6 @@ def _report(done: Pulled, *, quiet: bool) -> None:
         f"{publication}: {len(done.whole)} feeds whole, {len(done.changed)} by their changes, {len(done.unchanged)} unchanged, "
         f"{done.bytes} bytes"
     )
-
-
-def _given(name: str) -> bool:
-    from click.core import ParameterSource  # noqa: PLC0415 - beside its one use
-
-    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _sources(given: dict[str, Any]) -> SourceOptions:

@@ -15,6 +15,7 @@ from pratique.cli.progress import Progress
 from pratique.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from pratique.distribution import Publications
     from pratique.image.options import SourceOptions
     from pratique.pipeline import ScanOptions
     from pratique.vexsources.load import VexSources
@@ -30,6 +31,13 @@ _SETTINGS = (
     ),
     setting("--offline", is_flag=True, help="Make no connection at all."),
     setting("--mirror", metavar="URL", help="Take every advisory feed from this base address (http(s):// or file://)."),
+    setting("--database", metavar="ADDRESS", help="Take advisories from this published database instead (see db pull)."),
+    setting(
+        "--trusted-root",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="The root metadata that vouches for --database.",
+    ),
     setting("--max-age", metavar="AGE", default="7d", help="Call a source stale after this time (default 7d)."),
     setting("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep layers and advisories here."),
     setting("--no-cache", is_flag=True, help="Neither use nor keep examined layers."),
@@ -95,6 +103,8 @@ class TargetOptions(msgspec.Struct, kw_only=True):
     platform: str | None
     offline: bool
     mirror: str | None
+    database: str | None = None
+    trusted_root: Path | None = None
     max_age: str
     cache_dir: Path | None
     no_cache: bool
@@ -135,6 +145,7 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         platform=parse_platform(options.platform) if options.platform else None,
         keep=not options.no_cache,
         mirror=mirror_address(options.mirror),
+        publications=_publications(options),
         max_age=duration(options.max_age),
         seconds=duration(options.timeout),
         fail_on=parse_fail_on(fail_on),
@@ -144,6 +155,18 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         tell=progress,
         say=None if options.quiet else progress.say,
     )
+
+
+def _publications(options: TargetOptions) -> Publications | None:
+    if not options.database:
+        return None
+    from pratique.distribution import Publications  # noqa: PLC0415 - start-up stays lazy
+
+    if options.trusted_root is None:
+        raise UsageError(
+            "--database needs --trusted-root", hint="metadata/1.root.json of the repository, as its publisher gave it"
+        )
+    return Publications(options.database, options.trusted_root)
 
 
 def _vex(options: TargetOptions, sources: SourceOptions) -> VexSources | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # After a failure a scan uses what is there for this long, so that a machine without a connection is not slow each time.
 _RETRY_AFTER = timedelta(minutes=10)
 T = TypeVar("T")
-Progress = Callable[[str, int, int], None]  # what, feeds done, feeds in all
+Progress = Callable[[str, int, int], None]  # what, bytes done, bytes in all (-1: not known)
 
 
 class How(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +168,7 @@ class _Pull:
         changed = self._changes(catalogue, news, into)
         whole = [entry for entry in news if entry.name not in changed]
         for done, entry in enumerate(whole):
-            self._tell(f"fetching advisories: {entry.name}", done, len(whole))
+            self._tell(f"fetching advisories: {entry.name} ({done + 1} of {len(whole)})")
             into.take(entry, self._whole(entry))
         into.finish(Note(number=catalogue.number, root=self._root, asked_at=stamp(self._how.now)))
         for path in self._incoming.glob("*.target*"):
@@ -183,9 +183,9 @@ class _Pull:
             bytes=self._client.received,
         )
 
-    def _tell(self, what: str, done: int, total: int) -> None:
+    def _tell(self, what: str) -> None:
         if self._how.tell is not None:
-            self._how.tell(what, done, total)
+            self._how.tell(what, 0, -1)
 
     def _target(self, entry: Entry) -> TargetFile:
         name = names.feed_name(entry.name)
