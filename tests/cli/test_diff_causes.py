@@ -92,6 +92,9 @@ def test_a_new_record_and_a_withdrawn_one(site: Site) -> None:
         (("osv/PyPI",), ("PYSEC-3",)), (("osv/PyPI",), ("PYSEC-2",)),
     }  # fmt: skip
     assert (found["same_image"], found["same_database"]) == (True, False)
+    said = {one["change"]: one["cause"]["message"] for one in found["findings"]}
+    assert said["added"].startswith("PYSEC-3 of osv/PyPI is new, or holds now (advisories of ")
+    assert said["removed"].startswith("PYSEC-2 of osv/PyPI was withdrawn, or holds no longer (advisories of ")
 
 
 def test_an_unchanged_update_is_no_difference(site: Site) -> None:

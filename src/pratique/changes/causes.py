@@ -48,7 +48,7 @@ def _of_same_version(facts: Facts, finding: Finding, both: tuple[Package, Packag
             return _image(f"{package.name} {package.version} belongs to another package", package, has)
         if (package.declared, package.role) != (twin.declared, twin.role):
             return _image(f"{package.name} {package.version} is there in another role", package, has)
-    return of_knowledge(facts, finding)
+    return of_knowledge(facts, _became(facts, has), finding)
 
 
 def _of_other_version(facts: Facts, finding: Finding, others: list[Package], has: Half) -> Cause:
@@ -66,18 +66,22 @@ def _of_other_version(facts: Facts, finding: Finding, others: list[Package], has
     if has.release != facts.old.release or has.release != facts.new.release:
         answers = [None]  # ranges are those of one release
     if any(answers):  # it would have been found, had it been known
-        return _advisory(facts, finding, changed)
+        return _advisory(facts, changed, _became(facts, has), finding)
     if all(answer is False for answer in answers):
         return _image(f"{message}, which is {'inside' if has is facts.new else 'outside'} the range", package, has)
     return Cause(kind="unknown", message=f"{message}, and {', '.join(changed)} changed as well: either explains it")
 
 
-def of_knowledge(facts: Facts, *findings: Finding) -> Cause:
-    """Say what explains another answer about the same version of a package."""
+def _became(facts: Facts, has: Half) -> str:
+    return "is new, or holds now" if has is facts.new else "was withdrawn, or holds no longer"
+
+
+def of_knowledge(facts: Facts, became: str, *findings: Finding) -> Cause:
+    """Say what explains another answer about the same version of a package; `became` says what a record then did."""
     feeds = feeds_of(*findings)
     changed = facts.changed(feeds)
     if changed:
-        return _advisory(facts, findings[0], changed, *findings[1:])
+        return _advisory(facts, changed, became, *findings)
     if facts.all_changed and not facts.same_database:
         names = ", ".join(facts.all_changed)
         if facts.same_scanner:
@@ -93,12 +97,11 @@ def of_knowledge(facts: Facts, *findings: Finding) -> Cause:
     return Cause(kind="unknown", message=_FILTERED)
 
 
-def _advisory(facts: Facts, finding: Finding, changed: list[str], *more: Finding) -> Cause:
-    records = sorted({record for one in (finding, *more) for record in records_of(one, changed)})
-    named = f"{', '.join(records)} of " if records else ""
-    return Cause(
-        kind="advisory", message=f"{named}{', '.join(changed)}: {facts.dates}", feeds=tuple(changed), records=tuple(records)
-    )
+def _advisory(facts: Facts, changed: list[str], became: str, *findings: Finding) -> Cause:
+    records = tuple(sorted({record for one in findings for record in records_of(one, changed)}))
+    feeds = ", ".join(changed)
+    said = f"{', '.join(records)} of {feeds} {became}" if records else feeds
+    return Cause(kind="advisory", message=f"{said} ({facts.dates})", feeds=tuple(changed), records=records)
 
 
 def of_content(facts: Facts, finding: Finding, has: Half) -> Cause:
@@ -147,7 +150,7 @@ def _of_end(facts: Facts, finding: Finding) -> Cause:
         return Cause(kind="unknown" if facts.same_scanner else "scanner", message=message)
     if ends[0] and (old.meta.scanned_at[:10] > ends[0]) != (new.meta.scanned_at[:10] > ends[0]):
         return Cause(kind="time", message=f"its support ended on {ends[0]}")
-    return of_knowledge(facts, finding)
+    return of_knowledge(facts, "changed", finding)
 
 
 def _releases(facts: Facts) -> str:
@@ -173,7 +176,7 @@ def of_member(facts: Facts, name: str, old: Finding, new: Finding) -> Cause:
             return _of_version(facts, new) if moved else Cause(kind="image", message=f"the distribution: {_releases(facts)}")
         message = f"another version or release of the package, and {', '.join(changed)} changed as well: either explains it"
         return Cause(kind="unknown", message=message)
-    return of_knowledge(facts, new, old)
+    return of_knowledge(facts, "changed", new, old)
 
 
 def _cves(*findings: Finding) -> tuple[str, ...]:

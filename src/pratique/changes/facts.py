@@ -99,12 +99,14 @@ class Facts:
     @cached_property
     def dates(self) -> str:
         """Both databases in a few words."""
+        databases = [half.report.meta.database for half in (self.old, self.new)]
+        same_day = databases[0].built_at[:10] == databases[1].built_at[:10]
         words = []
-        for half in (self.old, self.new):
-            database = half.report.meta.database
-            of = f" of {database.built_at[:10]}" if database.built_at else ""
+        for database in databases:
+            of = f" of {database.built_at if same_day else database.built_at[:10]}" if database.built_at else ""
             words.append({"full": "advisories", "starter": "the starter set", "none": "no advisories"}[database.kind] + of)
-        return f"{words[0]}, then {words[1]}"
+        again = words[1] if self.kinds_differ else words[1].removeprefix("advisories ").removeprefix("the starter set ")
+        return f"{words[0]}, then {again}"
 
     @cached_property
     def versions(self) -> str:
