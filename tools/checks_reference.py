@@ -31,6 +31,7 @@ PARTS = {
     "ct": "Containers: Compose files, and what pods have in common with them",
     "k8s": "Kubernetes objects",
     "pss": "Pod Security Standards",
+    "im": "Built images",
     "ignore": "Comments",
 }
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.lint.image import entries, written
-from pratique.lint.run import Result, lint, lint_config
+from pratique.lint.run import Result, lint, lint_config, lint_image
+from pratique.model.inventory import PrivilegedFile
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 GOOD = {"User": "app", "Healthcheck": {"Test": ["CMD", "true"]}}
@@ -102,6 +103,21 @@ def test_secrets_are_named_not_shown() -> None:
         ("df-secret-variable", "sha256:0", "ARG NPM_TOKEN=(not shown)"),
     ]
     assert TOKEN not in str(result)
+
+
+def test_privileged_files() -> None:
+    """Files that give rights are one finding a layer, with the instruction that brought them; without any there is none."""
+    made = config("ADD rootfs / # buildkit", "RUN /bin/sh -c chmod u+s /a # buildkit", "RUN x", **GOOD)
+    files = [
+        PrivilegedFile("bin/su", "sha256:0", 0o4755), PrivilegedFile("bin/ping", "sha256:0", 0, capable=True),
+        PrivilegedFile("a", "sha256:1", 0o6755),
+    ]  # fmt: skip
+    result = lint_image(made, files)
+    told = {item.location.layer: item for item in result.findings if item.id == "im-privileged-files" and item.location}
+    assert "2 files give rights to whoever runs them: /bin/su (mode 4755), /bin/ping (capabilities)" in told["sha256:0"].message
+    assert told["sha256:1"].location is not None
+    assert told["sha256:1"].location.instruction == "RUN chmod u+s /a"
+    assert [item for item in found(lint_image(made, [])) if item[0] == "im-privileged-files"] == []
 
 
 def test_a_file_with_a_configuration() -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from pratique.model.finding import Severity
 
-FILES = ("dockerfile.toml", "container.toml", "kubernetes.toml", "pod-security.toml", "comments.toml")
+FILES = ("dockerfile.toml", "container.toml", "kubernetes.toml", "pod-security.toml", "image.toml", "comments.toml")
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from pratique.lint.checks import exposure, origins, packages, users
 from pratique.lint.hit import Hit
 from pratique.lint.secrets import holds_secret
 from pratique.model.errors import BudgetExceededError, ParseError
+from pratique.model.inventory import PrivilegedFile
 from pratique.workload.dockerfile.instructions import Dockerfile, Instruction
 from pratique.workload.dockerfile.parse import KNOWN, read_instruction
 from pratique.workload.place import Mapped, Place
@@ -26,6 +27,7 @@ MAX_HISTORY = 1_000  # entries; an image has at most 127 layers, and some dozens
 MAX_TEXT = 1 << 16  # characters of one entry; the longest scripts that people write have some 10,000
 MAX_LISTED = 1_000  # variables, ports, volumes: people write some dozens
 MAX_FINDINGS = 5_000  # of one image
+MAX_NAMED = 20  # files that a message names; distributions ship a dozen
 
 _LEGACY = "/bin/sh -c #(nop)"
 _COMMENT = re.compile(r"\s*# buildkit\s*$")
@@ -94,6 +96,19 @@ def check_config(config: Mapping[str, Any], history: Sequence[Entry]) -> list[Se
     if len(first) > MAX_FINDINGS:
         raise BudgetExceededError(f"more than {MAX_FINDINGS} findings in one image")
     return list(first.values())
+
+
+def check_files(files: Sequence[PrivilegedFile]) -> list[tuple[Hit, str]]:
+    """Return one hit for the privileged files of each layer, with the layer: a dozen alike would only be in one another's way."""
+    found: list[tuple[Hit, str]] = []
+    for layer in dict.fromkeys(file.layer for file in files):
+        own = [file for file in files if file.layer == layer]
+        names = [f"/{file.path} ({'capabilities' if file.capable else f'mode {file.mode:o}'})" for file in own]
+        told = ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
+        count = f"{len(own)} files give rights to whoever runs them" if len(own) > 1 else "a file gives rights to whoever runs it"
+        message = f"{count}: {told}"
+        found.append((Hit(Place(0, 0), message, "\0".join(names)), layer))
+    return found
 
 
 def _history(history: Sequence[Entry]) -> Iterator[Seen]:

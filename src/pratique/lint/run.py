@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
@@ -15,11 +15,11 @@ from pratique.lint.check import Checked, check_dockerfile, check_yaml
 from pratique.lint.checks import podsecurity
 from pratique.lint.hit import Hit
 from pratique.lint.ignores import Ignore
-from pratique.lint.image import Seen, check_config, entries, is_config
+from pratique.lint.image import Entry, Seen, check_config, check_files, entries, is_config, written
 from pratique.lint.regions import Lines, Region
 from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.finding import Finding, FindingLocation
-from pratique.model.inventory import Gap
+from pratique.model.inventory import Gap, PrivilegedFile
 
 Kind = Literal["dockerfile", "yaml", ""]
 
@@ -78,6 +78,24 @@ def lint_config(path: str, config: Mapping[str, Any]) -> Result:
 
     ordered = sorted(found, key=lambda seen: (seen.entry, seen.id, seen.hit.message))
     return Result(kind="image", findings=tuple(finding(seen.id, seen.hit, location(seen)) for seen in ordered))
+
+
+def lint_image(config: Mapping[str, Any], files: Sequence[PrivilegedFile]) -> Result:
+    """Check an image of which the files are known, too. Its locations name layers, and no path."""
+    result = lint_config("", config)
+    created = {entry.layer: written(entry.text) for entry in _entries(config) if entry.layer}
+    more = [
+        finding("im-privileged-files", hit, FindingLocation(layer=layer, instruction=created.get(layer, "")[:200]))
+        for hit, layer in check_files(files)
+    ]
+    return msgspec.structs.replace(result, findings=(*result.findings, *more))
+
+
+def _entries(config: Mapping[str, Any]) -> list[Entry]:
+    try:
+        return entries(config)
+    except BudgetExceededError:  # it is a gap already
+        return []
 
 
 def _decoded(text: str) -> Mapping[str, Any]:
