@@ -29,7 +29,7 @@ from pratique.report.document import checksum, image_purl
 from pratique.report.licences import expression, joined, licence_id
 
 REPORTERS = offers(pratique.report, "REPORTER")
-JSON_FORMATS = ("json", "sarif", "cyclonedx", "spdx", "openvex", "gitlab", "github")
+JSON_FORMATS = ("json", "sarif", "cyclonedx", "spdx", "openvex", "csaf", "gitlab", "github")
 # A document of no statements is no valid OpenVEX, and there is nothing true that it could state.
 CHECKED = (
     ("sarif", "", "sarif-2.1.0.schema.json"),
@@ -59,6 +59,7 @@ def test_every_format_of_the_contract_is_there() -> None:
         "cyclonedx",
         "spdx",
         "openvex",
+        "csaf",
         "junit",
         "gitlab",
         "github",
