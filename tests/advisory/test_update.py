@@ -8,15 +8,18 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from feedsim import FeedServer, archive, record, serving, small_mirror, tarball
 from pratique.advisory import fetch
 from pratique.advisory import update as updating
+from pratique.advisory.archive import Zip
 from pratique.advisory.feeds import sources
 from pratique.advisory.index import database_folder, locked, read
 from pratique.advisory.lookup import open_database, verify
@@ -81,6 +84,37 @@ def test_a_changed_record_rebuilds_its_feed_only(server: FeedServer, tmp_path: P
     assert not (tmp_path / "db" / before["osv/PyPI"]).exists()
     with open_database(tmp_path) as database:
         assert database.lookup("PyPI", ["flask"])["flask"][0].ranges[0].fixed == "2.1"
+
+
+def test_only_the_changed_record_is_read(server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive comes whole, as upstream has no other; of it one member is inflated."""
+    records = [record(f"PYSEC-{n}", f"p{n}", "1") for n in range(300)]
+    server.files["osv/PyPI/all.zip"] = archive(records)
+    _update(server, tmp_path)
+    records[7]["summary"] = "worse"
+    server.files["osv/PyPI/all.zip"] = archive(records)
+    inflated: list[str] = []
+    read_member = Zip.read
+
+    def counted(self: Zip, info: zipfile.ZipInfo) -> bytes:
+        inflated.append(info.filename)
+        return read_member(self, info)
+
+    monkeypatch.setattr(Zip, "read", counted)
+    assert _update(server, tmp_path)["osv/PyPI"].status == "updated"
+    assert inflated == ["PYSEC-7.json"]
+    with open_database(tmp_path) as database:
+        (hit,) = database.lookup("PyPI", ["p7"])["p7"]
+        assert database.details([hit])["osv/PyPI", "PYSEC-7"].summary == "worse"
+
+
+def test_a_damaged_file_is_built_anew(server: FeedServer, tmp_path: Path) -> None:
+    """A file that cannot be gone on from is as none."""
+    _update(server, tmp_path)
+    (tmp_path / "db" / _files(tmp_path)["osv/PyPI"]).write_bytes(b"SQLite format 3\0" + b"\xff" * 9000)
+    server.files["osv/PyPI/all.zip"] = archive([record("PYSEC-1", "flask", "2.1")])
+    assert _update(server, tmp_path)["osv/PyPI"].status == "updated"
+    assert set(verify(tmp_path).values()) == {""}
 
 
 def test_the_same_content_from_elsewhere_is_unchanged(server: FeedServer, tmp_path: Path) -> None:
@@ -267,25 +301,35 @@ update(Path(sys.argv[1]), sys.argv[3:], Options(mirror=sys.argv[2]))
 
 
 def test_killed_at_any_moment_the_old_database_answers(server: FeedServer, tmp_path: Path) -> None:
-    """SIGKILL at ten moments of an update; what is there is whole, and the next update finishes the job."""
-    _update(server, tmp_path)
+    """SIGKILL at twenty random moments of an update; what is there is whole, and the next update finishes the job.
+
+    Some of the twenty build a file anew, others change one; history stays, whatever was cut short.
+    """
+    begun = datetime(2020, 1, 1, tzinfo=UTC)
+    _update(server, tmp_path, now=begun)
     server.delay = 0.01
-    for turn in range(10):
+    moments = Random(20).sample(range(0, 600, 3), 20)  # milliseconds; an update takes some 300
+    for turn, milliseconds in enumerate(moments):
+        if turn == 10:
+            (tmp_path / "db/index.json").unlink()
+            _update(server, tmp_path, ["osv/PyPI", "osv/npm"], now=begun)
         many = [record(f"PYSEC-{n}", f"p{n}", f"{turn}.{n}", aliases=[f"CVE-2020-{n}"]) for n in range(1500)]
         server.files["osv/PyPI/all.zip"] = archive([*many, record("PYSEC-F", "flask", f"9.{turn}")])
         command = [sys.executable, "-c", _CHILD, str(tmp_path), server.url, *_NAMES]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             child.stdout.readline()
-            time.sleep(0.02 * turn)
+            time.sleep(milliseconds / 1000)
             os.kill(child.pid, signal.SIGKILL)
         assert set(verify(tmp_path).values()) == {""}
         with open_database(tmp_path) as database:
             assert database.lookup("PyPI", ["flask"])["flask"]
             assert database.lookup("npm", ["lodash"])["lodash"]
+        with open_database(tmp_path, as_of=begun) as database:
+            assert database.lookup("PyPI", ["flask"])["flask"][0].ranges[0].fixed == ("2.0" if turn < 10 else "9.9")
     _update(server, tmp_path)
     with open_database(tmp_path) as database:
-        assert database.lookup("PyPI", ["flask"])["flask"][0].ranges[0].fixed == "9.9"
+        assert database.lookup("PyPI", ["flask"])["flask"][0].ranges[0].fixed == "9.19"
     kept = {entry.file for entry in read(database_folder(tmp_path)).feeds.values()} | {"index.json", "lock", "incoming"}
     assert {path.name for path in (tmp_path / "db").iterdir()} == kept
 

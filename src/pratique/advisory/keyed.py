@@ -151,7 +151,4 @@ def _moved(block: int, old: bytes, new: bytes) -> Iterator[str]:
     before, after = scores.split(old), scores.split(new)
     for offset in before.keys() | after.keys():
         if before.get(offset) != after.get(offset):
-            year, number = block >> 24, (block & 0xFFFFFF) << 10 | offset
-            yield f"CVE-{year}-{number:04}"
-            if number < 1000:  # look-ups take it without the leading zeros, too
-                yield f"CVE-{year}-{number}"
+            yield f"CVE-{block >> 24}-{(block & 0xFFFFFF) << 10 | offset:04}"

@@ -38,7 +38,7 @@ def touched(before: Database, after: Database, *, scores: bool = True) -> set[Pa
     pairs = {(ecosystem, package) for keys in changed.values() for ecosystem, package, _ in keys.hits}
     spoken = set(_spoken(before, after, changed, scores=scores))
     if any(keys.dated for keys in changed.values()) and scores:
-        spoken |= {cve for database in (before, after) for cve in _all_scored(database)}
+        spoken |= {cve for database in (before, after) for cve in _spelled(_all_scored(database))}
     pairs |= _starter(before, after)
     for feed in before.files.keys() ^ after.files.keys():
         pairs |= _every(before, after, (fallback for fallback, primary in FALLBACKS.items() if primary == feed))
@@ -56,11 +56,20 @@ def _spoken(before: Database, after: Database, changed: dict[str, Keys], *, scor
         for pair in keys.names:
             yield from pair
         if scores:
-            yield from keys.scores
+            yield from _spelled(keys.scores)
         for database in (before, after):
             file = database.files.get(feed)
             for advisory in file.details(sorted(keys.advisories)) if file is not None else ():
                 yield from (*advisory.aliases, *covers(advisory))
+
+
+def _spelled(cves: Iterable[str]) -> Iterator[str]:
+    """Yield how feeds may write CVEs: CVE-2026-0001 is looked up without the leading zeros, too."""
+    for cve in cves:
+        yield cve
+        head, _, number = cve.rpartition("-")
+        if number.startswith("0"):
+            yield f"{head}-{int(number)}"
 
 
 def _all_scored(database: Database) -> Iterator[str]:

@@ -193,7 +193,7 @@ def _lines(found: Difference, packages: list[tuple[str, Package]] | None, *, sco
     counts = {change: sum(record.change == change for record in found.records) for change in _SIGNS}
     yield (
         f"{plural(len(found.records), 'record')}: {counts['added']} added, {counts['removed']} removed, "
-        f"{counts['changed']} changed; {len(found.kev)} KEV entries, {len(found.scores)} EPSS scores"
+        f"{counts['changed']} changed; KEV: {len(found.kev)}, EPSS: {len(found.scores)}"
     )
     if packages is not None:
         yield f"{plural(len(packages), 'package')} touched" + (":" if packages else "")
