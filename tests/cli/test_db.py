@@ -33,9 +33,25 @@ def test_update_says_what_each_source_did(tmp_path: Path, mirror: Path, capsys: 
         ["cisa/kev", "updated", "1", "records"],
         ["debian/tracker", "updated", "1", "records"],
         ["osv/PyPI", "updated", "2", "records"],
+        ["3", "updated"],
     ]
     assert _db(tmp_path, *arguments) == 0
     assert all("unchanged" in line for line in capsys.readouterr().out.splitlines())
+
+
+def test_status_says_what_failed_and_what_was_never_had(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Older data with the reason, the others by name; the summary counts all."""
+    arguments = ("update", "--mirror", mirror.as_uri(), "--only", "PyPI,photon")
+    assert _db(tmp_path, *arguments) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == "1 updated, 5 failed"
+    (mirror / "osv/PyPI/all.zip").write_bytes(b"no zip")
+    assert _db(tmp_path, *arguments) == 3
+    assert "5 failed" not in capsys.readouterr().out.splitlines()[-1]
+    assert _db(tmp_path, "status") == 0
+    *_, failed, never = capsys.readouterr().out.splitlines()
+    assert failed.startswith("osv/PyPI: the last attempt (20")
+    assert "not a zip archive" in failed
+    assert never.endswith(": photon/1.0, photon/2.0, photon/3.0, photon/4.0, photon/5.0")
 
 
 def test_update_of_all_fails_only_for_what_is_required(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -349,7 +349,7 @@ def _local(feed: Feed, url: str, known: Validators) -> Fetched:
     try:
         stat = path.stat()
     except FileNotFoundError as error:
-        raise MissingError(f"{url}: {error.strerror}") from error
+        raise MissingError(f"{url}: not there") from error
     except OSError as error:
         raise FeedError(f"{url}: {error.strerror}") from error
     if not path.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,9 @@ for _one in (*db_repository.COMMANDS, *db_history.COMMANDS):
 
 
 @command.command(context_settings=_HELP)
-@setting("--only", multiple=True, metavar="LIST", help="Only these: ecosystems (Debian, PyPI), feeds (osv/PyPI) or kev, epss.")
+@setting(
+    "--only", multiple=True, metavar="LIST", help="Only these: ecosystems (Debian, PyPI), feeds (osv/PyPI) or kev, epss, nvd."
+)
 @setting("--mirror", metavar="URL", help="Take every feed from this base address (http(s):// or file://).")
 @setting("--offline", is_flag=True, help="Make no connection; only a file:// mirror can be read.")
 @_cache_dir
@@ -80,9 +82,13 @@ def update_database(folder: Path, only: Sequence[str], mirror: str, *, quiet: bo
         outcomes = bring(folder, names, Options(mirror=mirror, offline=offline), _listener(progress))
     finally:
         progress.clear()
+    width = max(len(outcome.name) for outcome in outcomes)
     for outcome in outcomes:
         if not quiet or outcome.status == "failed":
-            click.echo(_line(outcome), err=quiet)
+            click.echo(_line(outcome, width), err=quiet)
+    if not quiet and len(outcomes) > 1:
+        counts = [(word, sum(outcome.status == word for outcome in outcomes)) for word in ("updated", "unchanged", "failed")]
+        click.echo(", ".join(f"{count} {word}" for word, count in counts if count))
     missing = required_missing(outcomes, chosen=bool(only))
     if missing or all(outcome.status == "failed" for outcome in outcomes):
         raise DatabaseError(f"not there: {', '.join(missing)}" if missing else "no feed could be had")
@@ -98,7 +104,9 @@ def _chosen(words: Sequence[str]) -> list[str]:
         return select(words)
     except KeyError as error:
         known = sorted({e.partition(":")[0] for source in sources().values() for e in source.feed.ecosystems})
-        raise UsageError(f"--only {error.args[0]!r} is no feed", hint=f"one of {', '.join(known)}, kev, epss") from None
+        raise UsageError(
+            f"--only {error.args[0]!r} is no feed", hint=f"one of {', '.join([*known, 'kev', 'epss', 'nvd', 'vulnrichment'])}"
+        ) from None
 
 
 def _listener(progress: Progress) -> Any:
@@ -117,12 +125,12 @@ def _listener(progress: Progress) -> Any:
     return Watcher()
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Outcome, width: int) -> str:
     left_out = f", {outcome.skipped} left out" if outcome.skipped else ""
     if outcome.status == "failed":
         kept = f" (the last good data is kept: {outcome.records} records)" if outcome.kept else ""
-        return _printable(f"{outcome.name:<26} failed     {outcome.why}{kept}")
-    return f"{outcome.name:<26} {outcome.status:<10} {outcome.records} records{left_out}"
+        return _printable(f"{outcome.name:<{width}}  failed     {outcome.why}{kept}")
+    return f"{outcome.name:<{width}}  {outcome.status:<9}  {outcome.records} records{left_out}"
 
 
 @command.command(context_settings=_HELP)
@@ -163,9 +171,24 @@ def status(**given: Any) -> int:
     if info.kind == "starter":
         click.echo(f"Only the starter set of {info.sources[0].records} vulnerabilities is there; run: pratique db update")
     rows: list[tuple[str, ...]] = [("SOURCE", "RECORDS", "NEWEST", "FETCHED", "AGE", "STATE", "LICENCE", "ADDRESS")]
-    rows += [_row(entry, now, age) for entry in entries]
-    _table(rows if entries else [])
+    there = [entry for entry in entries if entry.file]
+    rows += [_row(entry, now, age) for entry in there]
+    _table(rows if there else [])
+    for line in _absent(entries):
+        click.echo(_printable(line))
     return 0
+
+
+def _absent(entries: Iterable[Entry]) -> Iterator[str]:
+    """Say what failed: the reasons where there is older data, the names of what was never had."""
+    never = []
+    for entry in entries:
+        if not entry.file:
+            never.append(entry.name)
+        elif entry.failure is not None:
+            yield f"{entry.name}: the last attempt ({entry.failure.at[:16]}) failed: {entry.failure.why}"
+    if never:
+        yield f"never had (for the reasons: --format json): {', '.join(never)}"
 
 
 def _row(entry: Entry, now: datetime, age: Any) -> tuple[str, ...]:
@@ -248,6 +271,7 @@ def show(identifier: str, **given: Any) -> int:
                 "affected": [dict(zip(("feed", "id", "ecosystem", "package", "versions"), row, strict=True)) for row in affected],
                 "kev": msgspec.to_builtins(list(database.kev(names).values())),
                 "epss": msgspec.to_builtins(list(database.epss(names).values())),
+                "ssvc": msgspec.to_builtins(database.ssvc(names)),
             }
             click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         else:
@@ -327,7 +351,8 @@ def search(text: str, **given: Any) -> int:
 
 def _affected(ecosystem: str, package: str, hit: Hit) -> tuple[str, str, str, str]:
     parts = [_interval(one) for one in hit.ranges] + list(hit.versions)
-    return hit.id, ecosystem, package, " ".join(part for part in (hit.state, ", ".join(parts)) if part)
+    words = (hit.state, ", ".join(parts), f"({hit.note})" if hit.note else "")
+    return hit.id, ecosystem, package, " ".join(word for word in words if word)
 
 
 def _interval(one: HitRange) -> str:
@@ -352,6 +377,9 @@ def _describe(database: Database, names: Iterable[str], found: Sequence[tuple[st
                 click.echo(_printable(f"  {label + ': ' if label else ''}{text}"))
     for entry in database.kev(names).values():
         click.echo(f"{entry.cve} is known to be exploited since {entry.added}")
+    for cve, answers in database.ssvc(names).items():
+        words = f"exploitation {answers.exploitation}, automatable {answers.automatable}, impact {answers.impact}"
+        click.echo(_printable(f"{cve} CISA's SSVC: {words} ({answers.date})"))
     for score in database.epss(names).values():
         click.echo(f"{score.cve} EPSS {score.score:.5f}, percentile {score.percentile:.3f} ({score.date})")
 
