@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -36,7 +36,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     With `publications`, advisories are taken from there, signed, instead of being fetched feed by feed.
     With `as_of`, RFC 3339, advisories are those that the database knew then, and nothing is fetched.
     `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts. `vex`
-    are documents of others about vulnerabilities.
+    are documents of others about vulnerabilities. `image_checks` looks at how the image is configured and was built, too.
     `tell` is called with progress, `say` with a line worth keeping.
     """
 
@@ -53,6 +53,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     baseline: Report | None = None
     now: str
     as_of: str = ""
+    image_checks: bool = False
     tell: Progress | None = None
     say: Callable[[str], None] | None = None
 
@@ -68,11 +69,24 @@ class Seen(NamedTuple):
 
 def scan(ref: ImageRef, how: ScanOptions) -> Report:
     """Inspect, match, judge. Raises UsageError, TargetError, IntegrityError, RegistryError, DatabaseError."""
-    return judge_inventory(*inspect(ref, how), how)
+    config: dict[str, Any] = {}
+    inventory, target = inspect(ref, how, config.update)
+    more: tuple[Finding, ...] = ()
+    if how.image_checks and config:  # a folder has none
+        from pratique.lint.run import lint_image  # noqa: PLC0415 - only where it is asked for
+
+        checked = lint_image(config, inventory.privileged)
+        more, inventory = checked.findings, msgspec.structs.replace(inventory, gaps=(*inventory.gaps, *checked.gaps))
+    return judge_inventory(inventory, target, how, more)
 
 
-def inspect(ref: ImageRef, how: ScanOptions) -> tuple[Inventory, Target]:
-    """Say what is in a target. Raises UsageError, TargetError, IntegrityError, RegistryError."""
+def inspect(
+    ref: ImageRef, how: ScanOptions, configured: Callable[[dict[str, Any]], None] | None = None
+) -> tuple[Inventory, Target]:
+    """Say what is in a target. `configured` is told the image's configuration.
+
+    Raises UsageError, TargetError, IntegrityError, RegistryError.
+    """
     if ref.scheme == "sbom":
         from pratique.inventory.sbom.read import read_sbom  # noqa: PLC0415 - as below
 
@@ -85,6 +99,8 @@ def inspect(ref: ImageRef, how: ScanOptions) -> tuple[Inventory, Target]:
         inspection = Inspection(seconds=how.seconds, declared=declared, progress=how.tell, disown=disown, say=how.say)
         inventory = take_inventory(image, cache, inspection)
         target = _target(image, inventory)
+        if configured is not None:
+            configured(image.config)
     cache.close()
     return inventory, target
 
@@ -114,10 +130,13 @@ def list_inventory(ref: ImageRef, how: ScanOptions) -> Report:
     )
 
 
-def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions) -> Report:
-    """Match a stored or fresh inventory and decide: the part of a scan that is repeated when advisories change."""
+def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions, more: Sequence[Finding] = ()) -> Report:
+    """Match a stored or fresh inventory and decide: the part of a scan that is repeated when advisories change.
+
+    `more` are findings that are not about packages.
+    """
     findings, gaps, database = _match(inventory, target, how)
-    findings = [*_end_of_life(inventory, how.now), *findings]
+    findings = [*_end_of_life(inventory, how.now), *more, *findings]
     findings, vex, unused = _vexed(findings, inventory, target, how)
     problems = tuple(sorted({*inventory.gaps, *gaps, *unused}))
     verdict, findings, baseline = _judge(Seen(inventory, target, findings, problems), how)

@@ -23,9 +23,9 @@ _CONFIGURED = "pratique.configured"  # where a command's context keeps what the 
 KEYS = frozenset(
     (
         "all-platforms", "as-of", "baseline", "cache-dir", "database", "debug", "environment", "fail-on", "format",
-        "insecure-registry", "kubernetes-version", "max-age", "mirror", "no-cache", "now", "offline", "only", "only-fixed",
-        "only-new", "output", "platform", "policy", "quiet", "registry-mirror", "severity", "stage", "store", "team",
-        "template", "timeout", "trusted-root", "vex", "vex-author", "vex-key", "waivers",
+        "image-checks", "insecure-registry", "kubernetes-version", "max-age", "mirror", "no-cache", "now", "offline", "only",
+        "only-fixed", "only-new", "output", "platform", "policy", "quiet", "registry-mirror", "severity", "stage", "store",
+        "team", "template", "timeout", "trusted-root", "vex", "vex-author", "vex-key", "waivers",
     )
 )  # fmt: skip
 

@@ -32,6 +32,7 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @output_settings
 @setting("--all-platforms", is_flag=True, help="Scan each platform of an index: one report each.")
 @setting("--severity", multiple=True, metavar="LIST", help="Show only these severities, such as high,critical. Decides nothing.")
+@setting("--image-checks", is_flag=True, help="Check how the image is configured and was built, too, as lint does.")
 @setting("--only-fixed", is_flag=True, help="Show only what has a fix. Decides nothing.")
 @setting("--baseline", metavar="REPORT|REF", help="Refuse only what this saved JSON report, or target, does not have.")
 @setting("--only-new", is_flag=True, help="Show only what the baseline does not have. Decides nothing.")
@@ -99,6 +100,7 @@ class _Options(RuleOptions, kw_only=True):
     all_platforms: bool
     severity: tuple[str, ...]
     only_fixed: bool
+    image_checks: bool
     baseline: str | None
     only_new: bool
     fail_on: tuple[str, ...]
@@ -109,7 +111,7 @@ def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
     from pratique.image.reference import parse_target  # noqa: PLC0415
 
     how = scan_options(options, progress, options.fail_on)
-    how = msgspec.structs.replace(how, rules=read_rules(options, how.say))
+    how = msgspec.structs.replace(how, rules=read_rules(options, how.say), image_checks=options.image_checks)
     _severities(options.severity)
     if options.only_new and not options.baseline:
         raise UsageError("--only-new needs --baseline", hint="name a saved JSON report, or a target, to compare with")
