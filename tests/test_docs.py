@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SPEAKING = (
     "advisory",
+    "attest",
+    "vexsources",
     "image",
     "inventory",
     "match",
