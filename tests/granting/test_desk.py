@@ -404,6 +404,17 @@ def test_a_policy_that_was_tampered_with(desk: Desk, clock: Clock, attack: str) 
     assert later.policy.entitlements(ALICE, Target()) == []
 
 
+def test_a_policy_was_good_as_long_as_it_was_in_use(desk: Desk, clock: Clock) -> None:
+    """The day of a last good policy begins when it was last found good, not when it was set."""
+    desk.standing()
+    clock.pass_(40 * 3600)
+    desk.standing()
+    with desk.store.writing() as connection:
+        connection.execute("UPDATE facts SET value = '1 x' WHERE name = 'policy'")
+    clock.pass_(3600)
+    assert Rules(desk.facts).current(clock()).state == "last-good"
+
+
 def test_a_store_that_is_gone_keeps_its_policy_for_a_day(desk: Desk, clock: Clock) -> None:
     """A running gate goes on with the policy it has, for a day."""
     assert desk.standing().state == "set"

@@ -378,6 +378,17 @@ def test_text_that_is_no_text(tmp_path: Path) -> None:
     assert sound(place_in(tmp_path)) == 3
 
 
+def test_details_cannot_pass_for_the_line_itself(tmp_path: Path) -> None:
+    """Names that the line's own parts have are changed in details, so that nothing is found in their place."""
+    ledger = Ledger(place_in(tmp_path))
+    ledger.append(entry(detail={"mac": "0" * 32, "prev": "0" * 64, "seq": "1", "event": "open", "other": "x"}))
+    ledger.append(entry())
+    assert sound(place_in(tmp_path)) == 3
+    found = next(lines(place_in(tmp_path)))
+    assert set(found.detail) == {"mac_", "prev_", "seq_", "event_", "other"}
+    assert found.mac != "0" * 32
+
+
 def test_one_bad_entry_fails_alone(tmp_path: Path) -> None:
     """An entry that is too long does not take those of other threads with it, and nothing of it is written."""
     ledger = Ledger(place_in(tmp_path))

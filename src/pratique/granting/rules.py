@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal, NamedTuple
 
 from pratique.grant.policy import PrivilegePolicy, builtin, load
 from pratique.model.errors import PolicyError, StoreError
 from pratique.model.privilege import Moment
-from pratique.store.facts import Facts, KeptPolicy
+from pratique.store.facts import Facts
 
 LAST_GOOD = 24 * 3600  # seconds that a policy outlives its store's damage: a weekend's night shift can mend it
 _NOTE_EVERY = 600.0  # seconds between notes that the policy was good
@@ -33,7 +34,7 @@ class Rules:
         self._seen = ""
         self._good: PrivilegePolicy | None = None
         self._good_at = Moment(0.0)
-        self._noted = 0.0
+        self._noted, self._number = 0.0, 0
 
     def current(self, now: Moment) -> Standing:
         """Return the policy that holds now. Never raises: without one there is the baseline alone."""
@@ -43,18 +44,21 @@ class Rules:
                 kept = self._facts.policy()
                 if kept is None:
                     return Standing(builtin(), "built-in")
-                self._good, self._seen = load(NAME, kept.body), seen
-                self._note(kept, now)
+                self._good, self._seen, self._number = load(NAME, kept.body), seen, kept.version
+                self._noted = 0.0
             self._good_at = now
         except (StoreError, PolicyError) as error:
             return self._without(now, str(error))
+        self._note(now)
         return Standing(self._good, "set")
 
-    def _note(self, kept: KeptPolicy, now: Moment) -> None:
+    def _note(self, now: Moment) -> None:
         """Write down that it was good, for a process that begins when it no longer is."""
-        if not 0 <= now.wall - self._noted < _NOTE_EVERY:
-            self._facts.note_good(kept.version, now.wall)
-            self._noted = now.wall
+        if 0 <= now.wall - self._noted < _NOTE_EVERY:
+            return
+        self._noted = now.wall
+        with contextlib.suppress(StoreError):  # a store that is busy now is noted in the next turn
+            self._facts.note_good(self._number, now.wall)
 
     def _without(self, now: Moment, why: str) -> Standing:
         if self._good is not None:

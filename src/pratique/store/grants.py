@@ -7,13 +7,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
 
 from pratique.model.errors import StoreError
-from pratique.model.privilege import Grant
+from pratique.model.privilege import Grant, State
 from pratique.store.database import PATIENCE, connect, telling, writing
 from pratique.store.interface import Kept, Step, Used, Wanted
 from pratique.store.place import Place, open_own
@@ -127,6 +127,18 @@ class SqliteGrants:
             return [
                 (number, name, state, self._read(body)) for number, name, state, body in self._connection.execute(sql, (after,))
             ]
+
+    def in_states(self, states: Collection[State]) -> tuple[int, list[tuple[int, str, str, Grant]]]:
+        """Return the number of the last change, and all grants in these states as `changes` does."""
+        sql = f"SELECT changed, id, state, body FROM grants WHERE state IN ({', '.join('?' * len(states))})"  # noqa: S608
+        with self.reading() as connection:
+            connection.execute("BEGIN")  # both answers are of one moment
+            try:
+                (last,) = connection.execute("SELECT value FROM counters WHERE name = 'changed'").fetchone()
+                rows = connection.execute(sql, tuple(states)).fetchall()
+            finally:
+                connection.execute("ROLLBACK")
+        return last, [(number, name, state, self._read(body)) for number, name, state, body in rows]
 
     def data_version(self) -> int:
         """Return a number that differs as soon as another connection has changed anything. Takes microseconds."""

@@ -20,6 +20,7 @@ from pratique.model.privilege import Subject
 NO_HASH = "0" * 64  # `prev` of the very first line
 MAX_LINE = 64 << 10  # bytes; argv and environment are hashed, so that the rest is short: longer is an attempt to fill the disk
 _NO_MAC = b'"mac":"00000000000000000000000000000000"'
+_OWN = frozenset(("seq", "prev", "mac", "event"))
 _MAC_BYTES = 16  # half of HMAC-SHA256, as RFC 2104 allows
 
 
@@ -115,6 +116,8 @@ def make(entry: Entry, place: tuple[int, str, str], secret: bytes, **extra: Any)
     """Return the line of an entry at `place` (seq, time, prev). Raises LedgerError for one that is too long."""
     seq, time, prev = place
     values = {name: value for name in entry.__struct_fields__ if (value := getattr(entry, name))}
+    if not _OWN.isdisjoint(entry.detail):  # what is looked for in the bytes of a line stands there once
+        values["detail"] = {f"{name}_" if name in _OWN else name: value for name, value in entry.detail.items()}
     values |= {"seq": seq, "time": time, "prev": prev, "mac": "0" * (2 * _MAC_BYTES), **extra}
     try:
         blank = _encode(values)

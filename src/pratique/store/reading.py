@@ -11,10 +11,11 @@ import msgspec
 from pratique.model.errors import LedgerError, StoreError
 from pratique.store.formats import name_of
 from pratique.store.head import read_slots
-from pratique.store.line import Line, decode
+from pratique.store.line import MAX_LINE, Line, decode
 from pratique.store.place import Place
 
 FRAME = frozenset(("open", "seal"))  # events of the ledger itself, which tell an auditor nothing
+_LONGEST = MAX_LINE + 2  # bytes of a line that are read; longer ones do not decode
 _PAUSE = 0.2  # seconds between looks when following: for eyes
 
 
@@ -79,7 +80,7 @@ def _read(place: Place, count: int, first: int) -> Iterator[Line]:
         if first and after is not None and _first(after, count) <= first:
             continue
         with path.open("rb") as file:
-            for at, raw in enumerate(file, 1):
+            for at, raw in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
                 line = _decoded(raw, f"{path.name}: line {at}")
                 if line.seq >= count:
                     return
@@ -89,7 +90,7 @@ def _read(place: Place, count: int, first: int) -> Iterator[Line]:
 
 def _first(path: object, count: int) -> int:
     with open(str(path), "rb") as file:  # noqa: PTH123 - any path
-        raw = file.readline()
+        raw = file.readline(_LONGEST)
     return _decoded(raw, str(path)).seq if raw.endswith(b"\n") else count
 
 

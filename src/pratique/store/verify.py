@@ -20,7 +20,7 @@ from pratique.store.head import Head, read_slots
 from pratique.store.keys import Keys, verifies
 from pratique.store.line import MAX_LINE, NO_HASH, Line, Tree, authentic, decode
 from pratique.store.place import Place, open_own
-from pratique.store.writer import key_payload, seal_payload, segment_name, sound_lines, wait_for_lock
+from pratique.store.writer import MAX_LEFT, key_payload, seal_payload, segment_name, sound_lines, wait_for_lock
 
 _BLOCK = 1 << 20  # bytes read at once
 MAX_PROBLEMS = 100  # said; a ledger that is all wrong needs no more
@@ -169,7 +169,7 @@ class _Verifier:
         try:
             self._blocks(descriptor, end, segment)
             if head is not None and end < size:
-                self._left(os.pread(descriptor, size - end, end), head, segment.name)
+                self._left(os.pread(descriptor, min(size - end, MAX_LEFT + 1), end), head, segment.name)
         finally:
             os.close(descriptor)
         if segment.opened_at != 1:
@@ -298,7 +298,7 @@ class _Verifier:
             self._notes.append(f"{name}: {len(data)} bytes after the head cannot be judged without the store's secret")
             return
         lines, torn = sound_lines(data, head, self._secret)
-        if torn and b"\n" in torn and b"\0" not in torn:
+        if len(data) > MAX_LEFT or (torn and b"\n" in torn and b"\0" not in torn):
             self._seq += len(lines)
             self._say(name, 0, "lines that this store did not write come after its end")
             return
@@ -314,7 +314,7 @@ class _Verifier:
             return
         descriptor = open_own(self._place.ledger / name, os.O_RDONLY)
         try:
-            self._left(os.pread(descriptor, size, 0), head, name)
+            self._left(os.pread(descriptor, min(size, MAX_LEFT + 1), 0), head, name)
         finally:
             os.close(descriptor)
 

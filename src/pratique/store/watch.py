@@ -67,10 +67,13 @@ class Live:
         version = store.data_version()
         if version == self._version:
             return
-        changes = store.changes(self._number)
         now = time.time()
-        for number, name, state, grant in changes:
-            self._number = number
+        if self._anew:  # what ended long ago is not read, however much of it there is
+            self._number, changes = store.in_states(self._states)
+        else:
+            changes = store.changes(self._number)
+            self._number = changes[-1][0] if changes else self._number
+        for _, name, state, grant in changes:
             if state in self._states and not _is_over(grant, now):
                 self._grants[name] = grant
             else:

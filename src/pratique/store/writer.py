@@ -21,7 +21,7 @@ from pratique.store.place import Place, make_folder, open_own, sync_folder
 
 PATIENCE = 2.0  # seconds to wait for another process's write, which takes milliseconds; then it hangs
 _HEAD_SYNC = 1.0  # seconds between syncs of the head; after a power cut it may be as much behind, and the lines have their marks
-_MAX_LEFT = 64 << 20  # bytes after the head that are read: a batch of the longest lines has half
+MAX_LEFT = 64 << 20  # bytes after the head that are read: a batch of the longest lines has half
 _SKEW = 1.0  # seconds that the clock may go back without a word: as much as a time server corrects in one step
 
 
@@ -146,7 +146,7 @@ class Writer:
         path = self._place.ledger / segment_name(self.head.segment)
         if beyond < 0:
             raise LedgerError(f"{path}: shorter than its head says", hint=LOOK)
-        if beyond > _MAX_LEFT:
+        if beyond > MAX_LEFT:
             raise LedgerError(f"{path}: {beyond} bytes after its end", hint=LOOK)
         data = os.pread(self._files.segment, beyond, self.head.size)
         lines, torn = sound_lines(data, self.head, self._keys.secret)
