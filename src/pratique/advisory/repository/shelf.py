@@ -89,7 +89,10 @@ class Folder:
     def put(self, path: str, file: Path) -> None:
         place = self._place(path)
         beside = place.with_name(f".{place.name}.{os.getpid()}")
-        shutil.copyfile(file, beside)
+        with file.open("rb") as source, beside.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _CHUNK)
+            sink.flush()
+            os.fsync(sink.fileno())
         beside.replace(place)
 
     def _place(self, path: str) -> Path:
