@@ -94,6 +94,13 @@ def _osv(ecosystem: str, *records: dict[str, Any]) -> dict[str, bytes]:
     return {f"osv/{ecosystem}/all.zip": archive(list(records))}
 
 
+def _notice(identifier: str, name: str, version: str, cve: str) -> bytes:
+    package = f'<package name="{name}" version="{version}" release="2.amzn2" epoch="0"/>'
+    references = f'<references><reference id="{cve}" type="cve"/></references><severity>Important</severity>'
+    inner = f"<id>{identifier}</id>{references}<pkglist><collection>{package}</collection></pkglist>"
+    return gzip.compress(f'<updates><update type="security">{inner}</update></updates>'.encode())
+
+
 _BASE = "SUSE:Linux Enterprise Module for Basesystem 15 SP6"
 _CASES = {
     "ubuntu-18.04": Case(
@@ -119,6 +126,19 @@ _CASES = {
             ("CVE-2016-20013", "libc6", "negligible", ()),
             ("CVE-2021-3782", "libwayland-client0", "medium", ("1.12.0-1~ubuntu16.04.3+esm1",)),
         ],
+    ),
+    "amazon-2-extras": Case(
+        _os("amzn", "2"),
+        "rpm",
+        [("kernel", "4.14.200-155.322.amzn2", ""), ("docker", "20.10.4-1.amzn2", "")],
+        {
+            "amazon/2/extras/kernel-5.10/updateinfo.xml.gz": _notice(
+                "ALAS2KERNEL-5.10-2024-1", "kernel", "5.10.50", "CVE-2024-1001"
+            ),
+            "amazon/2/extras/docker/updateinfo.xml.gz": _notice("ALAS2DOCKER-2024-2", "docker", "20.10.7", "CVE-2024-1002"),
+            "amazon/2/updateinfo.xml.gz": _notice("ALAS2-2024-3", "kernel", "4.14.209", "CVE-2024-1003"),
+        },
+        [("CVE-2024-1002", "docker", "high", ("20.10.7-2.amzn2",)), ("CVE-2024-1003", "kernel", "high", ("4.14.209-2.amzn2",))],
     ),
     "suse-not-mended-yet": Case(
         _os("sles", "15.6"),

@@ -102,6 +102,45 @@ def test_an_index_without_notices_is_refused() -> None:
         amazon.PROVIDER.route(sources()["amazon/2"].feed)[1]("https://x.example/repodata/repomd.xml", b"<repomd></repomd>")
 
 
+# -- topics of Amazon Linux 2 --------------------------------------------------------------------------------------------------
+
+
+def _notice(name: str, version: str, epoch: str = "0") -> bytes:
+    package = f'<package name="{name}" epoch="{epoch}" version="{version}" release="2.amzn2"/>'
+    body = f'<update type="security"><id>ALAS2X-2024-1</id><pkglist><collection>{package}</collection></pkglist></update>'
+    return gzip.compress(f"<updates>{body}</updates>".encode())
+
+
+@pytest.mark.parametrize(
+    ("topic", "name", "version", "epoch", "start"),
+    [
+        ("kernel-5.10", "kernel", "5.10.50", "0", "5.10"),
+        ("mariadb10.5", "mariadb", "10.5.10", "3", "3:10.5"),
+        ("postgresql14", "postgresql", "14.3", "0", "14"),
+        ("nginx1", "nginx", "1.22.1", "1", "1:1"),
+        ("docker", "docker", "20.10.7", "0", ""),
+        ("corretto8", "java-1.8.0-amazon-corretto", "1.8.0_302", "1", ""),
+    ],
+)
+def test_a_topic_that_names_a_series_speaks_of_that_series(topic: str, name: str, version: str, epoch: str, start: str) -> None:
+    """The core's kernel 4.14 is no kernel 5.10 that lacks a fix."""
+    (advisory,) = _parse(f"amazon/2-{topic}", _notice(name, version, epoch))
+    (row,) = advisory.affected
+    assert (row.ecosystem, row.ranges[0].introduced) == ("Amazon Linux:2:extras", start)
+    assert row.ranges[0].fixed.endswith(f"{version}-2.amzn2")
+
+
+@pytest.mark.loopback
+def test_a_topic_without_notices_is_an_empty_feed(tmp_path: Path) -> None:
+    """Many topics never had any: nothing failed."""
+    with serving({}) as server:
+        server.files["2/extras/mock/latest/x86_64/mirror.list"] = f"{server.url}/2/extras/mock/guid/$basearch/\n".encode()
+        index = b'<repomd xmlns="http://linux.duke.edu/metadata/repo"><data type="primary"><location href="x"/></data></repomd>'
+        server.files["2/extras/mock/guid/x86_64/repodata/repomd.xml"] = index
+        fetched = _fetch(tmp_path, "amazon/2-mock", f"{server.url}/2/extras/mock/latest/x86_64/mirror.list")
+        assert _parse("amazon/2-mock", fetched.path.read_bytes()) == []
+
+
 # -- archives and XML that attack ----------------------------------------------------------------------------------------------
 
 

@@ -22,8 +22,8 @@ ENRICHMENT = ("cisa/kev", "epss/current")
 # One that comes with `db update` only, as it has hundreds of megabytes: a report depends on it where it is there.
 ASSESSED = "cisa/vulnrichment"
 # Feeds of many megabytes that come whole each time, or that say much in advance: a scan refreshes them after so many days, others
-# after one. By the name of the feed or of its provider.
-SELDOM = {"redhat/vex": 3, "suse": 3, "endoflife/products": 7}
+# after one. By what their names begin with.
+SELDOM = {"redhat/": 3, "suse/": 3, "endoflife/": 7, "amazon/2-": 7}
 
 
 @runtime_checkable

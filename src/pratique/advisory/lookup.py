@@ -40,7 +40,7 @@ _RACES = 5
 _YEARLY, _OLDEST = "nvd/", "2002"
 # Asked beside a release, which says what is missing: nothing there means that nothing was built for subscribers, or in a module.
 # So are CPEs: NVD's yearly feeds are too large for a scan to wait for.
-_BESIDE = re.compile(rf"Ubuntu:Pro:(?!FIPS)|SUSE:Linux Enterprise Module |SUSE:.*-LTSS$|{CPES}$")
+_BESIDE = re.compile(rf"Ubuntu:Pro:(?!FIPS)|SUSE:Linux Enterprise Module |SUSE:.*-LTSS$|Amazon Linux:2:|{CPES}$")
 
 Reference = tuple[str, str]  # (feed, id): what an advisory is called, as one id may be in several feeds
 

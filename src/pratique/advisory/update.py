@@ -135,7 +135,7 @@ def _outdated(folder: Path, names: Sequence[str], now: datetime) -> list[str]:
 
 
 def _days(name: str) -> int:
-    return SELDOM.get(name, SELDOM.get(name.partition("/")[0], 1))
+    return next((days for begin, days in SELDOM.items() if name.startswith(begin)), 1)
 
 
 def _wants(entry: Entry | None, now: datetime, folder: Path, age: timedelta) -> bool:

@@ -171,6 +171,8 @@ def channels(release: str, version: str) -> tuple[str, ...]:
     if family == "SUSE" and " 15" in rest:
         number = rest[rest.index(" 15") + 1 :]
         return release, f"{release}-LTSS", *(f"SUSE:Linux Enterprise Module for {name} {number}" for name in _SUSE_MODULES)
+    if release == "Amazon Linux:2":
+        return release, f"{release}:extras"
     return (release,)
 
 

@@ -1,6 +1,8 @@
 """Amazon Linux' update notices (updateinfo.xml of a repository) in, advisories out: one a notice, which covers its CVEs.
 
-https://alas.aws.amazon.com/ ; ecosystems "Amazon Linux:2" and "Amazon Linux:2023", which OSV does not define
+https://alas.aws.amazon.com/ ; ecosystems "Amazon Linux:2" and "Amazon Linux:2023", which OSV does not define. What Amazon Linux 2
+offers beside its core ("extras") has a repository a topic, under "Amazon Linux:2:extras". Nothing of a package tells which it is
+from: a notice of a topic that names a series ("kernel-5.10") is about packages of that series only.
 """
 
 from __future__ import annotations
@@ -26,27 +28,41 @@ if TYPE_CHECKING:
 _UPSTREAM = "https://cdn.amazonlinux.com"
 # Both have about 2 MB, inflated 60 MB.
 _MAX_BYTES = 128 << 20
+_HEAD_BYTES = 4096
 _RELEASES = {"2": "2/core/latest/x86_64/mirror.list", "2023": "al2023/core/mirrors/latest/x86_64/mirror.list"}
+# Topics with notices of security, without those whose packages the core has as well, under versions that tell them apart
+# by nothing (vim, dnsmasq, ...).
+_TOPICS = (
+    "R4", "ansible2", "aws-nitro-enclaves-cli", "collectd", "corretto8", "docker", "ecs", "firefox", "golang1.19", "haproxy2",
+    "httpd_modules", "java-openjdk11", "kernel-5.10", "kernel-5.15", "kernel-5.4", "livepatch", "lynis", "mariadb10.5",
+    "memcached1.5", "mock", "nginx1", "php7.2", "php7.3", "php7.4", "php8.0", "php8.1", "php8.2", "postgresql10", "postgresql11",
+    "postgresql12", "postgresql13", "postgresql14", "postgresql9.6", "python3.8", "redis4.0", "redis6", "ruby2.4", "ruby2.6",
+    "ruby3.0", "rust1", "squid4", "tomcat8.5", "tomcat9", "unbound1.13", "unbound1.17",
+)  # fmt: skip
+EXTRAS = "Amazon Linux:2:extras"
+_SERIES = re.compile(r"\d+(?:\.\d+)*\Z")
 _CVE = re.compile(r"CVE-\d{4}-\d{4,19}")
 _NOT_INSTALLED = ("-debuginfo", "-debugsource", "-debuginfo-common")
 
 
 class Amazon:
-    """One feed a release, of its core repository. Packages of AL2's "extras" are in repositories of their own and not read."""
+    """One feed a release, of its core repository, and one a topic of the extras of Amazon Linux 2."""
 
     name = "amazon"
 
     def feeds(self) -> Sequence[Feed]:
+        core = [(release, release, address, f"Amazon Linux:{release}") for release, address in _RELEASES.items()]
+        extras = [(f"2-{one}", f"2/extras/{one}", f"2/extras/{one}/latest/x86_64/mirror.list", EXTRAS) for one in _TOPICS]
         return [
             Feed(
-                name=f"amazon/{release}",
-                path=f"amazon/{release}/updateinfo.xml.gz",
+                name=f"amazon/{name}",
+                path=f"amazon/{place}/updateinfo.xml.gz",
                 url=f"{_UPSTREAM}/{address}",
                 max_bytes=_MAX_BYTES,
-                ecosystems=(f"Amazon Linux:{release}",),
+                ecosystems=(ecosystem,),
                 licence="as Amazon publishes it",
             )
-            for release, address in _RELEASES.items()
+            for name, place, address, ecosystem in [*core, *extras]
         ]
 
     def route(self, _: Feed) -> Sequence[Step]:
@@ -55,13 +71,16 @@ class Amazon:
 
     def parse(self, feed: Feed, body: BinaryIO) -> Iterator[FeedRecord]:
         keys = Keys(feed.ecosystems[0])
+        series = _SERIES.search(feed.name.partition("/2-")[2])
+        if _is_index(body):
+            return
         try:
             with gzip.GzipFile(fileobj=body) as stream:
                 for element in elements(Bounded(stream, feed.name), "update", "updates", feed.name):
                     if element.get("type") != "security":
                         continue
                     try:
-                        yield _advisory(element, feed.ecosystems[0], keys)
+                        yield _advisory(element, feed.ecosystems[0], keys, series[0] if series else "")
                     except ValueError as error:
                         yield unreadable(feed.name, text(element, "id") or "a notice", str(error))
         except (OSError, EOFError, zlib.error) as error:
@@ -74,7 +93,15 @@ def _repository(url: str, content: bytes) -> str:
     return urljoin(url, base.rstrip("/") + "/repodata/repomd.xml")
 
 
+def _is_index(body: BinaryIO) -> bool:
+    """Say whether it is the index of a repository that has no notices: see `_notices`."""
+    head = body.read(_HEAD_BYTES)
+    body.seek(0)
+    return b"<repomd" in head
+
+
 def _notices(url: str, content: bytes) -> str:
+    """Return where the notices are; a topic that never had any has its index instead."""
     for data in elements(io.BytesIO(content), "data", "repomd", url):
         location = data.find("{*}location")
         if data.get("type") == "updateinfo" and location is not None:
@@ -82,10 +109,12 @@ def _notices(url: str, content: bytes) -> str:
             known = checksum is not None and checksum.get("type") == "sha256"
             digest = f"#sha256={checksum.text}" if known and checksum is not None else ""
             return urljoin(url, "../" + (location.get("href") or "")) + digest
+    if "/extras/" in url:
+        return url
     raise ParseError(f"{url}: lists no update notices")
 
 
-def _advisory(element: _Element, ecosystem: str, keys: Keys) -> Advisory:
+def _advisory(element: _Element, ecosystem: str, keys: Keys, series: str) -> Advisory:
     name = text(element, "id")
     if not name:
         raise ValueError("has no id")
@@ -112,9 +141,16 @@ def _advisory(element: _Element, ecosystem: str, keys: Keys) -> Advisory:
         published=_date(issued),
         modified=_date(updated if updated is not None else issued),
         affected=tuple(
-            Affected(ecosystem=ecosystem, name=label, ranges=(VersionRange("", fix),)) for label, fix in sorted(fixes.items())
+            Affected(ecosystem=ecosystem, name=label, ranges=(VersionRange(_start(fix, series), fix),))
+            for label, fix in sorted(fixes.items())
         ),
     )
+
+
+def _start(fix: str, series: str) -> str:
+    """Return where the series of a topic begins, if the version with the fix is of it: 3:10.5.10-2 of mariadb10.5 -> 3:10.5."""
+    epoch, colon, version = fix.rpartition(":")
+    return f"{epoch}{colon}{series}" if series and version.startswith((f"{series}.", f"{series}-")) else ""
 
 
 def _date(element: _Element | None) -> str:
