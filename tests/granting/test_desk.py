@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import storing
 from pratique.grant.lifecycle import Approve, Complete, Deny, Review, Revoke
 from pratique.grant.request import Target
 from pratique.granting.alert import Alarm, AlertError
@@ -186,6 +189,94 @@ def test_what_takes_away_needs_no_ledger(desk: Desk, clock: Clock) -> None:
     assert events(desk)[-4:] == ["revoke", "complete", "deny", "expire"]
     assert desk.facts.unsaid() == []
     assert verify(desk.place).problems == []
+
+
+FULL = """
+import sys
+from pathlib import Path
+from pratique.grant.lifecycle import Revoke
+from pratique.granting.desk import Desk
+from pratique.model.errors import PratiqueError
+from pratique.model.privilege import Subject
+from pratique.store.place import open_place
+from pratique.store.verify import verify
+from storing import asked
+folder = Path(sys.argv[1])
+desk = Desk(open_place(folder / "store"))
+grant = desk.approve(desk.request(asked()).id, Subject(id="bob"))
+with (folder / "fill").open("wb", buffering=0) as fill:
+    try:
+        while fill.write(b"x" * 4096):
+            pass
+    except OSError as error:
+        print(error.strerror)
+try:
+    for _ in range(100):
+        desk.request(asked())
+except PratiqueError:
+    print("nothing is asked for")
+print(desk.act(grant.id, Revoke(Subject(id="bob"), "now")).state)
+(folder / "fill").unlink()
+desk.sweep()
+print(verify(desk.place).problems)
+"""
+
+
+@pytest.mark.needs("unshare", "mount")
+def test_on_a_full_disk_grants_can_be_ended(tmp_path: Path) -> None:
+    """On a disk without a byte left nothing is given, and a grant can be revoked."""
+    mounted = f"mount -t tmpfs -o size=3m,mode=0700 tmpfs {tmp_path}"
+    if subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted], check=False).returncode:
+        pytest.skip("needs a mount of its own, which is not permitted here")
+    script = Path(tmp_path.parent, f"{tmp_path.name}.py")
+    script.write_text(FULL)
+    run = f"{mounted} && exec {sys.executable} {script} {tmp_path}"
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", run]
+    environment = {"PYTHONPATH": str(Path(storing.__file__).parent), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["No space left on device", "nothing is asked for", "revoked", "[]"]
+
+
+WORK = """
+import sys
+from pathlib import Path
+from pratique.granting.desk import Desk
+from pratique.model.privilege import Subject
+from pratique.store.place import open_place
+from storing import asked, entry
+desk = Desk(open_place(Path(sys.argv[1])))
+for number in range(10_000):
+    grant = desk.approve(desk.request(asked(uses=2)).id, Subject(id="bob"))
+    desk.use(grant.id, "s", entry())
+    print(grant.id, flush=True)
+"""
+
+
+def test_killed_processes_leave_nothing_given_that_is_not_on_record(tmp_path: Path) -> None:
+    """Processes killed while they request, approve and use: the ledger has every grant that is active, and every use."""
+    place = place_in(tmp_path)
+    answered: set[str] = set()
+    for turn in range(4):
+        running = [beside(WORK, place.folder) for _ in range(2)]
+        for process in running:
+            assert process.stdout is not None
+            answered.update(process.stdout.readline().strip() for _ in range(3 + 5 * turn))
+        for process in running:
+            process.kill()
+            answered.update(process.communicate()[0].split())
+    with Desk(place) as desk:
+        desk.record(entry())
+        kept = {one.grant.id: one.grant for one in desk.store.find()}
+    assert verify(place).problems == []
+    said: dict[str, set[str]] = {}
+    for line in lines(place):
+        said.setdefault(line.grant, set()).add(line.event)
+    assert answered <= set(kept)
+    for name, grant in kept.items():
+        assert grant.state == "requested" or {"request", "approve", "activate"} <= said[name]
+        assert not grant.used or "use" in said[name]
+        assert name not in answered or grant.used == 1
 
 
 def test_time_ends_grants(desk: Desk, clock: Clock) -> None:

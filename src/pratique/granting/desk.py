@@ -35,6 +35,7 @@ from pratique.granting.clock import present
 from pratique.granting.rules import Rules, Standing
 from pratique.model.errors import GrantError, LedgerError, StoreError
 from pratique.model.privilege import Asked, Grant, Moment, Subject
+from pratique.store.database import StoreFullError
 from pratique.store.facts import Facts, KeptPolicy
 from pratique.store.grants import SqliteGrants
 from pratique.store.interface import Used, Wanted
@@ -124,7 +125,12 @@ class Desk:
             return after
 
         with self._telling(_NAMES[type(event)], name, by):
-            return self.store.change(name, step).grant
+            try:
+                return self.store.change(name, step).grant
+            except StoreFullError:
+                if not isinstance(event, _TAKES) or not self.store.let_go_reserve():
+                    raise
+                return self.store.change(name, step).grant
 
     def _refuse_frozen(self, grant: Grant, policy: PrivilegePolicy, now: Moment) -> None:
         frozen = unreviewed(self._held(grant.asked.subject), policy, now)

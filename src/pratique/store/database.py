@@ -12,6 +12,11 @@ from urllib.parse import quote
 from pratique.model.errors import StoreError
 from pratique.store.place import Place, open_own
 
+
+class StoreFullError(StoreError):
+    """The disk is full."""
+
+
 PATIENCE = 5.0  # seconds to wait for another writer, which takes milliseconds and one sync of the disk
 _MMAP = 0  # a database that another process truncates must not end this one by SIGBUS
 
@@ -104,6 +109,8 @@ def telling(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreError(f"{path}: locked by another process") from None
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            raise StoreFullError(f"{path}: the disk is full") from None
         raise StoreError(f"{path}: {error}") from None
     except sqlite3.Error as error:
         raise StoreError(f"{path}: damaged: {error}") from None

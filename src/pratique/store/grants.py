@@ -20,6 +20,7 @@ from pratique.store.place import Place, open_own
 
 _decode = msgspec.json.Decoder(Grant).decode
 _encode = msgspec.json.encode
+RESERVE = 1 << 20  # bytes held for a full disk: some dozens of changes, of 16 KiB each in SQLite's log
 _MIN_PREFIX = 4  # letters of an id that a person may write for the whole; fewer are soon ambiguous
 
 
@@ -44,6 +45,27 @@ class SqliteGrants:
         except OSError as error:
             self._connection.close()
             raise StoreError(f"{place.bell}: cannot be written: {error.strerror}") from None
+        self._take_reserve()
+
+    def _take_reserve(self) -> None:
+        """Hold some room on the disk, where it is not held yet and there is any."""
+        with contextlib.suppress(OSError, StoreError):
+            if not self.place.reserve.exists():
+                descriptor = open_own(self.place.reserve, os.O_WRONLY | os.O_CREAT)
+                try:
+                    os.posix_fallocate(descriptor, 0, RESERVE)
+                except OSError:
+                    self.place.reserve.unlink(missing_ok=True)
+                finally:
+                    os.close(descriptor)
+
+    def let_go_reserve(self) -> bool:
+        """Give the room back, for a change that takes a privilege away on a full disk; say whether there was any."""
+        try:
+            self.place.reserve.unlink()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         self._connection.close()

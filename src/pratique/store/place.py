@@ -1,6 +1,7 @@
 """A folder in, the places of grants, ledger and keys out; a folder that others may write is refused.
 
-grants.sqlite          grants, uses, break-glass codes and reviews, policies (SQLite, WAL)
+grants.sqlite          grants, uses, break-glass codes, policies (SQLite, WAL)
+reserve                room on the disk, let go when it is full, so that grants can be ended even then
 changed                rung after every change: a gate waits on it, see watch.py
 ledger/00000001.jsonl  the ledger, one file a segment
 head                   count and hash of the ledger's last line, signed
@@ -32,6 +33,7 @@ class Place:
         self.head = folder / "head"
         self.lock = folder / "ledger.lock"
         self.torn = folder / "torn"
+        self.reserve = folder / "reserve"
         self.keys = folder / "keys"
 
 
