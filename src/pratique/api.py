@@ -11,6 +11,7 @@ from pratique.model.report import Report
 
 if TYPE_CHECKING:
     from pratique.advisory.lookup import Database
+    from pratique.distribution import Publications
     from pratique.policyfiles import Rules
 
 
@@ -28,6 +29,8 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     baseline: Report | None = None,
     offline: bool = False,
     mirror: str = "",
+    database: str = "",
+    trusted_root: Path | str = "",
     cache_dir: Path | str | None = None,
     now: dt.datetime | None = None,
 ) -> Report:
@@ -36,6 +39,7 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of rule sets or files, `waivers` files
     (none is looked for), `stage` says where the decision is made; `vex`, `vex_keys` and `vex_authors` are as --vex and its
     companions; with a `baseline`, only what that report does not have is refused; `now` (with a time zone) replaces the present.
+    `database` is the address of a published database, for which `trusted_root`, a file, vouches.
     The image is read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
     """
     from pratique.image.manifest import parse_platform  # noqa: PLC0415 - importing the package stays cheap
@@ -53,12 +57,21 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
         platform=parse_platform(platform) if platform else None,
         fail_on=parse_fail_on(fail_on),
         mirror=mirror,
+        publications=_publications(database, trusted_root),
         rules=_rules(policies, waivers, stage),
         vex=VexSources(vex, vex_keys, vex_authors, sources) if vex else None,
         baseline=baseline,
         now=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     return run(parse_target(target), how)
+
+
+def _publications(database: str, trusted_root: Path | str) -> Publications | None:
+    if not database:
+        return None
+    from pratique.distribution import Publications  # noqa: PLC0415 - only where there is one
+
+    return Publications(database, Path(trusted_root))
 
 
 def _rules(policies: Sequence[str], waivers: Sequence[Path | str], stage: str) -> Rules | None:
