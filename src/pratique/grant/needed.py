@@ -29,6 +29,7 @@ LOWEST_PORT = 1024  # below it only root listens, elsewhere; on a node every por
 _USUAL_RUNTIMES = frozenset(("runc", "crun", "io.containerd.runc.v2"))
 # Annotations that tell a runtime or its shim to do something else than the rest of the configuration says.
 _OBEYED = ("run.oci.", "org.criu.", "io.katacontainers.", "module.wasm.", "org.systemd.property.")
+_HARMLESS = frozenset(("org.systemd.property.KillSignal", "org.systemd.property.TimeoutStopUSec"))  # Podman writes them itself
 _SEEN = frozenset(("docker-create", "docker-inspect", "oci"))  # formats of what really runs, where names must be resolved
 
 
@@ -96,10 +97,10 @@ def _of_action(request: Request, baseline: CompiledBaseline) -> Iterator[Need]: 
         else:
             yield Need(Privilege("run.privileged"), "spec", "nothing is known of what would run")
     elif action == "exec":
-        yield from _exec(request, mine=mine)
+        yield from _exec(request, baseline, mine=mine)
     elif action == "attach":
-        if not mine or target.root is not False or target.privileged:
-            yield Need(Privilege("attach"), "target.owner", _whose(request, mine=mine) or "it runs as root")
+        if not mine:  # whoever ran it may see it: what it may do was decided when it was started
+            yield Need(Privilege("attach"), "target.owner", _whose(request, mine=mine))
     elif action == "copy":
         if request.write:
             yield Need(Privilege("cp.write"), "request.write", "files are written into a container as root")
@@ -136,11 +137,15 @@ def _whose(request: Request, *, mine: bool) -> str:
     return "" if mine else f"it is a container of {request.target.owner or 'nobody known'}"
 
 
-def _exec(request: Request, *, mine: bool) -> Iterator[Need]:
+def _exec(request: Request, baseline: CompiledBaseline, *, mine: bool) -> Iterator[Need]:
     spec = request.spec
+    root = Privilege("run.root")
+    as_itself = mine and request.target.root is True and privileges.covered(baseline.privileges, root)
     if spec is None or spec.privileged or request.target.privileged or spec.capabilities_add:
         yield Need(Privilege("exec.privileged"), "spec.privileged", "the process would have every capability")
     elif (spec.uid if spec.uid is not None else number_of(spec.user)) in (0, None):
+        if as_itself:
+            return  # root in one's own container that runs as root, where everybody may run as root
         yield Need(Privilege("exec.root"), "spec.user", "the process would be root, or nobody knows that it would not")
     elif not mine:
         yield Need(Privilege("exec.any"), "target.owner", _whose(request, mine=mine))
@@ -248,5 +253,5 @@ def _rest(spec: Spec) -> Iterator[Need]:
     if spec.runtime and spec.runtime not in _USUAL_RUNTIMES:
         yield Need(privileges.of("run.runtime", spec.runtime), "spec.runtime", f"it chooses the runtime {spec.runtime}")
     for name in spec.annotations:
-        if name.startswith(_OBEYED) and spec.format != "kubernetes":
+        if name.startswith(_OBEYED) and name not in _HARMLESS and spec.format != "kubernetes":
             yield Need(privileges.of("run.runtime", name), "spec.annotations", f"the runtime obeys the annotation {name}")

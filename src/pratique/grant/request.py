@@ -42,8 +42,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One question to `decide`.
 
     `subject` is None where nobody is known. `spec` is what would run: for exec, attach and copy the process in the container
-    (its user, its capabilities), for a volume its binds; None where the action needs none. `write` is false for a copy out of a
-    container; `change` is what everybody may who is known. `extra` are further privileges that the gate found to be needed. `insecure` marks a build without its sandbox.
+    (its user, its capabilities; a user that the request leaves open is the container's), for a volume its binds; None where the
+    action needs none. `write` is false for a copy out of a container. `extra` are further privileges that the gate found to be
+    needed. `insecure` marks a build without its sandbox.
     """
 
     subject: Subject | None

@@ -7,29 +7,38 @@ from typing import Any
 
 import msgspec
 
-from pratique.workload.docker_create import HERE
+from pratique.workload.docker_create import HERE, texts
 from pratique.workload.docker_create import extract as extract_create
-from pratique.workload.spec import Mount, Spec
+from pratique.workload.spec import DEFAULT_CAPABILITIES, Mount, Spec, capability
 
 _USUAL_RUNTIMES = frozenset(("", "runc", "io.containerd.runc.v2", "oci", "crun"))
 
 
-def extract(inspected: Mapping[str, Any], *, default_runtime: str = "runc") -> Spec:
+def extract(inspected: Mapping[str, Any], *, default_runtime: str = "runc", backed: Mapping[str, str] = {}) -> Spec:
     """Return the Spec of one item of the list that inspect writes. `default_runtime` is the one that the engine takes itself.
 
-    Mounts are those that were made, with the paths of the machine that volumes lie at left out, as engines choose them.
+    Mounts are those that were made, with the paths of the machine that volumes lie at left out, as engines choose them; `backed`
+    are volumes that are paths of the machine. Podman does not say sysctls, rules for devices and which paths are not masked.
     """
     config: Mapping[str, Any] = inspected.get("Config") or {}
     name = str(inspected.get("Name") or inspected.get("Id") or "container").lstrip("/")
     body = {**config, "HostConfig": _host(inspected.get("HostConfig") or {})}
     spec = extract_create({**body, "Image": config.get("Image"), "Volumes": None}, subject=name, format="docker-inspect")
     runtime = spec.runtime if spec.runtime not in (default_runtime, *_USUAL_RUNTIMES) else None
-    made = tuple(_mounts(inspected.get("Mounts") or (), spec.mounts))
+    made = tuple(_mounts(inspected.get("Mounts") or (), spec.mounts, backed))
     apparmor = spec.apparmor or (
         "unconfined" if inspected.get("AppArmorProfile") == "unconfined" and not spec.privileged else None
     )
     restart = None if spec.restart == "no" else spec.restart
-    return msgspec.structs.replace(spec, runtime=runtime, mounts=made, apparmor=apparmor, restart=restart)
+    spec = msgspec.structs.replace(spec, runtime=runtime, mounts=made, apparmor=apparmor, restart=restart)
+    return _with_real_capabilities(spec, inspected) if "BoundingCaps" in inspected and not spec.privileged else spec
+
+
+def _with_real_capabilities(spec: Spec, inspected: Mapping[str, Any]) -> Spec:
+    """Podman gives other capabilities than Docker to who asks for nothing, and says which they are."""
+    real = frozenset(map(capability, texts(inspected.get("BoundingCaps"))))
+    added, dropped = tuple(sorted(real - DEFAULT_CAPABILITIES)), tuple(sorted(DEFAULT_CAPABILITIES - real))
+    return msgspec.structs.replace(spec, capabilities_add=added, capabilities_drop=dropped)
 
 
 def _host(host: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,9 +54,10 @@ def _host(host: Mapping[str, Any]) -> dict[str, Any]:
 _CGROUPS = frozenset(("machine.slice", "/machine.slice", "user.slice", "/libpod_parent", "system.slice", "docker", "/docker"))
 
 
-def _mounts(made: Any, asked: tuple[Mount, ...]) -> Iterator[Mount]:
+def _mounts(made: Any, asked: tuple[Mount, ...], known: Mapping[str, str]) -> Iterator[Mount]:
     """Yield what was mounted; a volume whose options name a path of the machine is only seen in what was asked for."""
-    backed = {mount.target: mount for mount in asked if mount.kind == "bind"}
+    backed = {mount.target: mount.source for mount in asked if mount.kind == "bind"}
+    backed |= {str(item.get("Destination")): known[str(item.get("Name"))] for item in made if item.get("Name") in known}
     for item in made:
         target = str(item.get("Destination") or "")
         kind = str(item.get("Type") or "bind")
@@ -58,7 +68,7 @@ def _mounts(made: Any, asked: tuple[Mount, ...]) -> Iterator[Mount]:
         elif kind == "tmpfs":
             yield Mount(kind="tmpfs", source="", target=target, place=HERE)
         else:
-            source = backed[target].source if kind == "volume" else str(item.get("Source") or "/")
+            source = backed[target] if kind == "volume" else str(item.get("Source") or "/")
             propagation = str(item.get("Propagation") or "")
             propagation = "" if propagation == "rprivate" else propagation
             yield Mount(

@@ -40,16 +40,25 @@ _CGROUPS = re.compile(
 # System calls that no usual profile allows to a container without the capability for them.
 _DANGEROUS = frozenset(
     (
-        "bpf", "delete_module", "finit_module", "init_module", "kexec_file_load", "kexec_load", "mount", "move_mount",
-        "open_by_handle_at", "perf_event_open", "pivot_root", "setns", "swapon", "umount2", "unshare", "userfaultfd",
+        "bpf", "delete_module", "finit_module", "init_module", "kexec_file_load", "kexec_load", "open_by_handle_at",
+        "perf_event_open", "swapon", "userfaultfd",
     )
 )  # fmt: skip
-_ENGINE_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/dev/shm", "/run/secrets")  # noqa: S108
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a folder of a container, not one of ours
+_ENGINE_FILES = frozenset(
+    (
+        "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/run/secrets", "/etc/passwd", "/etc/group",
+        _SHARED_MEMORY,
+    )
+)  # fmt: skip
+_NAMES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 # Where engines keep the folders of containers and volumes; {id} is the container's.
 ENGINE_ROOTS = (
     "/var/lib/docker/containers/{id}/",
     "/var/lib/containers/storage/overlay-containers/{id}/userdata/",
     "/run/containers/storage/overlay-containers/{id}/userdata/",
+    "/var/lib/containers/storage/vfs-containers/{id}/userdata/",
+    "/run/containers/storage/vfs-containers/{id}/userdata/",
 )
 VOLUME_ROOTS = ("/var/lib/docker/volumes/", "/var/lib/containers/storage/volumes/")
 
@@ -59,6 +68,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
     `container` is the id; without it nothing counts as the engine's own file. `namespaces` are the paths of namespaces that
     are the container's own (of its pod). `shared_cgroups` says that the machine has no control group namespaces by default.
+    `backed` are volumes that are paths of the machine, which only the engine knows: a gate that cannot ask it gives no `volumes`.
     """
 
     container: str = ""
@@ -66,6 +76,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     volumes: tuple[str, ...] = VOLUME_ROOTS
     namespaces: frozenset[str] = frozenset()
     shared_cgroups: bool = False
+    backed: dict[str, str] = {}
 
 
 def extract(config: Mapping[str, Any], engine: Engine = Engine(), *, subject: str = "container") -> Spec:  # noqa: B008 - frozen
@@ -86,7 +97,7 @@ def extract(config: Mapping[str, Any], engine: Engine = Engine(), *, subject: st
         host_namespaces=shared,
         joins=joins,
         user_namespace=_has_users(linux),
-        mounts=tuple(_mounts(config.get("mounts") or (), engine)),
+        mounts=tuple(_mounts(config.get("mounts") or (), engine, {*shared, *(join.partition(":")[0] for join in joins)})),
         devices=devices,
         read_only_root=bool((config.get("root") or {}).get("readonly")),
         seccomp=None if privileged else _seccomp(linux.get("seccomp"), spec),
@@ -189,7 +200,8 @@ def _devices(linux: Mapping[str, Any], rules: Sequence[str]) -> Iterator[Device]
             yield Device(rule, HERE)
 
 
-def _mounts(mounts: Sequence[Mapping[str, Any]], engine: Engine) -> Iterator[Mount]:
+def _mounts(mounts: Sequence[Mapping[str, Any]], engine: Engine, foreign: set[str]) -> Iterator[Mount]:
+    """Yield what is mounted beside what every container has; `foreign` are the namespaces that are not its own."""
     for item in mounts:
         target, source = str(item.get("destination") or ""), str(item.get("source") or "")
         options = texts(item.get("options"))
@@ -200,9 +212,11 @@ def _mounts(mounts: Sequence[Mapping[str, Any]], engine: Engine) -> Iterator[Mou
             if kind == "tmpfs" and not target.startswith("/dev"):
                 yield Mount(kind="tmpfs", source="", target=target, read_only=read_only, place=HERE)
             continue
-        if bound and _is_own_file(source, target, engine):
+        if bound and _is_own_file(source, target, engine, foreign):
             continue
         volume = _volume(source, engine)
+        if volume in engine.backed:
+            volume, source = "", engine.backed[volume]
         propagation = next((word for word in options if word in _PROPAGATIONS), "")
         yield Mount(
             kind="volume" if volume else "bind",
@@ -214,13 +228,23 @@ def _mounts(mounts: Sequence[Mapping[str, Any]], engine: Engine) -> Iterator[Mou
         )
 
 
-def _is_own_file(source: str, target: str, engine: Engine) -> bool:
-    """Say whether a bind is one of the files that engines write for a container; only under the folder of that container."""
+def _is_own_file(source: str, target: str, engine: Engine, foreign: set[str]) -> bool:
+    """Say whether a bind is one of the files that engines write for a container; only under the folder of that container.
+
+    Who joins the network of another container has its files of names, too, and who shares the machine's memory, its folder.
+    """
     if target in ("/sbin/docker-init", "/run/podman-init", "/dev/init"):
         return source.rpartition("/")[2] in ("docker-init", "tini", "catatonit", "tini-static")
+    if target == source == _SHARED_MEMORY:
+        return "ipc" in foreign
     if not engine.container or target not in _ENGINE_FILES or "/../" in source:
         return False
-    return any(source.startswith(root.replace("{id}", engine.container)) for root in engine.roots)
+    if any(source.startswith(root.replace("{id}", engine.container)) for root in engine.roots):
+        return True
+    if "net" not in foreign or target not in _NAMES:
+        return False
+    folders = [re.escape(root).replace(re.escape("{id}"), "[0-9a-f]{64}") for root in engine.roots]
+    return any(re.fullmatch(folder + target.rpartition("/")[2], source) for folder in folders)
 
 
 def _volume(source: str, engine: Engine) -> str:

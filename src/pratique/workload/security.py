@@ -22,6 +22,10 @@ def options(given: Iterable[str]) -> dict[str, Any]:
         elif name == "systempaths":
             found["masked_paths"] = value != "unconfined"
             found["read_only_paths"] = value != "unconfined"
+        elif name == "unmask":  # Podman's: all, or paths
+            found["masked_paths"] = found["read_only_paths"] = False
+        elif name == "mask":
+            continue  # hides more
         elif name == "seccomp":
             if value not in _DEFAULT_SECCOMP:
                 found["seccomp"] = "unconfined" if value == "unconfined" else "custom"
