@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -236,6 +237,45 @@ def test_on_a_full_disk_grants_can_be_ended(tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["No space left on device", "nothing is asked for", "revoked", "[]"]
+
+
+APPROVE = """
+import sys, time
+from pathlib import Path
+from pratique.granting.desk import Desk
+from pratique.model.errors import GrantError
+from pratique.model.privilege import Subject
+from pratique.store.place import open_place
+desk = Desk(open_place(Path(sys.argv[1])))
+by = Subject(id=sys.argv[3], provider="oidc", groups=("oncall",), strength=2)
+time.sleep(max(0.0, float(sys.argv[4]) - time.time()))
+try:
+    print(desk.approve(sys.argv[2], by).state)
+except GrantError:
+    print("refused")
+"""
+
+
+def test_approvals_at_once(tmp_path: Path) -> None:
+    """Six people approve at once what needs three: three count, and it becomes active once."""
+    with Desk(place_in(tmp_path)) as desk:
+        desk.set_policy("p.yaml", POLICY.replace(b"count: 1", b"count: 3"), ONCALL)
+        grant = desk.request(wanted())
+        at = time.time() + 0.9
+        running = [beside(APPROVE, desk.place.folder, grant.id, f"user{number}", at) for number in range(6)]
+        said = sorted(process.communicate()[0].strip() for process in running)
+        assert said == ["active", "refused", "refused", "refused", "requested", "requested"]
+        kept = desk.store.get(grant.id).grant
+        assert len({approval.by.id for approval in kept.approvals}) == 3
+        assert events(desk).count("activate") == 1
+
+
+def test_it_can_be_looked_at_while_it_cannot_be_written(desk: Desk, clock: Clock) -> None:
+    """What time has ended is shown as ended, before that could be kept."""
+    grant = desk.approve(desk.request(wanted()).id, ONCALL)
+    clock.pass_(601)
+    assert desk.store.get(grant.id).grant.state == "active"
+    assert desk.as_of_now(grant).state == "expired"
 
 
 WORK = """

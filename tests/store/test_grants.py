@@ -15,7 +15,7 @@ from pratique.model.errors import GrantError, StoreError, UsageError
 from pratique.model.privilege import LIVE_STATES, Grant
 from pratique.store import database, watch
 from pratique.store.grants import ConflictError, NoSuchGrantError, SqliteGrants
-from pratique.store.interface import Wanted
+from pratique.store.interface import GrantStore, Wanted
 from pratique.store.place import open_place
 from pratique.store.watch import Live, Watcher
 from storing import beside, grant, place_in
@@ -83,6 +83,13 @@ def test_what_is_kept_comes_back(store: SqliteGrants) -> None:
     assert store.get("g-0001") == kept
     assert kept.version == 1
     assert store.get("g-00").grant.id == "g-0001"
+
+
+def test_it_is_a_store_of_grants(store: SqliteGrants) -> None:
+    """What stands in a folder does what any store of grants does; mypy holds it to the protocol."""
+    any_store: GrantStore = store
+    any_store.create(grant())
+    assert any_store.get("g-0001").version == 1
 
 
 def test_the_beginning_of_an_id_must_be_clear(store: SqliteGrants) -> None:

@@ -26,6 +26,7 @@ from pratique.cli.store import (
     when,
 )
 from pratique.cli.target import HELP
+from pratique.model.errors import StoreError
 from pratique.model.privilege import LIVE_STATES, Grant
 from pratique.report.text import pad, plural, safe
 
@@ -165,14 +166,22 @@ command.add_command(_ends("complete", "Give a grant back when the task is done."
 def show(name: str, **given: Any) -> int:
     """Show a grant: what, for whom, for which task, by whose approval, until when. Exit codes: 0 shown, 3 there is none."""
     with desk(given) as at:
-        at.sweep()
-        grant = at.store.get(name).grant
+        _sweep(at)
+        grant = at.as_of_now(at.store.get(name).grant)
         if not _as_json(grant, given):
             print_grant(grant)
             if grant.state == "requested":
                 for line in _what_next(at, grant):
                     click.echo("  " + safe(line))
     return 0
+
+
+def _sweep(at: Desk) -> None:
+    """End what time has ended; where the store cannot be written just now, it can be looked at all the same."""
+    try:
+        at.sweep()
+    except StoreError as error:
+        click.echo(safe(f"pratique: {error.message}: shown as it is, nothing was written"), err=True)
 
 
 @command.command("list", context_settings=HELP)
@@ -189,14 +198,14 @@ def list_(state: tuple[Any, ...], expiring: str | None, *, mine: bool, name: str
 
     me = subject_of(name) if mine or name is not None else None
     with desk(given) as at:
-        at.sweep()
+        _sweep(at)
         wanted = Wanted(
             states=state or (LIVE_STATES if expiring else ()),
             provider=me.provider if me else None,
             subject=me.id if me else None,
             expiring=at.now().wall + duration(expiring) if expiring else None,
         )
-        found = [kept.grant for kept in at.store.find(wanted)]
+        found = [at.as_of_now(kept.grant) for kept in at.store.find(wanted)]
     if given["format"].lower() == "json":
         print_json([as_document(grant) for grant in found])
         return 0

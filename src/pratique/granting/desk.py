@@ -214,6 +214,10 @@ class Desk:
             self._say([], must=False)
         return ended
 
+    def as_of_now(self, grant: Grant) -> Grant:
+        """Return a grant as time has made it, whether or not that could be kept yet."""
+        return settle(grant, self._clock())
+
     def _settled(self, grant: Grant, now: Moment) -> Grant:
         after = settle(grant, now)
         if after is not grant:
