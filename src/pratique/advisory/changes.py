@@ -187,13 +187,10 @@ def _moves(since: int, tables: Tables) -> dict[int, dict[int, bytes]]:
     """Return, by second of the update, what leads each block of scores forward."""
     found: dict[int, dict[int, bytes]] = {}
     after: dict[int, bytes] = {}
-    sql = "SELECT block, until, data FROM scores WHERE until > ? ORDER BY until DESC"
-    for block, until, data in tables.ask(sql, since):
-        now = after[block] if block in after else tables.one("SELECT data FROM epss WHERE block = ?", block) or b""
-        try:
-            before = scores.patch(now, tables.plain(data))
-        except ValueError as error:
-            raise tables.damaged(error) from error
-        found.setdefault(until, {})[block] = scores.difference(before, now)
-        after[block] = before
+    for until, moves in tables.moves(since):
+        forward = found[until] = {}
+        for block, move in moves.items():
+            now = after[block] if block in after else tables.one("SELECT data FROM epss WHERE block = ?", block) or b""
+            after[block] = tables.moved(now, move)
+            forward[block] = scores.difference(after[block], now)
     return found

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from pratique.advisory import scores
 from pratique.advisory.layout import Facts
 from pratique.advisory.store import FeedFile, decode_advisory, decode_exploited, decode_hits
 from pratique.advisory.tables import array
@@ -102,17 +101,11 @@ class PastFile(FeedFile):
         return super().score_date() if date is None else date.decode()
 
     def _blocks(self, blocks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        now = dict(super()._blocks(blocks))
-        sql = "SELECT data FROM scores WHERE block = ? AND until > ? ORDER BY until DESC"
-        for block in blocks:
-            data = now.get(block, b"")
-            for (move,) in self.tables.ask(sql, block, self.as_of):
-                try:
-                    data = scores.patch(data, self.tables.plain(move))
-                except ValueError as error:
-                    raise self.tables.damaged(error) from error
-            if data:
-                yield block, data
+        wanted, then = set(blocks), dict(super()._blocks(blocks))
+        for _, moves in self.tables.moves(self.as_of):
+            for block in wanted & moves.keys():
+                then[block] = self.tables.moved(then.get(block, b""), moves[block])
+        yield from ((block, data) for block, data in then.items() if data)
 
     def affected(self, ids: Collection[str]) -> Iterator[tuple[str, str, Hit]]:
         for ecosystem, package, hits in self.every():
@@ -156,5 +149,6 @@ class PastFile(FeedFile):
         return [cve for cve in super().exploited() if cve not in undone] + [cve for cve, data in undone.items() if data]
 
     def scored(self) -> Iterator[tuple[int, bytes]]:
-        blocks = {block for (block,) in self.tables.ask("SELECT block FROM epss UNION SELECT block FROM scores")}
+        blocks = {block for (block,) in self.tables.ask("SELECT block FROM epss")}
+        blocks |= {block for _, moves in self.tables.moves(self.as_of) for block in moves}
         yield from self._blocks(sorted(blocks))

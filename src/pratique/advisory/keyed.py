@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pratique.advisory import scores
 from pratique.advisory.history import PastFile
 from pratique.advisory.layout import Facts
+from pratique.advisory.scores import split
 from pratique.advisory.store import FeedFile
 from pratique.advisory.values import Changes
 
@@ -34,15 +34,24 @@ class Keys(msgspec.Struct):
         return bool(self.hits or self.advisories or self.names or self.kev or self.scores or self.dated)
 
 
-def differing(before: FeedFile | None, after: FeedFile | None) -> Keys:
-    """Return the keys under which two states of a feed differ, in values that look-ups give. None: the feed is not there."""
+def differing(before: FeedFile | None, after: FeedFile | None, *, scores: bool = True) -> Keys:
+    """Return the keys under which two states of a feed differ, in values that look-ups give. None: the feed is not there.
+
+    Without `scores` these, which are many, are not looked at.
+    """
     if before is not None and after is not None:
         if before.facts.state == after.facts.state:
             return Keys()
         span = _lineage(before, after)
         if span is not None:
-            return _narrowed(before, after, *span)
-    return _compared(before, after)
+            keys = _narrowed(before, after, *span)
+            if scores:
+                _narrowed_scores(keys, before, after, *span)
+            return keys
+    keys = _compared(before, after)
+    if scores:
+        _compared_scores(keys, before, after)
+    return keys
 
 
 def _lineage(before: FeedFile, after: FeedFile) -> tuple[FeedFile, int, int] | None:
@@ -96,11 +105,13 @@ def _narrowed(before: FeedFile, after: FeedFile, file: FeedFile, low: int, high:
     cves = list(named.kev)
     old_kev, new_kev = ({one.cve: one for one in file_.kev(cves)} for file_ in (before, after))
     keys.kev = {cve for cve in cves if old_kev.get(cve) != new_kev.get(cve)}
-    sql = "SELECT DISTINCT block FROM scores WHERE until > ? AND until <= ?"
-    for (block,) in file.tables.ask(sql, low, high):
+    return keys
+
+
+def _narrowed_scores(keys: Keys, before: FeedFile, after: FeedFile, file: FeedFile, low: int, high: int) -> None:
+    for block in {block for until, moves in file.tables.moves(low) if until <= high for block in moves}:
         keys.scores.update(_moved(block, before.block(block), after.block(block)))
     keys.dated = before.score_date() != after.score_date()
-    return keys
 
 
 def _hits(file: FeedFile, ecosystem: str, packages: list[str]) -> dict[tuple[str, str], list[bytes]]:
@@ -117,12 +128,15 @@ def _compared(before: FeedFile | None, after: FeedFile | None) -> Keys:
         old, new = (dict(contents(file)) if file is not None else {} for file in (before, after))
         getattr(keys, field).update(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     keys.names = (before.names() if before is not None else set()) ^ (after.names() if after is not None else set())
+    return keys
+
+
+def _compared_scores(keys: Keys, before: FeedFile | None, after: FeedFile | None) -> None:
     blocks = (dict(file.scored()) if file is not None else {} for file in (before, after))
     old_blocks, new_blocks = blocks
     for block in old_blocks.keys() | new_blocks.keys():
         keys.scores.update(_moved(block, old_blocks.get(block, b""), new_blocks.get(block, b"")))
     keys.dated = (before.score_date() if before is not None else "") != (after.score_date() if after is not None else "")
-    return keys
 
 
 def _all_hits(file: FeedFile) -> Iterator[tuple[tuple[str, str, str], object]]:
@@ -148,7 +162,7 @@ def scored_in(block: int, data: bytes) -> Iterator[str]:
 
 def _moved(block: int, old: bytes, new: bytes) -> Iterator[str]:
     """Yield the CVEs of a block whose score or percentile differs."""
-    before, after = scores.split(old), scores.split(new)
+    before, after = split(old), split(new)
     for offset in before.keys() | after.keys():
         if before.get(offset) != after.get(offset):
             yield f"CVE-{block >> 24}-{(block & 0xFFFFFF) << 10 | offset:04}"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 import zstandard
 
+from pratique.advisory import scores
 from pratique.advisory.layout import COMPRESS_FROM, Facts
 from pratique.advisory.values import Changes
 from pratique.model.errors import DatabaseError
@@ -32,6 +33,7 @@ _heads = msgspec.msgpack.Decoder(list[_Head]).decode
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _facts = msgspec.msgpack.Decoder(Facts).decode
 _changes = msgspec.msgpack.Decoder(Changes).decode
+_moves = msgspec.msgpack.Decoder(dict[int, bytes]).decode
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -106,6 +108,18 @@ class Tables:
             changes = self.decode(_changes, self.plain(data))
             changes.at = until
             yield changes
+
+    def moves(self, since: int) -> Iterator[tuple[int, dict[int, bytes]]]:
+        """Yield (second, block -> what leads it back to before that second) of each update after `since`, the newest first."""
+        for until, data in self.ask("SELECT until, data FROM scores WHERE until > ? ORDER BY until DESC", since):
+            yield until, self.decode(_moves, self.row(data))
+
+    def moved(self, block: bytes, move: bytes) -> bytes:
+        """Return the block of scores that a move leads to."""
+        try:
+            return scores.patch(block, move)
+        except ValueError as error:
+            raise self.damaged(error) from error
 
     def row(self, data: bytes) -> bytes:
         """Return a row of hits as it was before it was, or was not, compressed."""

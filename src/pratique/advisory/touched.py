@@ -11,14 +11,16 @@ from pratique.advisory.starter import Starter
 from pratique.advisory.store import FeedFile
 from pratique.model.hits import covers
 
+# From so many names on, reading all names of a feed is faster than asking for each.
+_MANY = 2000
 Pair = tuple[str, str]  # ecosystem and package, as feeds write them: `canonical(ecosystem)`, `normalize(ecosystem, name)`
 
 
-def changed_keys(before: Database, after: Database) -> dict[str, Keys]:
+def changed_keys(before: Database, after: Database, *, scores: bool = True) -> dict[str, Keys]:
     """Return, by feed, the keys under which two states differ; only feeds that do. Raises DatabaseError for a damaged file."""
     found = {}
     for feed in sorted(before.files.keys() | after.files.keys()):
-        keys = differing(before.files.get(feed), after.files.get(feed))
+        keys = differing(before.files.get(feed), after.files.get(feed), scores=scores)
         if keys:
             found[feed] = keys
     return found
@@ -34,7 +36,7 @@ def touched(before: Database, after: Database, *, scores: bool = True) -> set[Pa
     The shipped starter set counts as there in both; gaps and counts of sources are not compared. Raises DatabaseError for a
     damaged file.
     """
-    changed = changed_keys(before, after)
+    changed = changed_keys(before, after, scores=scores)
     pairs = {(ecosystem, package) for keys in changed.values() for ecosystem, package, _ in keys.hits}
     spoken = set(_spoken(before, after, changed, scores=scores))
     if any(keys.dated for keys in changed.values()) and scores:
@@ -80,8 +82,17 @@ def _all_scored(database: Database) -> Iterator[str]:
 
 def _speaking_of(file: FeedFile, spoken: set[str]) -> set[Pair]:
     """Return the packages with a hit of an advisory that goes by, or covers, one of the names."""
-    ids = spoken | {identifier for _, identifier in file.named(sorted(spoken))}
-    return {(ecosystem, package) for ecosystem, package, one in file.owners() if not ids.isdisjoint(one)} if ids else set()
+    if not spoken:
+        return set()
+    if len(spoken) > _MANY:
+        others = {identifier for name, identifier in file.names() if name in spoken}
+    else:
+        others = {identifier for _, identifier in file.named(sorted(spoken))}
+    return {
+        (ecosystem, package)
+        for ecosystem, package, ids in file.owners()
+        if not spoken.isdisjoint(ids) or not others.isdisjoint(ids)
+    }
 
 
 def _every(before: Database, after: Database, feeds: Iterable[str]) -> set[Pair]:

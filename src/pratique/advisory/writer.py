@@ -174,29 +174,30 @@ class Writer:
                 self._connection.execute("DELETE FROM kev WHERE cve = ?", (cve,))
 
     def _scores(self, changes: Changes, at: int) -> bool:
-        moved = False
+        back: dict[int, bytes] = {}
         for block, change in changes.scores.items():
             old = self.tables.one("SELECT data FROM epss WHERE block = ?", block) or b""
             new = scores.patch(old, change)
             if new == old:
                 continue
-            moved = True
             self._swap(("epss", block, old) if old else None, ("epss", block, new) if new else None)
             if new:
                 self._connection.execute("INSERT OR REPLACE INTO epss VALUES (?, ?)", (block, new))
             else:
                 self._connection.execute("DELETE FROM epss WHERE block = ?", (block,))
-            self._remember_block(block, old, new, at)
-        return moved
+            back[block] = scores.difference(new, old)
+        if back and at > self._born:
+            self._remember_moves(back, at)
+        return bool(back)
 
-    def _remember_block(self, block: int, old: bytes, new: bytes, at: int) -> None:
-        if at <= self._born:
-            return
-        earlier = self.tables.one("SELECT data FROM scores WHERE block = ? AND until = ?", block, at)
-        if earlier is not None:  # a second update in one second: what was before both of them counts
-            old = scores.patch(old, self.tables.plain(earlier))
-        row = (block, at, self._squeeze.plain(scores.difference(new, old)))
-        self._connection.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", row)
+    def _remember_moves(self, back: dict[int, bytes], at: int) -> None:
+        for _, earlier in self.tables.moves(at - 1):  # a second update in one second: what was before both of them counts
+            for block, move in earlier.items():
+                new = self.tables.one("SELECT data FROM epss WHERE block = ?", block) or b""
+                middle = self.tables.moved(new, back[block]) if block in back else new
+                back[block] = scores.difference(new, self.tables.moved(middle, move))
+        row = (at, self._squeeze.row(_encode(back), 0))
+        self._connection.execute("INSERT OR REPLACE INTO scores VALUES (?, ?)", row)
 
     def _remember(self, undo: Changes, at: int) -> None:
         """Before it was built nothing was known of the feed, so what is undone in that same second need not be told."""
