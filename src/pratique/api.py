@@ -33,12 +33,14 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     trusted_root: Path | str = "",
     cache_dir: Path | str | None = None,
     now: dt.datetime | None = None,
+    as_of: dt.datetime | None = None,
 ) -> Report:
     """Inspect a target (written as for `pratique scan`), match it against advisories, judge it.
 
     `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of rule sets or files, `waivers` files
     (none is looked for), `stage` says where the decision is made; `vex`, `vex_keys` and `vex_authors` are as --vex and its
-    companions; with a `baseline`, only what that report does not have is refused; `now` (with a time zone) replaces the present.
+    companions; with a `baseline`, only what that report does not have is refused; `now` (with a time zone) replaces the present,
+    and with `as_of` (likewise) advisories are those that the database knew then, and nothing is fetched.
     `database` is the address of a published database, for which `trusted_root`, a file, vouches.
     The image is read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
     """
@@ -62,6 +64,7 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
         vex=VexSources(vex, vex_keys, vex_authors, sources) if vex else None,
         baseline=baseline,
         now=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        as_of=as_of.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if as_of is not None else "",
     )
     return run(parse_target(target), how)
 
@@ -90,11 +93,14 @@ def _rules(policies: Sequence[str], waivers: Sequence[Path | str], stage: str) -
     return Rules(load_policies(policies), load_waivers([Path(path) for path in waivers]), context)
 
 
-def open_database(cache_dir: Path | str | None = None) -> Database:
-    """Open the advisory database, as a context manager. Raises `pratique.model.errors.DatabaseError`."""
+def open_database(cache_dir: Path | str | None = None, as_of: dt.datetime | None = None) -> Database:
+    """Open the advisory database, as a context manager; with `as_of` (with a time zone), as it was known at that moment.
+
+    Raises `pratique.model.errors.DatabaseError`.
+    """
     from pratique.advisory.lookup import open_database as run  # noqa: PLC0415 - importing the package stays cheap
 
-    return run(_folder(cache_dir))
+    return run(_folder(cache_dir), as_of=as_of)
 
 
 def _folder(cache_dir: Path | str | None) -> Path:
