@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pratique
 from pratique.grant.asking import request_hash
 from pratique.model.privilege import Asked, Grant, Scope, Subject, Task
 from pratique.store.ledger import SEGMENT_BYTES, Ledger
 from pratique.store.line import Entry, Who
 from pratique.store.place import Place, open_place
 
+# Where this module and the program are, for processes of their own.
+PATHS = os.pathsep.join(str(path) for path in (Path(__file__).parent, Path(pratique.__file__).parents[1]))
 ALICE = Who("alice", "unix", 1)
 
 
@@ -67,10 +71,8 @@ def grant(name: str = "g-0001", who: str = "alice", **more: object) -> Grant:
 def beside(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Start a process that runs `code`; its arguments are in sys.argv[1:]."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    folder = str(Path(__file__).parent)
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": folder, "PATH": ""}
-    )
+    environment = {"PYTHONPATH": PATHS, "PATH": ""}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-__all__ = ["ALICE", "SEGMENT_BYTES", "asked", "beside", "entry", "filled", "grant", "place_in"]
+__all__ = ["ALICE", "PATHS", "SEGMENT_BYTES", "asked", "beside", "entry", "filled", "grant", "place_in"]

@@ -233,7 +233,7 @@ def test_on_a_full_disk_grants_can_be_ended(tmp_path: Path) -> None:
     script.write_text(FULL)
     run = f"{mounted} && exec {sys.executable} {script} {tmp_path}"
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", run]
-    environment = {"PYTHONPATH": str(Path(storing.__file__).parent), "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": storing.PATHS, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["No space left on device", "nothing is asked for", "revoked", "[]"]
@@ -304,7 +304,9 @@ def test_killed_processes_leave_nothing_given_that_is_not_on_record(tmp_path: Pa
             answered.update(process.stdout.readline().strip() for _ in range(3 + 5 * turn))
         for process in running:
             process.kill()
-            answered.update(process.communicate()[0].split())
+            out, err = process.communicate()
+            assert err == ""
+            answered.update(out.split())
     with Desk(place) as desk:
         desk.record(entry())
         kept = {one.grant.id: one.grant for one in desk.store.find()}

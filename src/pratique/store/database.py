@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,11 +14,16 @@ from pratique.model.errors import StoreError
 from pratique.store.place import Place, open_own
 
 
+class StoreLockedError(StoreError):
+    """Another process is at it."""
+
+
 class StoreFullError(StoreError):
     """The disk is full."""
 
 
 PATIENCE = 5.0  # seconds to wait for another writer, which takes milliseconds and one sync of the disk
+_PAUSE = 0.01  # seconds between attempts to open
 _MMAP = 0  # a database that another process truncates must not end this one by SIGBUS
 
 # What brings a database from version n to n + 1: append, never edit.
@@ -56,6 +62,17 @@ def connect(place: Place, *, patience: float = PATIENCE) -> sqlite3.Connection:
         os.close(open_own(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it as the umask says; its companions take this mode
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return _connect(path, patience)
+        except StoreLockedError:  # while a log is begun, recovered or put away SQLite says so at once, and does not wait
+            if time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+
+
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
     with telling(path):
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw", uri=True, timeout=patience, isolation_level=None, check_same_thread=False
@@ -108,7 +125,7 @@ def telling(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreError(f"{path}: locked by another process") from None
+            raise StoreLockedError(f"{path}: locked by another process") from None
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
             raise StoreFullError(f"{path}: the disk is full") from None
         raise StoreError(f"{path}: {error}") from None

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -45,6 +46,7 @@ class SqliteGrants:
         except OSError as error:
             self._connection.close()
             raise StoreError(f"{place.bell}: cannot be written: {error.strerror}") from None
+        self._end = weakref.finalize(self, _let_go, self._connection, self._bell)
         self._take_reserve()
 
     def _take_reserve(self) -> None:
@@ -68,8 +70,8 @@ class SqliteGrants:
         return True
 
     def close(self) -> None:
-        self._connection.close()
-        os.close(self._bell)
+        """Let go of the files; may be called twice."""
+        self._end()
 
     def create(self, grant: Grant, before: Callable[[], None] | None = None) -> Kept:
         with self.writing() as connection:
@@ -201,3 +203,8 @@ class SqliteGrants:
             return _decode(body)
         except msgspec.DecodeError as error:
             raise StoreError(f"{self._path}: damaged: {error}") from None
+
+
+def _let_go(connection: sqlite3.Connection, bell: int) -> None:
+    connection.close()
+    os.close(bell)
