@@ -271,6 +271,10 @@ def test_audit_head_and_rotation(call: Call, tmp_path: Path) -> None:
     ledger = Ledger(open_place(state))
     ledger.append(entry())
     ledger.close()
+    ran = call("audit", "verify")
+    assert ran.code == 1
+    assert "exchanged whole" in ran.out
+    (state / "grants.sqlite").unlink()
     assert call("audit", "verify").code == 0
     assert call("audit", "verify", "--head", heads).code == 1
 

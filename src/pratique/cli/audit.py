@@ -74,17 +74,19 @@ def verify(**given: Any) -> int:
 
     Exit codes: 0 it is whole, 1 it is not, 2 bad usage, 3 could not tell: there is no ledger, or it cannot be read.
     """
+    from pratique.store.facts import ledger_name  # noqa: PLC0415 - start-up stays lazy
     from pratique.store.verify import Expected  # noqa: PLC0415 - start-up stays lazy
     from pratique.store.verify import verify as check  # noqa: PLC0415
 
-    expected = Expected(_key(given["key"]), tuple(_heads(given["head"])) if given["head"] else ())
-    outcome = check(place(given, create=False), expected)
+    at = place(given, create=False)
+    expected = Expected(_key(given["key"]), tuple(_heads(given["head"])) if given["head"] else (), ledger_name(at))
+    outcome = check(at, expected)
     if given["format"].lower() == "json":
         print_json(_document(outcome))
     else:
         for problem in outcome.problems:
-            at = f"{problem.segment}:{problem.line}" if problem.line else problem.segment
-            click.echo(safe(f"{at}: {problem.text} (number {problem.seq} of the ledger)"))
+            where = f"{problem.segment}:{problem.line}" if problem.line else problem.segment
+            click.echo(safe(f"{where}: {problem.text} (number {problem.seq} of the ledger)"))
         for note in outcome.notes:
             click.echo(safe(f"note: {note}"))
         said = f"{plural(len(outcome.problems), 'problem')} found" if outcome.problems else "whole"

@@ -36,7 +36,7 @@ from pratique.granting.rules import Rules, Standing
 from pratique.model.errors import GrantError, LedgerError, StoreError
 from pratique.model.privilege import Asked, Grant, Moment, Subject
 from pratique.store.database import StoreFullError
-from pratique.store.facts import Facts, KeptPolicy
+from pratique.store.facts import LEDGER, Facts, KeptPolicy
 from pratique.store.grants import SqliteGrants
 from pratique.store.interface import Used, Wanted
 from pratique.store.ledger import Ledger
@@ -316,9 +316,9 @@ class Desk:
         """Compare the ledger's name with that which this store knows: a ledger that was exchanged whole is noticed."""
         if self._checked:
             return
-        name, known = self.ledger.head().ledger, self.facts.get("ledger")
+        name, known = self.ledger.head().ledger, self.facts.get(LEDGER)
         if not known:
-            self.facts.put("ledger", name)
+            self.facts.put(LEDGER, name)
         elif known != name:
             raise LedgerError(f"{self.place.ledger}: this is not the ledger of this store's grants", hint="pratique audit verify")
         self._checked = True

@@ -5,8 +5,11 @@ Policies are marked with the store's secret and numbered, so that one from elsew
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sqlite3
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -14,10 +17,24 @@ from pratique.model.errors import StoreError
 from pratique.store.grants import SqliteGrants
 from pratique.store.keys import Keys
 from pratique.store.line import Entry
+from pratique.store.place import Place
 
 _GOOD = "policy.good"  # the fact that says which policy was found good last, and when, marked
 _HIGHEST = "policy"  # the fact that holds the highest number of a policy, marked
 _decode_entry = msgspec.json.Decoder(Entry).decode
+
+
+LEDGER = "ledger"  # the fact that holds the name of the ledger that the grants of this store are in
+
+
+def ledger_name(place: Place) -> str:
+    """Return the name of the ledger that a store's grants are in, "" where that cannot be read; nothing is written."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(place.database))}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT value FROM facts WHERE name = ?", (LEDGER,)).fetchone()
+    except sqlite3.Error:
+        return ""
+    return str(row[0]) if row is not None else ""
 
 
 class KeptPolicy(NamedTuple):

@@ -37,10 +37,11 @@ class Problem(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What is known from elsewhere: the first key, and heads that were published."""
+    """What is known from elsewhere: the first key, heads that were published, the name of the ledger of the grants."""
 
     key: str = ""
     heads: tuple[Head, ...] = ()
+    ledger: str = ""
 
 
 class Outcome(NamedTuple):
@@ -146,6 +147,8 @@ class _Verifier:
             self._say("head", 0, "missing, or none that verifies: an end that was cut off would not be missed")
             return
         self._ledger = anchor.ledger if anchor else head.ledger
+        if self._expected.ledger and head.ledger != self._expected.ledger:
+            self._say("head", 0, "not of the ledger that this store's grants are in: it was exchanged whole")
         if head.ledger != self._ledger:
             self._say("head", 0, "of another ledger")
         if anchor is None:
