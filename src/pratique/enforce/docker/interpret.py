@@ -139,6 +139,11 @@ class Interpreter:
             spec, user=str(found.uid), group=str(found.gid), uid=found.uid, gid=found.gid, groups=groups
         )
 
+    async def _with_root(self, known: Known) -> Target:
+        """Say whether a container runs as root."""
+        spec = await self._resolved(docker_inspect.extract(known.inspect), known)
+        return msgspec.structs.replace(known.target, root=spec.uid == 0 if spec.uid is not None else None)
+
     async def _known(self, name: str) -> Known:
         inspect = await self._engine.container(name)
         if inspect is None:
@@ -173,9 +178,8 @@ class Interpreter:
         known = await self._known(route.name)
         spec = docker_create.extract_exec(asked, user=_user(known.inspect))
         spec = await self._resolved(spec, known)
-        return self._question(
-            route, "exec", subject, known.target, spec=spec, argv=tuple(asked.get("Cmd") or ()), container=known.id
-        )
+        target = await self._with_root(known)
+        return self._question(route, "exec", subject, target, spec=spec, argv=tuple(asked.get("Cmd") or ()), container=known.id)
 
     async def _exec_start(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         """Take a command that this gate let through, by who asked for it; the grant must still live."""
@@ -192,8 +196,7 @@ class Interpreter:
 
     async def _attach(self, route: Route, _: bytes, subject: Subject | None) -> Question:
         known = await self._known(route.name)
-        spec = await self._resolved(docker_inspect.extract(known.inspect), known)
-        target = msgspec.structs.replace(known.target, root=spec.uid in (0, None))
+        spec, target = docker_inspect.extract(known.inspect), await self._with_root(known)
         return self._question(route, "attach", subject, target, spec=spec, container=known.id)
 
     async def _copy_in(self, route: Route, _: bytes, subject: Subject | None) -> Question:
