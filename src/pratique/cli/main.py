@@ -33,6 +33,7 @@ COMMANDS = {
     "waiver": "Waivers: add, list, prune.",
     "grant": "Privileges per task: request, approve, deny, revoke, list, show.",
     "break-glass": "Privileges in an emergency: use, seal, review, alert.",
+    "gate": "Enforcement points: Docker, Kubernetes, registry, CI.",
     "audit": "The tamper-evident ledger: verify, show, tail, export.",
     "cache": "The layer cache: status and cleaning.",
     "schema": "Print the JSON Schema of a document.",
