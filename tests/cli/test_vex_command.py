@@ -185,6 +185,21 @@ def test_runs_are_alike(call: Call, image: str, at: Path) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("kind", ["cyclonedx", "spdx"])
+def test_boms_and_folders(call: Call, image: str, at: Path, kind: str) -> None:
+    """The smallest document of the specification is enough for an SBOM (grype#3212) and for a folder (grype#2471)."""
+    bom = at / "bom.json"
+    bom.write_text(call("sbom", image, "--offline", "-f", kind).out, "utf-8")
+    folder = at / "site/lib/python3/site-packages/idna-3.6.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: idna\nVersion: 3.6\n", "utf-8")
+    name = "CVE-2024-3651"
+    named = document(at, statement("pkg:pypi/idna@3.6", name, "fixed"))
+    for target in (f"sbom:{bom}", f"rootfs:{at / 'site'}"):
+        found = call("scan", target, *ASIDE, "--vex", named, "-f", "json").json["findings"]
+        assert {one["status"] for one in found if one["id"] == name} == {"fixed"}, target
+
+
 def test_as_a_library(image: str, at: Path) -> None:
     """`pratique.scan` takes the same."""
     import datetime as dt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import msgspec
@@ -320,6 +321,20 @@ def test_two_findings_two_statements() -> None:
     """A newer word about one package does not touch what was said of another."""
     two = openvex(at(1, "not_affected", "pkg:deb/debian/libc6"), at(2, "affected", "pkg:npm/lodash"))
     assert said(judged([LODASH, GLIBC], two)) == (["affected", "not_affected"], [])
+
+
+def test_comparisons_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document of many products for an image with many packages of one name ends, and what was not compared is told."""
+    from pratique.match import vex
+
+    monkeypatch.setattr(vex, "MAX_COMPARISONS", 100)
+    many = [package(f"pkg:npm/x@1.0.{number}", f"a{number}/package.json") for number in range(40)]
+    for product in ("pkg:npm/x@9.{}", parts("pkg:npm/x@9.{}", "pkg:npm/x")):
+        text = [json.loads(json.dumps(product).replace("{}", str(number))) for number in range(40)]
+        applied = judged(many, openvex(statement(text), statement("pkg:npm/x@1.0.7")))
+        assert set(said(applied)[0]) == {"affected"}
+        assert said(applied)[1] == ["not-comparable"] * 2
+        assert "more comparisons" in applied.report.unapplied[0].message
 
 
 # -- laws -----------------------------------------------------------------------------------------------------------------------

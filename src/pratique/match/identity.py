@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 from pratique.match.vers import Differs, in_ranges, key_of
@@ -23,6 +24,7 @@ IMAGE_TYPES = frozenset(("oci", "docker"))
 _NAMED = frozenset(("registry", "docker", "podman", "containerd"))  # schemes whose reference is the name of an image
 HUB = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"))
 _CASELESS = frozenset(("deb", "apk", "golang", "composer", "nuget", "hex", "github", "bitbucket", "oci", "docker", "huggingface"))
+_REMEMBERED = 16_384  # purls of documents, which name the same ones over and over
 _PEP_503 = re.compile(r"[-_.]+")
 _VENDORS = {
     "rhel": "redhat", "amzn": "amazon", "amazonlinux": "amazon", "ol": "oracle", "oraclelinux": "oracle", "sles": "suse",
@@ -78,6 +80,7 @@ class About:
         return bool(self.called(claim) or (claim.type in OS_TYPES and self._sources.get((claim.type, claim.name.lower()))))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _parsed(text: str) -> Purl | None:
     try:
         return parse(text)

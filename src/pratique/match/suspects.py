@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from pratique.match.identity import OS_TYPES, About, is_source, name_of
 from pratique.match.vers import Differs
@@ -36,8 +37,9 @@ class Suspects:
         found = self._named.get((f"{claim.type} source", claim.name.lower()), [])
         return found[0][1] if found and not is_source(claim) else None
 
+    @cached_property
     def names(self) -> str:
-        """Return what they are called, for messages."""
+        """What they are called, for messages."""
         names = sorted({package.name for _, package in self._known})
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 

@@ -31,7 +31,9 @@ from pratique.model.vex import (
 )
 
 MAX_UNAPPLIED = 10_000  # statements that a report lists one by one; all are counted
+MAX_COMPARISONS = 1_000_000  # of components with packages: a minute's work at most; 10,000 statements of a vendor need 20,000
 SKEW = 300  # seconds; clocks of honest machines differ, and a document may be minutes old
+_TOO_MUCH = Differs(9, "not-comparable", "documents ask for more comparisons with the packages of one target than are made")
 _SETTLING = ("not_affected", "fixed")
 # Of statements that tie in all else, the one that silences least holds.
 _CAUTION = {"affected": 3, "under_investigation": 2, "fixed": 1, "not_affected": 0}
@@ -103,6 +105,7 @@ class _Court:
         self._documents: list[Document] = []
         self._unapplied: list[VexUnapplied] = []
         self._counts: Counter[str] = Counter()
+        self._room = MAX_COMPARISONS
         self._scopes: dict[Component, Differs | None] = {}
 
     # -- hearing ----------------------------------------------------------------------------------------------------------------
@@ -210,7 +213,10 @@ class _Court:
         nearest = Differs(0, "package-not-found", f"no package {whole.label} is installed")
         found = []
         for claim in claims(whole):
-            for package in self._about.called(claim):
+            called = self._about.called(claim)
+            if not self._has_room(len(called)):
+                return _TOO_MUCH
+            for package in called:
                 differs = package_differs(whole, package, self._about)
                 if differs is None:
                     found.append(package)
@@ -222,16 +228,23 @@ class _Court:
         found: set[int] = set()
         nearest: Differs | None = None
         for part in parts:
-            for claim in claims(part):
-                for place, package in suspects.called(claim):
-                    differs = package_differs(part, package, self._about) or apart(package, holders)
-                    if differs is None:
-                        found.add(place)
-                    else:
-                        nearest = differs if nearest is None else max(nearest, differs)
-            missing = self._missing(part, suspects)
-            nearest = missing if nearest is None else max(nearest, missing)
+            called = [one for claim in claims(part) for one in suspects.called(claim)]
+            if not called:
+                missing = self._missing(part, suspects)
+                nearest = missing if nearest is None else max(nearest, missing)
+            if not self._has_room(len(called) * (1 + len(holders or ()))):
+                return found, _TOO_MUCH
+            for place, package in called:
+                differs = package_differs(part, package, self._about) or apart(package, holders)
+                if differs is None:
+                    found.add(place)
+                else:
+                    nearest = differs if nearest is None else max(nearest, differs)
         return found, nearest
+
+    def _has_room(self, comparisons: int) -> bool:
+        self._room -= comparisons
+        return self._room >= 0
 
     def _missing(self, part: Component, suspects: Suspects) -> Differs:
         """Say why a component is none of the packages that have the vulnerability."""
@@ -245,7 +258,7 @@ class _Court:
             if built:
                 hint = f"{built.name} is built from {claim.name}, which the purl would mean with arch=source"
                 return Differs(2, "package-not-found", hint)
-        return Differs(1, "package-not-found", f"it is about {part.label}; the vulnerability is reported for {suspects.names()}")
+        return Differs(1, "package-not-found", f"it is about {part.label}; the vulnerability is reported for {suspects.names}")
 
     # -- judgement --------------------------------------------------------------------------------------------------------------
 

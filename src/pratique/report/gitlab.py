@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from pratique.model.errors import UsageError
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report, Target
-from pratique.report.document import VULNERABLE, encode, fix_of, identifier, is_link, worst_first
+from pratique.report.document import VULNERABLE, encode, fix_of, identifier, is_link, vex_text, worst_first
 from pratique.report.text import cut, safe
 
 VERSION = "15.2.1"
@@ -102,6 +102,16 @@ def _vulnerability(finding: Finding, report: Report, kind: str) -> dict[str, Any
         "links": [{"url": link} for link in finding.references if is_link(link)],
         "location": _location(finding, report, kind),
     }
+    if finding.status in ("not_affected", "fixed"):  # the format has no status, but a mark that its readers show
+        reason = vex_text(finding) or f"stated to be {finding.status.replace('_', ' ')}"
+        origin = finding.vex.author if finding.vex is not None and finding.vex.author else "VEX"
+        found["flags"] = [
+            {
+                "type": "flagged-as-likely-false-positive",
+                "origin": cut(safe(origin), MAX_NAME),
+                "description": cut(safe(reason), MAX_SOLUTION),
+            }
+        ]
     vectors = [{"vendor": item.source or "unknown", "vector": item.vector} for item in finding.cvss if _allowed(item.vector)]
     if vectors:
         found["cvss_vectors"] = vectors[:10]  # as many as the schema allows
