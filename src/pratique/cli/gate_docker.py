@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from pratique.cli.options import setting
 from pratique.cli.store import DEBUG, STORE, place
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
@@ -35,12 +34,12 @@ _PATH = click.Path(path_type=Path)
 def command(context: click.Context, **given: Any) -> int:
     """Decide each request to a Docker engine, from this process, until it is told to stop.
 
-    Three sockets: the plugin's, which the engine asks (dockerd --authorization-plugin pratique); the front socket, which people use
-    in place of the engine's, so that it is known who asks; and the agent's, which pratique-runtime asks about what really starts.
+    Three sockets: the plugin's, which the engine asks (dockerd --authorization-plugin pratique); the front socket, which people
+    use in place of the engine's, so that it is known who asks; and the agent's, which pratique-runtime asks about what starts.
     """
     if context.invoked_subcommand is not None:
         return 0
-    import asyncio  # noqa: PLC0415, TID253 - start-up stays lazy
+    import asyncio
 
     from pratique.enforce.docker.gate import Settings, serve  # noqa: PLC0415 - as above
 
