@@ -5,15 +5,18 @@ Fields: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from pratique._kit.yamltree import Node
+from pratique._kit.yamltree import MAX_DEPTH, MAX_NODES, Node
 from pratique.model.errors import BudgetExceededError
 from pratique.workload.place import Place
 from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Mount, Port, Spec, Variable, capability
 
 CONTAINERS = (("initContainers", "init container"), ("containers", "container"), ("ephemeralContainers", "ephemeral container"))
+# What the API server keeps beside what was asked for: never read here, and often larger than the rest.
+_KEPT = frozenset(("managedFields", "status"))
+_HERE = Place(1, 1)  # an object that came as JSON has no lines
 _LIST_DEPTH = 2  # lists in lists of objects; kubectl writes one level
 # Where the objects that make pods keep the template; a resource of any other kind is looked at in the same places.
 _TEMPLATES = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"), ("template",), ("spec", "podTemplate"))
@@ -95,6 +98,51 @@ def extract(documents: list[Node]) -> list[Spec]:
         if len(found) > MAX_SPECS:
             raise BudgetExceededError(f"more than {MAX_SPECS} containers")
     return found
+
+
+def extract_object(item: Mapping[str, Any]) -> list[Spec]:
+    """Return one Spec a container of an object that was decoded already, as an AdmissionReview holds it; places are (1, 1).
+
+    Raises BudgetExceededError for what is deeper or larger than any real object.
+    """
+    return extract([_Values().node(item)])
+
+
+def pod_templates(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the pods (`metadata` and `spec`) that a decoded object is or makes, as `pss.violations` takes them."""
+    if item.get("kind") == "Pod":
+        return [item]
+    found: list[Mapping[str, Any]] = []
+    for path in _TEMPLATES:
+        template: Any = item
+        for key in path:
+            template = template.get(key) if isinstance(template, Mapping) else None
+        spec = template.get("spec") if isinstance(template, Mapping) else None
+        if isinstance(spec, Mapping) and any(isinstance(spec.get(key), list) for key, _ in CONTAINERS):
+            found.append(template)
+    return found
+
+
+class _Values:
+    """Decoded JSON in, nodes out, as the readers of YAML make them; words that were strings stay apart from true and null."""
+
+    def __init__(self) -> None:
+        self._left = MAX_NODES
+
+    def node(self, value: Any, depth: int = 0) -> Node:
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH:
+            raise BudgetExceededError(f"an object of more than {MAX_NODES} values or {MAX_DEPTH} levels")
+        if isinstance(value, str):
+            return Node("text", _HERE, value, plain=False)
+        if isinstance(value, Mapping):
+            pairs = {str(key): self.node(one, depth + 1) for key, one in value.items() if depth > 1 or key not in _KEPT}
+            return Node("map", _HERE, pairs=pairs)
+        if isinstance(value, (list, tuple)):
+            return Node("list", _HERE, items=[self.node(one, depth + 1) for one in value])
+        if value is None or isinstance(value, bool):
+            return Node("text", _HERE, "null" if value is None else "true" if value else "false")
+        return Node("text", _HERE, str(value))
 
 
 def _listed(node: Node) -> list[Node]:
