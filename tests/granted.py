@@ -25,7 +25,7 @@ WIDE = """
     entitlements:
     - id: wide
       privileges: [run.privileged, "run.mount:/**:rw", "run.hostns:pid", "run.hostns:net", exec.privileged, "run.cap:ALL",
-        run.root, "run.hostport:*", "run.image:**", "run.device:/**", attach, cp.write, build.run, "run.sysctl:*",
+        run.root, "run.hostport:*", "run.image:**@sha256:*", "run.device:/**", attach, cp.write, build.run, "run.sysctl:*",
         "registry.push:**"]
       maxTTL: 2h
       maxUses: 0

@@ -53,7 +53,15 @@ def request(asked: Asked, policy: PrivilegePolicy, now: Moment, held: Iterable[G
         asked = msgspec.structs.replace(asked, entitlement=entitlement.id, from_first_use=written.first_use, idle=float(idle))
         state = "requested" if entitlement.written.approvals.count else "approved"
     hashed = request_hash(asked)
-    grant = Grant(id=f"g-{hashed[7:19]}", asked=asked, request=hashed, state=state, requested_at=now.wall)
+    grant = Grant(
+        id=f"g-{hashed[7:19]}",
+        asked=asked,
+        request=hashed,
+        state=state,
+        requested_at=now.wall,
+        requested_boot=now.boot,
+        boot_id=now.boot_id,
+    )
     if state == "requested":
         return grant
     grant = msgspec.structs.replace(grant, approved_at=now.wall)

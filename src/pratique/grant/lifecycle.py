@@ -88,11 +88,17 @@ def settle(grant: Grant, now: Moment) -> Grant:
     if grant.state in FINAL_STATES:
         return grant
     if grant.state != "active":
-        if now.wall - grant.requested_at < PENDING:
+        if not is_late(grant, now):
             return grant
         return _end(grant, "lapsed" if grant.state == "requested" else "expired", now, "time", "nobody came in time")
     why = overdue(grant, now)
     return _end(grant, "expired", now, "time", why) if why else grant
+
+
+def is_late(grant: Grant, now: Moment) -> bool:
+    """Say whether a request waited for too long, by either clock."""
+    same = bool(now.boot_id) and grant.boot_id == now.boot_id
+    return now.wall - grant.requested_at >= PENDING or (same and now.boot - grant.requested_boot >= PENDING)
 
 
 def overdue(grant: Grant, now: Moment) -> str:
@@ -106,10 +112,17 @@ def overdue(grant: Grant, now: Moment) -> str:
             return "its time is over by the machine's own clock"
     if now.wall < grant.activated_at - CLOCK_SLACK:
         return "the clock was set back"
-    last = max(grant.last_used_at, grant.activated_at)
-    if grant.asked.idle and now.wall - last >= grant.asked.idle:
-        return f"it was not used for {int(grant.asked.idle)} s"
-    return ""
+    return f"it was not used for {grant.asked.idle:g} s" if _is_idle(grant, now) else ""
+
+
+def _is_idle(grant: Grant, now: Moment) -> bool:
+    if not grant.asked.idle:
+        return False
+    rested = now.wall - max(grant.last_used_at, grant.activated_at)
+    if grant.boot_id and now.boot_id:
+        started = grant.expires_boot - grant.asked.lifetime
+        rested = max(rested, now.boot - max(grant.last_used_boot, started))
+    return rested >= grant.asked.idle
 
 
 def transition(grant: Grant, event: Event, policy: PrivilegePolicy, now: Moment) -> Grant:
@@ -201,7 +214,10 @@ def _use(grant: Grant, now: Moment) -> Grant:
         grant = activated(grant, now)
     _in(grant, ("active",), "used")
     used = grant.used + 1
-    grant = msgspec.structs.replace(grant, used=used, last_used_at=max(now.wall, grant.last_used_at))
+    boot = now.boot if now.boot_id == grant.boot_id else grant.last_used_boot
+    grant = msgspec.structs.replace(
+        grant, used=used, last_used_at=max(now.wall, grant.last_used_at), last_used_boot=max(boot, grant.last_used_boot)
+    )
     if grant.asked.uses and used >= grant.asked.uses:
         return msgspec.structs.replace(grant, state="exhausted", why="it was used as often as it may be")
     return grant

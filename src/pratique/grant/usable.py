@@ -8,8 +8,8 @@ from pratique.grant import privileges
 from pratique.grant.approval import counted
 from pratique.grant.asking import BREAK_GLASS, SEALED_CODE, request_hash, unmet
 from pratique.grant.conditions import Asking
-from pratique.grant.lifecycle import overdue
-from pratique.grant.policy import PENDING, CompiledEntitlement, PrivilegePolicy
+from pratique.grant.lifecycle import is_late, overdue
+from pratique.grant.policy import CompiledEntitlement, PrivilegePolicy
 from pratique.grant.privileges import Privilege
 from pratique.grant.request import Request
 from pratique.grant.scopes import outside
@@ -35,8 +35,8 @@ def _ended(grant: Grant, now: Moment) -> str:
     if asked.subject.provider == "claimed" or asked.subject.strength < PEER:
         return "whoever asked for it was not known"
     if grant.state == "approved" and asked.from_first_use:
-        late = not 0 <= now.wall - grant.requested_at < PENDING
-        why = "it was not used in time" if late else ""
+        early = now.wall < grant.requested_at
+        why = "it was not used in time" if early or is_late(grant, now) else ""
     elif grant.state != "active":
         why = f"it is {grant.state}"
     else:

@@ -101,7 +101,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """A request and what became of it. Times are seconds since the epoch, 0 where it has not happened.
 
     `expires_at` is wall clock, `expires_boot` the same instant on the boot clock of the boot `boot_id`: whichever comes first
-    ends it, so that a clock that is set back gives nothing. `request` is the hash of `asked`.
+    ends it, so that a clock that is set back gives nothing. The other `_boot` are boot clock likewise; before it is active,
+    `boot_id` is the boot of the request. `request` is the hash of `asked`.
     """
 
     id: str
@@ -120,6 +121,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float = 0.0
     ended_by: str = ""
     why: str = ""
+    requested_boot: float = 0.0
+    last_used_boot: float = 0.0
 
 
 class Moment(msgspec.Struct, frozen=True):
