@@ -1,0 +1,423 @@
+"""An image that is about to run, or to be pulled, in; whether its verdict lets it, and why not, out. One for all gates.
+
+    admission = Admission(place, load_admission(path))  # once, in the gate's process
+    judgement = await admission.judge(Image("reg.example/app:1", (image_id, *repo_digests), "docker:" + image_id), "docker")
+    if not judgement.allowed: ...  # judgement.reason is the sentence, judgement.privilege the way out
+
+How gates use it
+- `Image.digests` is every digest that is known to be this very image: the engine's id of it, the manifest's digest. Never what a
+  tag means by guess. `Image.target` is how to scan it where nobody has yet (`docker:ID`, `registry:NAME@DIGEST`), "" where
+  the gate cannot say; a daemon's own image is read through the engine's real socket (`engine`), not through the gate.
+- `judge` never raises and never blocks the loop. It answers within `deadline` (the policy's own, where none is given): a known
+  image in well under a millisecond, a stranger as soon as its scan ends. A scan that takes longer goes on, so that whoever
+  asks again finds the verdict. All who ask for one image at once share one scan.
+- A refused image is not the end: `judgement.privilege` is `run.image:NAME@DIGEST`. A gate adds it to what the request needs
+  (`Request.extra`) and decides as ever; a grant of it, where a policy entitles anybody to one, lets the image run for a
+  task, and every denial carries the command that asks for it. "" where the admission policy says `grants: false`.
+- Docker: judge at containers/create and start by the image's id. A pull by tag can only be judged by what the tag means now
+  (`resolve`), and the engine resolves it anew: refusing there spares a download, what counts is the judgement at create.
+  `pulls: digest` refuses pulls by tag altogether.
+- Kubernetes: judge every container of a pod, init and ephemeral ones included, by `NAME@DIGEST`; a tag is resolved first, and the
+  pod gets the digest in its place, or is refused where it cannot be.
+"""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - only gates import this module
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from pratique._kit.references import repository
+from pratique._kit.written import Duration, Written, read
+from pratique.enforce.scanning import Job, Scanner, Stage
+from pratique.enforce.verdicts import record, rules_digest
+from pratique.granting.desk import Desk
+from pratique.model.errors import PratiqueError
+from pratique.model.privilege import Point
+from pratique.policy.facts import Context
+from pratique.policyfiles import Rules, load_policies, load_waivers, read_bounded
+from pratique.store.place import Place
+from pratique.store.verdicts import DIGEST, KeptVerdict, Verdicts
+
+STAGES: dict[Point, Stage] = {
+    "docker": "runtime", "podman": "runtime", "runtime": "runtime", "kubernetes": "deploy", "registry": "registry", "ci": "ci",
+    "prompt": "dev",
+}  # fmt: skip
+# Different strangers that wait to be scanned; beyond it a new one is refused at once, so that nobody fills the memory by names.
+MAX_WAITING = 200
+# A scan that failed is not tried again for so many seconds: a broken image must not keep the machine busy.
+RETRY = 30.0
+# Seconds between looks whether the files of rules have changed.
+_LOOK = 2.0
+_MAX_SENTENCE = 600
+
+Then = Literal["scan", "deny", "allow"]
+Source = Literal["store", "scan", "unknown", "exempt"]
+
+
+class Metadata(Written, kw_only=True):
+    """Name and purpose."""
+
+    name: str
+    description: str = ""
+
+
+class Stale(Written, kw_only=True):
+    """When a verdict is too old: by its own age, or by that of the advisories it was reached with; and what comes of it then.
+
+    A denial that is stale stays a denial until a new scan says otherwise.
+    """
+
+    after: Duration = Duration(86_400)
+    database: Duration | None = None
+    then: Then = "scan"
+
+
+class AdmissionSpec(Written, kw_only=True):
+    """By what images are judged, and what is done where there is no verdict.
+
+    `unknown` is for images that nobody has scanned, `unjudged` for those whose scan could not tell. `deadline` is how long
+    a request waits for a scan, `scan` how long a scan may take. `exempt` are globs over NAME@DIGEST or DIGEST: no tag is
+    exempt, as tags move. `pulls: digest` refuses pulls by tag.
+    """
+
+    policies: tuple[str, ...] = ()
+    waivers: tuple[str, ...] = ()
+    fail_on: tuple[str, ...] = msgspec.field(default=(), name="failOn")
+    team: str = ""
+    environment: str = ""
+    unknown: Then = "scan"
+    unjudged: Literal["deny", "allow"] = "deny"
+    stale: Stale = msgspec.field(default_factory=Stale)
+    deadline: Duration = Duration(30)
+    scan: Duration = Duration(600)
+    exempt: tuple[str, ...] = ()
+    pulls: Literal["resolve", "digest"] = "resolve"
+    grants: bool = True
+    offline: bool = False
+    mirror: str = ""
+    insecure_registries: tuple[str, ...] = msgspec.field(default=(), name="insecureRegistries")
+
+
+class AdmissionFile(Written, kw_only=True):
+    """kind: Admission."""
+
+    apiVersion: Literal["pratique/v1"]  # noqa: N815 - as Kubernetes' users write it
+    kind: Literal["Admission"]
+    metadata: Metadata
+    spec: AdmissionSpec
+
+
+def load_admission(path: Path) -> AdmissionSpec:
+    """Read an admission policy; the policies and waivers it names are found beside it. Raises PolicyError."""
+    file, text = read(str(path), read_bounded(path), AdmissionFile)
+    spec = file.spec
+    if not spec.policies and not spec.fail_on:
+        text.fail(spec.place(), "nothing is ever refused by this", "name policies, or failOn: [critical, kev]")
+    for name in spec.exempt:
+        if "sha256:" not in name:
+            text.fail(spec.place("exempt"), f"{name[:80]!r} is no digest, and tags move", "write NAME@sha256:DIGEST")
+    beside = path.parent
+    return msgspec.structs.replace(
+        spec,
+        policies=tuple(_beside(beside, name) for name in spec.policies),
+        waivers=tuple(str(beside / name) for name in spec.waivers),
+    )
+
+
+def _beside(folder: Path, name: str) -> str:
+    from pratique.policyfiles import is_file_name  # noqa: PLC0415 - beside its one use
+
+    return str(folder / name) if is_file_name(name) else name
+
+
+class Image(NamedTuple):
+    """An image as a gate knows it: named, known by these digests, to be scanned as `target`, for this platform."""
+
+    reference: str
+    digests: tuple[str, ...] = ()
+    target: str = ""
+    platform: str = ""
+
+
+class Judgement(NamedTuple):
+    """Whether an image may go on. `reason` is a sentence for people, `privilege` what a grant would have to give ("": none can).
+
+    `digest` is what was judged, `stale` says that the verdict is old and was taken all the same.
+    """
+
+    allowed: bool
+    source: Source
+    reason: str = ""
+    digest: str = ""
+    verdict: KeptVerdict | None = None
+    privilege: str = ""
+    stale: bool = False
+
+
+class _Loaded(NamedTuple):
+    """The rules as their files were; `digests` by stage."""
+
+    seen: tuple[tuple[str, int, int], ...]
+    rules: dict[Stage, Rules | None]
+    digests: dict[Stage, str]
+
+
+class Admission:
+    """The images of one gate. To be used by one loop; reads of the store take it some tens of microseconds."""
+
+    def __init__(self, place: Place, spec: AdmissionSpec, *, scanner: Scanner | None = None, engine: Path | None = None) -> None:
+        """`engine` is the real socket of the engine whose images are scanned. Raises StoreError, PolicyError."""
+        self.spec = spec
+        self._desk = Desk(place)
+        self._verdicts = Verdicts(place, gate=True)
+        self._scanner = scanner or Scanner(engine)
+        self._thread = ThreadPoolExecutor(1, "admission")  # one writer: the ledger is another's, too
+        self._running: dict[str, asyncio.Task[KeptVerdict | str]] = {}
+        self._failed: dict[str, tuple[float, str]] = {}
+        self._looked = time.monotonic()
+        self._loaded = self._load()
+
+    async def judge(self, image: Image, point: Point, *, stage: Stage | None = None, deadline: float | None = None) -> Judgement:
+        """Say whether an image may run, or be pulled. Never raises: what goes wrong is a refusal that says so.
+
+        `deadline` is in seconds; 0 looks into the store and no further.
+        """
+        try:
+            found = self._known(image, stage or STAGES[point])
+            if isinstance(found, Judgement):
+                return found
+            return await self._stranger(image, stage or STAGES[point], point, found, deadline)
+        except PratiqueError as error:
+            return self._refused(image, "unknown", f"its verdict cannot be read: {error.message}")
+        except Exception as error:  # noqa: BLE001 - a gate that cannot decide refuses, and says so
+            return self._refused(image, "unknown", f"the gate failed: {type(error).__name__}")
+
+    def known(self, image: Image, point: Point, *, stage: Stage | None = None) -> Judgement | None:
+        """Say what the store says, None where a scan would be needed. Raises StoreError, PolicyError."""
+        found = self._known(image, stage or STAGES[point])
+        return found if isinstance(found, Judgement) else None
+
+    def begin(self, image: Image, point: Point) -> None:
+        """Have a stranger scanned in time, before anybody waits for it; nothing where that cannot be."""
+        stage = STAGES[point]
+        try:
+            if not isinstance(self._known(image, stage), Judgement) and self.spec.unknown == "scan":
+                self._scan(image, stage, point)
+        except PratiqueError:
+            return  # whoever asks for the image is told
+
+    async def resolve(self, reference: str, deadline: float | None = None) -> str:
+        """Return the digest that a name with a tag means in its registry at this moment, "" where nobody can tell in time."""
+        wait = float(self.spec.deadline) if deadline is None else deadline
+        job = Job(target=reference, resolve=True, offline=self.spec.offline, insecure=self.spec.insecure_registries, seconds=wait)
+        outcome = await self._scanner.run(job, wait)
+        return outcome.digest if DIGEST.fullmatch(outcome.digest) else ""
+
+    async def close(self) -> None:
+        """End all scans, and let go of the store."""
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._thread.shutdown()
+        self._verdicts.close()
+        self._desk.close()
+
+    # -- what is known ---------------------------------------------------------------------------------------------------------
+
+    def _known(self, image: Image, stage: Stage) -> Judgement | KeptVerdict | None:
+        """Return a judgement; or the verdict that is too old to count, or None, where there has to be a scan."""
+        if self._exempt(image):
+            return Judgement(allowed=True, source="exempt", digest=next(iter(image.digests), ""))
+        found = self._verdicts.find(image.digests, image.platform)
+        now, rules = time.time(), self._current().digests[stage]
+        ours = _worst([one for one in found if one.rules == rules and not self._is_stale(one, now)])
+        if ours is not None:
+            return self._judged(image, ours, "store")
+        old = _worst([one for one in found if one.rules == rules]) or (found[0] if found else None)
+        if old is None:
+            if self.spec.unknown == "allow":
+                return Judgement(allowed=True, source="unknown", digest=next(iter(image.digests), ""))
+            if self.spec.unknown == "deny":
+                return self._refused(image, "unknown", "nobody has scanned this image")
+            return None
+        if self.spec.stale.then == "scan":
+            return old
+        if self.spec.stale.then == "allow" and old.rules == rules:
+            return self._judged(image, old, "store", stale=True)
+        return self._refused(image, "store", f"its verdict is {self._why_stale(old, rules, now)}", old)
+
+    def _is_stale(self, verdict: KeptVerdict, now: float) -> bool:
+        return bool(self._why_stale(verdict, verdict.rules, now))
+
+    def _why_stale(self, verdict: KeptVerdict, rules: str, now: float) -> str:
+        """Say why a verdict no longer counts, "" where it does. One from the future is none."""
+        stale = self.spec.stale
+        if verdict.rules != rules:
+            return "by other rules"
+        if verdict.at > now + 60:
+            return "from the future: see to the clock"
+        if now - verdict.at > stale.after:
+            return f"{_lasts(now - verdict.at)} old"
+        if verdict.until and now >= verdict.until:
+            return "resting on a waiver that has ended"
+        if stale.database is not None and now - verdict.database_at > stale.database:
+            return f"reached with advisories that are {_lasts(now - verdict.database_at)} old"
+        return ""
+
+    def _judged(self, image: Image, verdict: KeptVerdict, source: Source, *, stale: bool = False) -> Judgement:
+        if verdict.decision in ("allow", "warn"):
+            return Judgement(True, source, "", verdict.digest, verdict, stale=stale)  # noqa: FBT003 - its one meaning
+        if verdict.decision == "unknown" and self.spec.unjudged == "allow":
+            return Judgement(True, source, "", verdict.digest, verdict, stale=stale)  # noqa: FBT003 - as above
+        why = "; ".join(reason.message for reason in verdict.reasons) or "no reason is known"
+        words = "its verdict is deny" if verdict.decision == "deny" else "nobody could tell what is in it"
+        by = f" (policy {verdict.policy})" if verdict.policy else ""
+        return self._refused(image, source, f"{words}{by}: {why}", verdict)._replace(stale=stale)
+
+    def _refused(self, image: Image, source: Source, why: str, verdict: KeptVerdict | None = None) -> Judgement:
+        digest = verdict.digest if verdict is not None else next(iter(image.digests), "")
+        own = next((one for one in image.digests if DIGEST.fullmatch(one)), "")
+        name = repository(image.reference) if image.reference and not image.reference.startswith("sha256:") else ""
+        privilege = f"run.image:{name}@{own}" if name else f"run.image:{own}"
+        called = image.reference if "@" in image.reference or not own else f"{image.reference or 'the image'} ({own[:19]})"
+        return Judgement(
+            allowed=False,
+            source=source,
+            reason=f"{called}: {why}"[:_MAX_SENTENCE],
+            digest=digest,
+            verdict=verdict,
+            privilege=privilege if own and self.spec.grants else "",
+        )
+
+    def _exempt(self, image: Image) -> bool:
+        names = [*image.digests, *(f"{repository(image.reference)}@{digest}" for digest in image.digests if image.reference)]
+        return any(fnmatchcase(name, pattern) for name in names for pattern in self.spec.exempt)
+
+    # -- strangers -------------------------------------------------------------------------------------------------------------
+
+    async def _stranger(
+        self, image: Image, stage: Stage, point: Point, old: KeptVerdict | None, deadline: float | None
+    ) -> Judgement:
+        wait = float(self.spec.deadline) if deadline is None else deadline
+        task = self._scan(image, stage, point)
+        if isinstance(task, str):
+            return self._refused(image, "unknown", task, old)
+        done, _ = await asyncio.wait({task}, timeout=wait)
+        if not done:
+            words = "it is being scanned: ask again" if old is None else "its verdict is old, and it is being scanned: ask again"
+            return self._refused(image, "unknown", words, old)
+        outcome = task.result()
+        if isinstance(outcome, str):
+            return self._refused(image, "unknown", outcome, old)
+        return self._judged(image, outcome, "scan")
+
+    def _scan(self, image: Image, stage: Stage, point: Point) -> asyncio.Task[KeptVerdict | str] | str:
+        """Return the scan of an image, which may be running already; or why there is none."""
+        if not image.target or not image.digests:
+            return "nobody has scanned this image, and it has no digest by which it could be"
+        loaded = self._current()
+        name = "\n".join((loaded.digests[stage], image.platform, *image.digests))
+        if (running := self._running.get(name)) is not None:
+            return running
+        at, why = self._failed.get(name, (0.0, ""))
+        if why and time.monotonic() - at < RETRY:
+            return why
+        if len(self._running) >= MAX_WAITING:
+            return f"more than {MAX_WAITING} images wait to be scanned: ask again"
+        task = asyncio.get_running_loop().create_task(self._scanned(image, stage, point, loaded.digests[stage]))
+        self._running[name] = task
+        task.add_done_callback(lambda done: self._ended(name, done))
+        return task
+
+    def _ended(self, name: str, task: asyncio.Task[KeptVerdict | str]) -> None:
+        self._running.pop(name, None)
+        self._failed.pop(name, None)
+        if not task.cancelled() and task.exception() is None and isinstance(why := task.result(), str):
+            self._failed[name] = (time.monotonic(), why)
+            while len(self._failed) > MAX_WAITING:
+                self._failed.pop(next(iter(self._failed)))
+
+    async def _scanned(self, image: Image, stage: Stage, point: Point, rules: str) -> KeptVerdict | str:
+        """Have an image scanned and its verdict put on record; return that, or why there is none."""
+        spec = self.spec
+        job = Job(
+            target=image.target, platform=image.platform, policies=spec.policies, waivers=spec.waivers, fail_on=spec.fail_on,
+            stage=stage, team=spec.team, environment=spec.environment, offline=spec.offline, mirror=spec.mirror,
+            insecure=spec.insecure_registries, seconds=float(spec.scan),
+        )  # fmt: skip
+        outcome = await self._scanner.run(job, float(spec.scan))
+        verdict = outcome.verdict
+        if verdict is None:
+            return f"it could not be scanned: {outcome.error}"
+        if verdict.rules != rules:
+            return "its rules changed while it was scanned: ask again"
+        if not {verdict.digest, *verdict.names} & set(image.digests):
+            return f"another image ({verdict.digest[:19]}) was found in its place"
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, lambda: record(self._desk, self._verdicts, verdict, point=point))
+        except PratiqueError as error:
+            return f"its verdict cannot be put on record: {error.message}"
+
+    # -- rules -----------------------------------------------------------------------------------------------------------------
+
+    def _current(self) -> _Loaded:
+        """Return the rules, read again where their files have changed; those that cannot be read leave the last good ones."""
+        now = time.monotonic()
+        if now - self._looked > _LOOK:
+            self._looked = now
+            if _seen(self.spec) != self._loaded.seen:
+                try:
+                    self._loaded = self._load()
+                except PratiqueError:
+                    return self._loaded  # a scan by the broken file would fail, and say so
+        return self._loaded
+
+    def _load(self) -> _Loaded:
+        from pratique.policy.judge import parse_fail_on  # noqa: PLC0415 - beside its one use
+
+        spec = self.spec
+        seen, fail_on = _seen(spec), parse_fail_on(spec.fail_on)
+        policies = load_policies(spec.policies)
+        waivers = tuple(load_waivers([Path(name) for name in spec.waivers]))
+        rules: dict[Stage, Rules | None] = {
+            stage: Rules(policies, waivers, Context(stage=stage, team=spec.team, environment=spec.environment))
+            if policies or waivers
+            else None
+            for stage in dict.fromkeys(STAGES.values())
+        }
+        return _Loaded(seen, rules, {stage: rules_digest(one, fail_on) for stage, one in rules.items()})
+
+
+def _seen(spec: AdmissionSpec) -> tuple[tuple[str, int, int], ...]:
+    """Return what tells whether the files of rules are those that were read. A policy's imports count when it changes itself."""
+    found = []
+    for name in (*spec.policies, *spec.waivers):
+        try:
+            status = Path(name).stat()
+        except OSError:  # a rule set that is shipped, or a file that is gone: reading it says so
+            continue
+        found.append((name, status.st_mtime_ns, status.st_ino))
+    return tuple(found)
+
+
+_ORDER = {"allow": 0, "warn": 1, "unknown": 2, "deny": 3}
+
+
+def _worst(verdicts: Sequence[KeptVerdict]) -> KeptVerdict | None:
+    """Return the one that counts of several: images of an index that lack a platform are as bad as the worst of them."""
+    return max(verdicts, key=lambda one: (_ORDER[one.decision], one.at), default=None)
+
+
+def _lasts(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"

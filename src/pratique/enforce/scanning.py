@@ -1,0 +1,196 @@
+"""An image to be scanned in, its verdict out, by a process of its own: bounded in time, memory and number, ended with the gate.
+
+The process is this module run as a program; what parses the image's bytes is confined once more within it, as in every scan. A
+job goes to its standard input, an outcome comes from its standard output, each one JSON document.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from pratique.store.verdicts import KeptVerdict
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from pratique.pipeline import ScanOptions
+
+Stage = Literal["dev", "ci", "registry", "deploy", "runtime"]
+# Scans at once: each takes a core while it reads an image.
+MAX_SCANS = 2
+# Bytes of an outcome: a verdict with its reasons has some KiB.
+MAX_OUTCOME = 4 << 20
+# Address space of a scan, as the advisory database is mapped into it, and seconds of its processor.
+_MEMORY = 8 << 30
+_NICE = 10  # what is being served goes before what is being scanned
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What to scan and by what; with `resolve` only which digest a name has now. `docker` is the engine's socket."""
+
+    target: str
+    platform: str = ""
+    policies: tuple[str, ...] = ()
+    waivers: tuple[str, ...] = ()
+    fail_on: tuple[str, ...] = ()
+    stage: Literal["", "dev", "ci", "registry", "deploy", "runtime"] = ""
+    team: str = ""
+    environment: str = ""
+    offline: bool = False
+    mirror: str = ""
+    insecure: tuple[str, ...] = ()
+    seconds: float = 600.0
+    resolve: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict, or a digest where that was asked for, or why there is neither."""
+
+    verdict: KeptVerdict | None = None
+    digest: str = ""
+    error: str = ""
+
+
+class Scanner:
+    """Runs scans. `engine` is the socket of the engine that holds `docker:` images, where that is not the usual one."""
+
+    def __init__(self, engine: Path | None = None, *, at_once: int = MAX_SCANS) -> None:
+        self._engine = engine
+        self._at_once = at_once
+        self._turn: asyncio.Semaphore | None = None
+
+    async def run(self, job: Job, seconds: float) -> Outcome:
+        """Run a job, waiting for its turn. `seconds` bound it from then on. Never raises, cancellation aside."""
+        import asyncio
+
+        if self._turn is None:
+            self._turn = asyncio.Semaphore(self._at_once)
+        async with self._turn:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    __name__,
+                    str(os.getpid()),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                    env=self._environment(),
+                    start_new_session=True,
+                    limit=MAX_OUTCOME,
+                )
+            except OSError as error:
+                return Outcome(error=f"no process can be made: {error.strerror}")
+            try:
+                async with asyncio.timeout(seconds):
+                    said = await _talk(process, msgspec.json.encode(job))
+                return msgspec.json.decode(said, type=Outcome)
+            except TimeoutError:
+                return Outcome(error=f"it took more than {seconds:g} s")
+            except (msgspec.MsgspecError, OSError):
+                return Outcome(error="the scan ended without a verdict")
+            finally:
+                await _end(process)
+
+    def _environment(self) -> dict[str, str]:
+        """Return what a scan may know: where things lie, and nothing else of the gate's."""
+        kept = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "SSL_CERT_FILE", "DOCKER_HOST")
+        found = {name: os.environ[name] for name in kept if name in os.environ}
+        found["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        if self._engine is not None:
+            found["DOCKER_HOST"] = f"unix://{self._engine}"
+        return found
+
+
+async def _talk(process: Any, message: bytes) -> bytes:
+    process.stdin.write(message)
+    process.stdin.write_eof()
+    parts = bytearray()
+    while data := await process.stdout.read(64 << 10):
+        parts += data
+        if len(parts) > MAX_OUTCOME:
+            raise OSError("the outcome is too large")
+    return bytes(parts)
+
+
+async def _end(process: Any) -> None:
+    """End the process with all that it started, and wait until it is gone."""
+    import contextlib  # noqa: PLC0415 - beside its one use
+    import signal  # noqa: PLC0415 - as above
+
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def perform(job: Job) -> Outcome:
+    """Do a job in this process. Never raises."""
+    from pratique.model.errors import PratiqueError  # noqa: PLC0415 - in the child alone
+
+    try:
+        if job.resolve:
+            from pratique.granting.images import by_digest  # noqa: PLC0415 - as above
+
+            named = by_digest(job.target, offline=job.offline, insecure=job.insecure)
+            return Outcome(digest=named.rpartition("@")[2])
+        return Outcome(verdict=_verdict(job))
+    except PratiqueError as error:
+        return Outcome(error=error.message[:500])
+    except Exception as error:  # noqa: BLE001 - the gate is told, whatever it is
+        return Outcome(error=f"a defect of pratique: {type(error).__name__}: {error}"[:500])
+
+
+def _verdict(job: Job) -> KeptVerdict:
+    from pratique.enforce.verdicts import rules_digest, verdict_of  # noqa: PLC0415 - in the child alone
+    from pratique.image.reference import parse_target  # noqa: PLC0415
+    from pratique.pipeline import scan  # noqa: PLC0415
+
+    how = _options(job)
+    report = scan(parse_target(job.target), how)
+    return verdict_of(report, rules_digest(how.rules, how.fail_on))
+
+
+def _options(job: Job) -> ScanOptions:
+    import datetime as dt  # noqa: PLC0415 - in the child alone
+
+    from pratique._kit.folders import default_cache_dir  # noqa: PLC0415
+    from pratique.image.manifest import parse_platform  # noqa: PLC0415
+    from pratique.image.options import SourceOptions  # noqa: PLC0415
+    from pratique.pipeline import ScanOptions  # noqa: PLC0415
+    from pratique.policy.facts import Context  # noqa: PLC0415
+    from pratique.policy.judge import parse_fail_on  # noqa: PLC0415
+    from pratique.policyfiles import Rules, load_policies, load_waivers  # noqa: PLC0415
+
+    policies, waivers = load_policies(job.policies), tuple(load_waivers([Path(name) for name in job.waivers]))
+    context = Context(stage=job.stage, team=job.team, environment=job.environment)
+    return ScanOptions(
+        sources=SourceOptions(cache_dir=default_cache_dir(), offline=job.offline, insecure=job.insecure),
+        platform=parse_platform(job.platform) if job.platform else None,
+        mirror=job.mirror,
+        seconds=job.seconds,
+        fail_on=parse_fail_on(job.fail_on),
+        rules=Rules(policies, waivers, context) if policies or waivers else None,
+        now=dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def main() -> None:
+    """Read a job, do it, write its outcome."""
+    import resource  # noqa: PLC0415 - in the child alone
+
+    from pratique._kit.sandbox import die_with_parent  # noqa: PLC0415
+
+    die_with_parent(int(sys.argv[1]))
+    os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    job = msgspec.json.decode(sys.stdin.buffer.read(MAX_OUTCOME), type=Job)
+    sys.stdout.buffer.write(msgspec.json.encode(perform(job)))
+
+
+if __name__ == "__main__":
+    main()

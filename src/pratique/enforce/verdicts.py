@@ -1,0 +1,117 @@
+"""Reports in, verdicts on record out: what `scan --record` and the gates keep, and the digest of what they judged by."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from pratique.granting.desk import Desk
+from pratique.granting.who import this_user
+from pratique.model.privilege import Point, Subject
+from pratique.model.report import Report
+from pratique.policy.document import Waiver
+from pratique.policyfiles import Rules
+from pratique.store.line import Entry, Who
+from pratique.store.verdicts import KeptVerdict, Verdicts
+
+_PLACES = frozenset(("places", "nodes"))  # where something stands in its file decides nothing
+
+
+def rules_digest(rules: Rules | None, fail_on: Sequence[str] = (), vex: Sequence[str] = ()) -> str:
+    """Return the digest of all that an image is judged by: equal digests judge equally, the advisories aside.
+
+    `vex` names the sources of statements of others. A context (stage, team, environment) counts only as far as a rule or a
+    waiver asks for it: what is decided alike in ci and at the cluster need not be scanned twice.
+    """
+    said: dict[str, Any] = {"fail_on": sorted(fail_on), "vex": sorted(vex)}
+    if rules is not None:
+        said["policies"] = sorted(
+            [policy.digest, sorted(rule.rule.id for rule in policy.rules if rule.applies(rules.context))]
+            for policy in rules.policies
+        )
+        said["waivers"] = sorted(_waiver(waiver) for waiver in rules.waivers)
+        if _asks_for_context(rules):
+            said["context"] = msgspec.to_builtins(rules.context)
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+
+
+def _waiver(waiver: Waiver) -> str:
+    names = [name for name in waiver.__struct_fields__ if name not in _PLACES]
+    return msgspec.json.encode({name: getattr(waiver, name) for name in names}, enc_hook=str, order="deterministic").decode()
+
+
+def _asks_for_context(rules: Rules) -> bool:
+    return any(waiver.environment for waiver in rules.waivers) or any(
+        "context" in rule.rule.when for policy in rules.policies for rule in policy.rules
+    )
+
+
+def verdict_of(report: Report, rules: str, *, kept_as: str = "", by: Subject | None = None) -> KeptVerdict:
+    """Return what is kept of a report that was judged by the rules of that digest; `kept_as` is where the whole report is."""
+    target, verdict, database = report.target, report.verdict, report.meta.database
+    return KeptVerdict(
+        digest=target.digest,
+        names=target.digests,
+        reference=target.reference,
+        platform=target.platform,
+        decision=verdict.decision,
+        reasons=verdict.reasons,
+        rules=rules,
+        policy=verdict.policy.name if verdict.policy is not None else "",
+        database=database.digest,
+        database_at=_seconds(database.built_at),
+        complete=report.complete,
+        at=_seconds(report.meta.scanned_at),
+        until=_until(report),
+        report=kept_as,
+        by=f"{by.provider}:{by.id}" if by is not None else "",
+    )
+
+
+def _until(report: Report) -> float:
+    """Return when the first of the waivers that the verdict rests on ends; 0 where none does."""
+    ends = [_seconds(str(finding.waiver.get("expires") or "")) for finding in report.findings if finding.waiver]
+    return min((one for one in ends if one), default=0.0)
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return (found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)).timestamp()
+
+
+def record(desk: Desk, verdicts: Verdicts, verdict: KeptVerdict, *, point: Point = "prompt") -> KeptVerdict:
+    """Keep a verdict, and say so in the ledger where it is another than before; return what is kept now.
+
+    The ledger has it first: where that cannot be written, nothing is kept. Raises StoreError, LedgerError.
+    """
+
+    def before(was: KeptVerdict | None) -> None:
+        if was is not None and (was.decision, was.reasons) == (verdict.decision, verdict.reasons):
+            return
+        said = {
+            "digest": verdict.digest, "reference": verdict.reference[:300], "platform": verdict.platform, "rules": verdict.rules,
+            "database": verdict.database, "was": was.decision if was is not None else "",
+        }  # fmt: skip
+        desk.record(
+            Entry(
+                event="verdict",
+                by=Who.of(this_user()),
+                decision=verdict.decision,
+                policy=verdict.rules,
+                point=point,
+                node=os.uname().nodename,
+                rule=verdict.reasons[0].rule[:200] if verdict.reasons else "",
+                reason="; ".join(reason.message for reason in verdict.reasons)[:1000],
+                detail={name: value for name, value in said.items() if value},
+            )
+        )
+
+    return verdicts.put(verdict, before)

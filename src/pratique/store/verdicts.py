@@ -1,0 +1,219 @@
+"""Digests of images in, the verdicts on record out: what a gate looks up before it has anything scanned.
+
+verdicts.sqlite lies beside the grants of a store. A verdict is kept by the digest that was judged (the manifest's, or the id of
+an engine's image) and the digest of the rules that judged it, so that ci and a cluster, which decide by different rules, do not
+overwrite each other. Other names of the same image (its configuration, an index that leads to it) point to it, with the platform:
+an index is several images. Every row carries a mark made with the store's secret: what somebody else wrote into the file is not
+believed, and is as unknown as if it were not there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from pratique.model.errors import StoreError
+from pratique.model.report import Decision, Reason
+from pratique.store.database import StoreLockedError, telling, writing
+from pratique.store.keys import Keys
+from pratique.store.place import Place, open_own
+
+FILE = "verdicts.sqlite"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MAX_NAMES = 200  # other digests of one image: an engine knows an image by one digest a registry it came from
+MAX_REASONS = 50  # kept of one verdict: a person reads a handful, and the report has all
+MAX_TEXT = 500  # characters of one reason
+_PATIENCE = 5.0  # seconds to wait for another writer
+_READ_PATIENCE = 0.2  # seconds that a gate waits for a lock; it has 500 ms in all
+_PAUSE = 0.01  # seconds between attempts to open
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE verdicts (
+    digest TEXT NOT NULL, rules TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL, mark TEXT NOT NULL,
+    PRIMARY KEY (digest, rules)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE names (
+    name TEXT NOT NULL, digest TEXT NOT NULL, platform TEXT NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (name, digest)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class KeptVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was decided on one image. Times are seconds since the epoch, digests `sha256:...`.
+
+    `rules` is the digest of all that it was judged by (policies, waivers, context), `policy` what people call that. `database`
+    and `database_at` say which advisories were asked. `until` is when something that it rests on ends, such as a waiver; 0 is
+    never. `report` names the whole report, where that was kept. `complete` is false where parts could not be examined.
+    """
+
+    digest: str
+    names: tuple[str, ...] = ()
+    reference: str = ""
+    platform: str = ""
+    decision: Decision
+    reasons: tuple[Reason, ...] = ()
+    rules: str
+    policy: str = ""
+    database: str = ""
+    database_at: float = 0.0
+    complete: bool = True
+    at: float
+    until: float = 0.0
+    report: str = ""
+    by: str = ""
+
+
+_decode = msgspec.json.Decoder(KeptVerdict).decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def bounded(verdict: KeptVerdict) -> KeptVerdict:
+    """Return a verdict as it is kept: a hostile image cannot make it large. Raises StoreError where it has no digest."""
+    if not DIGEST.fullmatch(verdict.digest):
+        raise StoreError(f"{verdict.reference or 'this target'} has no digest: its verdict cannot be kept")
+    names = tuple(sorted({name for name in verdict.names if DIGEST.fullmatch(name)} - {verdict.digest}))[:MAX_NAMES]
+    reasons = tuple(Reason(reason.rule[:MAX_TEXT], reason.message[:MAX_TEXT]) for reason in verdict.reasons[:MAX_REASONS])
+    return msgspec.structs.replace(
+        verdict, names=names, reasons=reasons, reference=verdict.reference[:MAX_TEXT], report=verdict.report[:MAX_TEXT]
+    )
+
+
+class Verdicts:
+    """The verdicts of one store. May be shared by threads."""
+
+    def __init__(self, place: Place, keys: Keys | None = None, *, gate: bool = False) -> None:
+        """With `gate` a lock is waited for as long as a gate can. Raises StoreError."""
+        self._path = place.folder / FILE
+        self._keys = keys or Keys(place)
+        self._lock = threading.RLock()
+        self._connection = _opened(self._path, _READ_PATIENCE if gate else _PATIENCE)
+
+    def close(self) -> None:
+        """Let go of the file; may be called twice."""
+        self._connection.close()
+
+    def find(self, digests: Collection[str], platform: str = "") -> list[KeptVerdict]:
+        """Return what was decided on an image known by any of these digests, the youngest first.
+
+        A digest of an index stands for all its images, or for that of `platform` where one is named.
+        """
+        wanted = [digest for digest in dict.fromkeys(digests) if DIGEST.fullmatch(digest)]
+        with self._lock, telling(self._path):
+            found: dict[tuple[str, str], KeptVerdict] = {}
+            for digest in wanted[:MAX_NAMES]:
+                for judged in (digest, *self._pointed(digest, platform)):
+                    for rules, body, mark in self._connection.execute(
+                        "SELECT rules, body, mark FROM verdicts WHERE digest = ?", (judged,)
+                    ):
+                        verdict = self._read(judged, rules, body, mark)
+                        if verdict is not None:
+                            found[judged, rules] = verdict
+        return sorted(found.values(), key=lambda one: (-one.at, one.digest, one.rules))
+
+    def put(self, verdict: KeptVerdict, before: Callable[[KeptVerdict | None], None]) -> KeptVerdict:
+        """Keep a verdict; `before` is told which one it replaces, and nothing is kept where it raises. Raises StoreError.
+
+        An older verdict does not replace a younger one: two scans may end in another order than they began.
+        """
+        verdict = bounded(verdict)
+        with self._lock, writing(self._connection, self._path):
+            row = self._connection.execute(
+                "SELECT body, mark FROM verdicts WHERE digest = ? AND rules = ?", (verdict.digest, verdict.rules)
+            ).fetchone()
+            was = self._read(verdict.digest, verdict.rules, *row) if row is not None else None
+            if was is not None and was.at > verdict.at:
+                return was
+            before(was)
+            body = _encode(verdict)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
+                (verdict.digest, verdict.rules, verdict.at, body, self._mark(verdict.digest, verdict.rules, body)),
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?)",
+                [
+                    (name, verdict.digest, verdict.platform, self._mark(name, verdict.digest, verdict.platform.encode()))
+                    for name in verdict.names
+                ],
+            )
+        return verdict
+
+    def forget(self, before: float) -> int:
+        """Delete what was decided before a time (seconds since the epoch), and names that point nowhere; return how many."""
+        with self._lock, writing(self._connection, self._path):
+            gone = self._connection.execute("DELETE FROM verdicts WHERE at < ?", (before,)).rowcount
+            self._connection.execute("DELETE FROM names WHERE digest NOT IN (SELECT digest FROM verdicts)")
+        return gone
+
+    def _pointed(self, name: str, platform: str) -> Iterator[str]:
+        rows = self._connection.execute("SELECT digest, platform, mark FROM names WHERE name = ?", (name,)).fetchall()
+        for digest, of, mark in rows:
+            if mark == self._mark(name, digest, of.encode()) and (not platform or not of or of == platform):
+                yield digest
+
+    def _read(self, digest: str, rules: str, body: bytes, mark: str) -> KeptVerdict | None:
+        """Return a row, None where this store did not write it so."""
+        if mark != self._mark(digest, rules, body):
+            return None
+        try:
+            verdict = _decode(body)
+        except msgspec.DecodeError:  # of a version to come
+            return None
+        return verdict if (verdict.digest, verdict.rules) == (digest, rules) else None
+
+    def _mark(self, first: str, second: str, content: bytes) -> str:
+        return self._keys.mark("verdict", b"\0".join((first.encode(), second.encode(), content)))
+
+
+def _opened(path: Path, patience: float) -> sqlite3.Connection:
+    try:
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT))  # with the mode that its companions take over
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return _connect(path, patience)
+        except StoreLockedError:  # while another process begins the log SQLite says so at once
+            if time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+
+
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
+    with telling(path):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=patience, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.executescript(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;"
+                " PRAGMA cell_size_check = ON;"
+            )
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > _VERSION:
+        raise StoreError(f"{path}: made by a newer pratique", hint="upgrade pratique here, too")
+    if version == _VERSION:
+        return
+    with writing(connection, path):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:  # another process may have been faster
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
