@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from pratique.lint.catalogue import catalogue
-from pratique.lint.checks import cluster, containers, exposure, origins, packages, podsecurity, users
+from pratique.lint.checks import cluster, composed, containers, exposure, languages, origins, packages, podsecurity, rbac, users
 from pratique.lint.run import lint
 
 CASES = Path(__file__).parent / "cases"
 FILES = sorted(path for path in CASES.glob("*/*") if path.is_file())
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 FUNCTIONS = {
-    *users.CHECKS, *exposure.CHECKS, *origins.CHECKS, *packages.CHECKS, *containers.BOTH, *containers.COMPOSE,
-    *podsecurity.BASELINE, *podsecurity.RESTRICTED, *cluster.PODS, *cluster.OBJECTS, "ignore-expired", "ignore-invalid",
+    *users.CHECKS, *exposure.CHECKS, *origins.CHECKS, *packages.CHECKS, *languages.CHECKS, *containers.BOTH, *containers.COMPOSE,
+    *composed.FILES, *podsecurity.BASELINE, *podsecurity.RESTRICTED, *cluster.PODS, *cluster.OBJECTS, *rbac.OBJECTS,
+    "ignore-expired", "ignore-invalid",
 }  # fmt: skip
 OF_IMAGES = {"im-privileged-files"}  # tests/lint/test_image.py
 

@@ -11,7 +11,7 @@ import msgspec
 from pratique._kit.yamltree import Node, documents
 from pratique.lint import ignores
 from pratique.lint.build import Build, take_apart
-from pratique.lint.checks import cluster, containers, exposure, origins, packages, podsecurity, users
+from pratique.lint.checks import cluster, composed, containers, exposure, languages, origins, packages, podsecurity, rbac, users
 from pratique.lint.hit import Hit
 from pratique.lint.regions import Lines, Region, of_build, of_yaml
 from pratique.model.errors import BudgetExceededError, ParseError
@@ -79,7 +79,7 @@ def check_dockerfile(path: str, text: str, now: dt.datetime) -> Checked:
 
 
 def _build_hits(build: Build) -> Iterator[Found]:
-    for module in (users, exposure, origins, packages):
+    for module in (users, exposure, origins, packages, languages):
         for name, check in module.CHECKS.items():
             for number, hit in enumerate(check(build)):
                 if number == MAX_FINDINGS:
@@ -101,13 +101,14 @@ def _covered(dockerfile: Dockerfile) -> Iterator[tuple[int, str, int, int]]:
 def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Version) -> Checked:
     """Check a Compose file or manifests; the kind is "" for any other YAML. Raises ParseError, BudgetExceededError."""
     nodes = documents(text)
-    composed = [node for node in nodes if compose.is_compose(node)]
+    services = [node for node in nodes if compose.is_compose(node)]
     objects = [item for node in nodes for item in kubernetes.objects(node)]
-    if not composed and not objects:
+    if not services and not objects:
         return Checked(kind="", text=text)
     hits: list[Found] = []
     gaps = []
-    for node in composed:
+    for node in services:
+        hits += [(name, hit) for name, check in composed.FILES.items() for hit in check(node)]
         for spec in compose.extract(node):
             hits += _spec_hits(spec, {**containers.BOTH, **containers.COMPOSE})
         gaps += [
@@ -120,10 +121,11 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
     for pod in kubernetes.pods(objects):
         hits += _pod_hits(pod, version)
         _bound(hits)
-    hits += [(name, hit) for item in objects for name, check in cluster.OBJECTS.items() for hit in check(item)]
+    objects_checks = {**cluster.OBJECTS, **rbac.OBJECTS}
+    hits += [(name, hit) for item in objects for name, check in objects_checks.items() for hit in check(item)]
     covered, own = ignores.read(ignores.yaml_comments(text), now)
     return Checked(
-        kind="compose" if composed else "kubernetes",
+        kind="compose" if services else "kubernetes",
         text=text,
         hits=_sorted([*hits, *own]),
         covered=tuple(covered),

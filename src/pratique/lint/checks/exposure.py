@@ -15,6 +15,7 @@ ENGINE_SOCKETS = re.compile(
     r"(?:^|/)(?:docker\.sock|containerd\.sock|crio\.sock|podman\.sock|cri-dockerd\.sock|dockershim\.sock)$"
 )
 SYSTEM = re.compile(r"/(?:$|(?:boot|dev|etc|proc|sys|root)/?$|(?:dev|proc|sys)/)")
+_KERNEL = re.compile(r"/(?:proc|sys|dev|boot)(?:/|$)")
 _SECRET_FILE = re.compile(
     r"(?:^|/)(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.env(?:\.(?:local|production|prod))?|\.npmrc|\.pypirc|\.netrc|\.git-credentials|\.pgpass"
     r"|\.htpasswd|\.dockercfg|credentials\.json|service-account[^/]*\.json|[^/]+\.(?:pem|key|pfx|p12|jks|keystore|kdbx))$"
@@ -114,6 +115,15 @@ def engine_socket(build: Build) -> Iterator[Hit]:
                 yield hit(instruction, f"{word.text} is the engine itself: who has it is root on the machine", word.place)
 
 
+def system_workdir(build: Build) -> Iterator[Hit]:
+    """The working directory lies in what the machine's kernel shows: with CVE-2024-21626 that was a way out of the container."""
+    for _, step, instruction in build.steps("WORKDIR"):
+        for word in instruction.words:
+            path = expand(word.text, step.variables, build.dockerfile.escape).text
+            if _KERNEL.match(path):
+                yield hit(instruction, f"WORKDIR {path[:80]} lies in a folder that the kernel shows", word.place)
+
+
 def system_volume(build: Build) -> Iterator[Hit]:
     """A folder that the system lives in is a volume: what is mounted there is not what was built."""
     for _, _, instruction in build.steps("VOLUME"):
@@ -134,4 +144,5 @@ CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {
     "df-host-network": host_network,
     "df-engine-socket": engine_socket,
     "df-system-volume": system_volume,
+    "df-system-workdir": system_workdir,
 }

@@ -10,6 +10,7 @@ from pratique.lint.shell import Command, ShellWord
 
 APT = ("apt-get", "apt", "aptitude")
 _RPM = ("yum", "dnf", "microdnf", "zypper", "tdnf")
+_UPGRADES = ("upgrade", "dist-upgrade", "dup", "full-upgrade", "distro-sync")
 _INSTALL = frozenset(("install", "add", "in", "reinstall"))
 # Options whose value is the next word, so that it is no package.
 _VALUED = frozenset(("-t", "-o", "-c", "--target-release", "--option", "--repository", "-X", "--virtual", "-p", "--root"))
@@ -98,10 +99,9 @@ def update_alone(build: Build) -> Iterator[Hit]:
 def upgrade(build: Build) -> Iterator[Hit]:
     """Everything is upgraded, so that two builds of one file differ, and the base's digest says little."""
     for run, command in build.invocations():
-        if command.name in (*APT, "apk", *_RPM) and verb(command) in ("upgrade", "dist-upgrade", "full-upgrade", "distro-sync"):
-            yield hit(
-                run.instruction, f"{command.name} {verb(command)}: take a newer base image instead", command.program[0].place
-            )
+        if command.name in (*APT, "apk", *_RPM) and verb(command) in _UPGRADES:
+            message = f"{command.name} {verb(command)}: take a newer base image instead"
+            yield hit(run.instruction, message, command.program[0].place)
 
 
 def recommends(build: Build) -> Iterator[Hit]:
@@ -129,6 +129,24 @@ def signatures(build: Build) -> Iterator[Hit]:
                 yield hit(run.instruction, f"{command.name} {word.text} takes packages that nobody signed", word.place)
 
 
+def package_version(build: Build) -> Iterator[Hit]:
+    """Packages of the distribution are those of the day of the build."""
+    for run, command in build.invocations():
+        loose = [word.text for word in installed(command) if not _has_version(command, word.text)]
+        if run.shipped and loose:
+            told = ", ".join(name[:40] for name in loose[:5]) + (" ..." if len(loose) > 5 else "")
+            yield hit(run.instruction, f"{command.name} installs packages without a version: {told}", command.program[0].place)
+
+
+def _has_version(command: Command, text: str) -> bool:
+    """Say whether a package is named with a version, or by what only the build knows, or is a file.
+
+    rpm joins name and version by a hyphen, which many names have, too: they get the benefit of the doubt.
+    """
+    unknown = not text or "$" in text or text.startswith((".", "/", "http:", "https:", "@"))
+    return unknown or any(sign in text for sign in "=<>~") or (command.name in _RPM and "-" in text)
+
+
 def _is_trusted(command: Command, word: str) -> bool:
     text = word.replace(" ", "").lower()
     return (command.name == "echo" and "[trusted=yes" in text) or (
@@ -144,4 +162,5 @@ CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {
     "df-upgrade": upgrade,
     "df-recommends": recommends,
     "df-package-signatures": signatures,
+    "df-package-version": package_version,
 }

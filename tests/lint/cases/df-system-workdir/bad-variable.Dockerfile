@@ -1,0 +1,4 @@
+# lines: 4
+FROM debian:13@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+ARG WHERE=/sys
+WORKDIR $WHERE/class

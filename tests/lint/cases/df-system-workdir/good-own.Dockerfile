@@ -1,0 +1,4 @@
+FROM debian:13@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+WORKDIR /app
+WORKDIR proc
+WORKDIR /process
