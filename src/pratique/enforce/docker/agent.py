@@ -86,7 +86,7 @@ class RuntimeAgent:
                 request = self._exec(identifier, spec, record, command)
             else:
                 command = record
-                spec = _sources(oci_runtime.extract(config, oci_runtime.Engine(container=identifier)))
+                spec = _sources(oci_runtime.extract(config, await self._interpreter.engine_of(identifier)))
                 request = self._run(identifier, spec, record)
         except (KeyError, TypeError, ValueError, AttributeError, PratiqueError) as error:
             return {"allow": False, "message": self._keeper.refused("runtime", None, "runtime", f"it cannot be read: {error}")}

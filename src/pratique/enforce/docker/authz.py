@@ -101,6 +101,7 @@ class AuthzPlugin:
             return self._keeper.refused("docker", subject, f"{message.request_method} {route.path}"[:300], str(error))
         session = await self._keeper.rule(question.request, question.session, held=question.held)
         if not session.decision.allowed:
+            await self._interpreter.denied(question)
             return refusal(session.decision)
         self._interpreter.begun(question)
         if route.kind in ("attach", "exec-start") and (stamped := message.request_headers.get(HEADER)):

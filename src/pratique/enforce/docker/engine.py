@@ -9,7 +9,7 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pratique.enforce.docker.identity import GATE, HEADER, stamp
@@ -27,6 +27,13 @@ class EngineError(CouldNotError):
     """The engine did not answer, or not with what was asked for."""
 
 
+class Facts(NamedTuple):
+    """How an engine is set up: the folder that it keeps all in, and whether containers share the machine's control groups."""
+
+    root: str
+    shared_cgroups: bool
+
+
 class Engine:
     """One engine by its socket."""
 
@@ -34,6 +41,7 @@ class Engine:
         """`key` signs what the gate itself tells the engine to do, so that its own plugin lets it through."""
         self.path = path
         self._key = key
+        self._facts: Facts | None = None
 
     async def container(self, name: str) -> dict[str, Any] | None:
         """Return what `docker inspect` shows; None where there is no such container. Raises EngineError."""
@@ -56,6 +64,17 @@ class Engine:
         """Return what `docker version` shows. Raises EngineError."""
         return await self._get("/version") or {}
 
+    async def facts(self) -> Facts:
+        """Return what the engine is set up with; it is asked once, for no engine changes it while it runs. Raises EngineError."""
+        if self._facts is None:
+            info = await self._get("/info") or {}
+            root = str(info.get("DockerRootDir") or "")
+            if not root.startswith("/") or root == "/":
+                raise EngineError("the engine does not say where it keeps its containers")
+            own_cgroups = any(str(one).startswith("name=cgroupns") for one in info.get("SecurityOptions") or ())
+            self._facts = Facts(root, shared_cgroups=not own_cgroups)
+        return self._facts
+
     async def pid_of_container(self, name: str) -> int:
         """Return the machine's number of a container's first process; 0 where it does not run. Raises EngineError."""
         state = (await self.container(name) or {}).get("State") or {}
@@ -69,6 +88,11 @@ class Engine:
     async def post(self, path: str) -> int:
         """Send a command without a body; return the status. Raises EngineError."""
         status, _ = await self._talk("POST", path)
+        return status
+
+    async def delete(self, path: str) -> int:
+        """Have something deleted; return the status. Raises EngineError."""
+        status, _ = await self._talk("DELETE", path)
         return status
 
     async def post_json(self, path: str, body: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import msgspec
 
 from pratique.enforce.docker import fields
 from pratique.enforce.docker.decode import decode
-from pratique.enforce.docker.engine import Engine, digests
+from pratique.enforce.docker.engine import Engine, EngineError, digests
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route
 from pratique.enforce.docker.users import resolve
@@ -18,7 +19,7 @@ from pratique.enforce.keeper import Session
 from pratique.grant.request import Action, Request, Target, key
 from pratique.model.errors import ParseError
 from pratique.model.privilege import Subject
-from pratique.workload import docker_create, docker_inspect
+from pratique.workload import docker_create, docker_inspect, oci_runtime
 from pratique.workload.spec import Spec
 
 # Drivers of networks that reach no further than the engine's own bridges.
@@ -148,6 +149,8 @@ class Interpreter:
         inspect = await self._engine.container(name)
         if inspect is None:
             raise ParseError(f"there is no container {name[:80]!a}")
+        if (await self._engine.facts()).shared_cgroups:
+            inspect = _without_default(inspect)
         identifier = str(inspect.get("Id") or "")
         record = self._records.container(identifier)
         spec = docker_inspect.extract(inspect)
@@ -258,6 +261,17 @@ class Interpreter:
         target = Target(host=self._host, name=route.one("t"))
         return self._question(route, "build", subject, target, insecure=insecure)
 
+    async def engine_of(self, container: str) -> oci_runtime.Engine:
+        """Return what is to be known of the engine to tell its own doing from what was asked for. Raises EngineError."""
+        facts = await self._engine.facts()
+        root = facts.root.rstrip("/")
+        return oci_runtime.Engine(
+            container=container,
+            roots=(f"{root}/containers/{{id}}/",),
+            volumes=(f"{root}/volumes/",),
+            shared_cgroups=facts.shared_cgroups,
+        )
+
     def begun(self, question: Question) -> None:
         """Note what the engine is about to do."""
         if question.route.kind == "build":
@@ -284,6 +298,18 @@ class Interpreter:
             self._still_elevated(question, session)
         elif question.route.path.startswith("/containers/") and kind == "ordinary" and "/" not in question.route.path[12:]:
             self._records.forget(question.route.name)
+
+    async def denied(self, question: Question) -> None:
+        """Remove what was to be removed after it ran and now never runs: `docker run --rm` would wait for that for ever."""
+        subject, record = question.request.subject, self._records.container(question.container)
+        if question.route.kind != "start" or record is None or subject is None or key(subject) != key(record.subject):
+            return
+        with contextlib.suppress(EngineError):  # it was denied; that a client waits is no reason to fail
+            inspect = await self._engine.container(question.container) or {}
+            never_ran = (inspect.get("State") or {}).get("Status") == "created"
+            if never_ran and (inspect.get("HostConfig") or {}).get("AutoRemove"):
+                await self._engine.delete(f"/containers/{question.container}?v=1")
+                self._records.forget(question.container)
 
     def failed(self, question: Question) -> None:
         """Nothing came of it, or it is over."""
@@ -320,6 +346,12 @@ def _with_image(asked: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]
         found["Entrypoint"] = config.get("Entrypoint") or []
         found["Cmd"] = asked.get("Cmd") or config.get("Cmd") or []
     return found
+
+
+def _without_default(inspect: dict[str, Any]) -> dict[str, Any]:
+    """Take away what the engine filled in itself: with control groups of the first kind all containers share the machine's."""
+    host = inspect.get("HostConfig") or {}
+    return {**inspect, "HostConfig": {**host, "CgroupnsMode": ""}} if host.get("CgroupnsMode") == "host" else inspect
 
 
 def _user(inspect: dict[str, Any]) -> str:
