@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from advisoryhome import scored
 from feedsim import archive, record
-from pratique.advisory.build import Built, renew
+from pratique.advisory.build import Built, Turn, renew
 from pratique.advisory.changes import apply_changes, check_state, encode_changes, state_digest
 from pratique.advisory.feeds import sources
 from pratique.advisory.members import Increment
@@ -28,7 +28,7 @@ def renewed(feed: str, body: bytes | Increment, old: Path | None, new: Path, at:
     """Make the next file of a feed."""
     source = sources()[feed]
     content = io.BytesIO(body) if isinstance(body, bytes) else body
-    return renew(source.provider, source.feed, content, old, new, at)
+    return renew(source.provider, source.feed, content, Turn(old, new, at))
 
 
 _IDS = [f"PYSEC-{n}" for n in range(5)]

@@ -237,3 +237,10 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
     assert 90 < (retry_after(date) or 0) <= 101
     assert retry_after("soon") is None
+
+
+def test_nothing_changed_is_no_answer_to_who_has_nothing(server: FeedServer, tmp_path: Path) -> None:
+    """304 is for conditional requests only: a server that says it of its own accord has given nothing."""
+    server.plan[_PATH] = [304]
+    with pytest.raises(FeedError, match="answered 304"):
+        _fetch(server, tmp_path)

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import msgspec
 import pytest
 
 from feedsim import FeedServer, archive, record, serving, small_mirror, tarball
@@ -24,6 +26,7 @@ from pratique.advisory.feeds import sources
 from pratique.advisory.index import database_folder, locked, read
 from pratique.advisory.lookup import open_database, verify
 from pratique.advisory.update import Listener, Options, Outcome, ensure, required_missing, update
+from pratique.model.advisory import Advisory, FeedRecord
 from pratique.model.errors import DatabaseError
 
 pytestmark = pytest.mark.loopback
@@ -362,3 +365,100 @@ def test_a_full_disk_is_the_feeds_failure(server: FeedServer, tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (3, "pratique: not there: osv/PyPI\n")
     assert "cannot be stored" in done.stdout
+
+
+def test_nothing_changed_is_no_answer_to_who_has_nothing(server: FeedServer, tmp_path: Path) -> None:
+    """Whatever is answered 304, archive, list or document: that feed has failed, the others are there."""
+    server.plan = {"osv/PyPI/all.zip": [304], "cisa/known_exploited_vulnerabilities.json": [304]}
+    outcomes = _update(server, tmp_path)
+    assert sorted(name for name, outcome in outcomes.items() if outcome.status == "failed") == ["cisa/kev", "osv/PyPI"]
+    assert "304" in outcomes["osv/PyPI"].why
+
+
+def test_a_clock_that_was_ahead_keeps_nothing_fresh(server: FeedServer, tmp_path: Path) -> None:
+    """What is said to have been fetched in the future is asked for anew, and the time that never was is forgotten."""
+    _update(server, tmp_path, now=_NOW + timedelta(days=3650))
+    outcomes = ensure(tmp_path, ["PyPI"], Options(mirror=server.url), now=lambda: _NOW)
+    assert {outcome.status for outcome in outcomes} == {"unchanged"}
+    entry = read(database_folder(tmp_path)).feeds["osv/PyPI"]
+    assert (entry.fetched_at, entry.fetches) == ("2026-11-25T00:00:00Z", (("2026-11-25T00:00:00Z",) * 2,))
+
+
+def test_a_provider_that_trips_costs_its_feed_only(server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours in reading one feed neither loses its last good data nor the other feeds' news."""
+    _update(server, tmp_path)
+
+    def trip(*_: object) -> None:
+        raise KeyError("affected")
+
+    monkeypatch.setattr(type(sources()["debian/tracker"].provider), "parse", trip)
+    server.files["debian/tracker/data/json"] = b"{}"
+    server.files["osv/npm/all.zip"] = archive([record("GHSA-n", "lodash", "4.0.1", "npm")])
+    outcomes = _update(server, tmp_path)
+    assert outcomes["osv/npm"].status == "updated"
+    assert (outcomes["debian/tracker"].status, outcomes["debian/tracker"].kept) == ("failed", True)
+    assert "KeyError" in outcomes["debian/tracker"].why
+    with open_database(tmp_path) as database:
+        assert database.lookup("Debian:12", ["openssl"])["openssl"]
+
+
+@pytest.mark.parametrize(
+    ("news", "why"),
+    [
+        ([record(f"PYSEC-{n}", f"p{n}", "1") for n in range(40)], "names 40 records where 200 are known"),
+        ([], "names 0 records where 200 are known"),
+        (
+            [record(f"PYSEC-{n}", f"p{n}", "1") | {"modified": "2025-06-01T00:00:00Z"} for n in range(200)],
+            "is older than what is here",
+        ),
+    ],
+)
+def test_news_that_takes_most_of_it_away_is_doubted(
+    server: FeedServer, tmp_path: Path, news: list[dict[str, Any]], why: str
+) -> None:
+    """Half an archive, none, or last year's: readable, and not believed. Who knows better says so."""
+    server.files["osv/PyPI/all.zip"] = archive([record(f"PYSEC-{n}", f"p{n}", "1") for n in range(200)])
+    _update(server, tmp_path)
+    before = _files(tmp_path)
+    server.files["osv/PyPI/all.zip"] = archive(news)
+    for _ in range(2):  # and not the second time either
+        outcome = _update(server, tmp_path)["osv/PyPI"]
+        assert (outcome.status, outcome.kept, outcome.records) == ("failed", True, 200)
+        assert why in outcome.why
+        assert _files(tmp_path) == before
+    (outcome,) = update(tmp_path, ["osv/PyPI"], Options(mirror=server.url, accept_loss=True), now=lambda: _NOW)
+    assert (outcome.status, outcome.records) == ("updated", len(news))
+
+
+def test_a_small_feed_may_lose_records(server: FeedServer, tmp_path: Path) -> None:
+    """Of a few records half may be withdrawn."""
+    _update(server, tmp_path)
+    server.files["osv/PyPI/all.zip"] = archive({})
+    assert _update(server, tmp_path)["osv/PyPI"].status == "updated"
+
+
+@pytest.mark.parametrize("feed", ["osv/PyPI", "debian/tracker"])
+def test_a_provider_that_reads_otherwise_reads_anew(
+    server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feed: str
+) -> None:
+    """Upstream has not changed; the new reading comes all the same, once, and what was known before can be told."""
+    _update(server, tmp_path)
+    assert _update(server, tmp_path)[feed].status == "unchanged"
+    source = sources()[feed]
+    parse, reader = type(source.provider).parse, getattr(type(source.provider), "reader", None)
+    monkeypatch.setattr(type(source.provider), "version", 2, raising=False)
+    monkeypatch.setattr(type(source.provider), "parse", lambda *of: map(_louder, parse(*of)))
+    if reader is not None:
+        monkeypatch.setattr(type(source.provider), "reader", lambda *of: lambda *one: map(_louder, reader(*of)(*one)))
+    later = _NOW + timedelta(hours=1)
+    assert _update(server, tmp_path, now=later)[feed].status == "updated"
+    assert _update(server, tmp_path, now=later)[feed].status == "unchanged"
+    pair = ("PyPI", "flask") if feed == "osv/PyPI" else ("Debian:12", "openssl")
+    for as_of, note in ((None, "louder"), (_NOW, "")):
+        with open_database(tmp_path, as_of=as_of) as database:
+            assert [hit.note for hit in database.lookup(pair[0], [pair[1]])[pair[1]]] == [note]
+
+
+def _louder(one: FeedRecord) -> FeedRecord:
+    assert isinstance(one, Advisory)
+    return msgspec.structs.replace(one, affected=tuple(msgspec.structs.replace(a, note="louder") for a in one.affected))

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import zstandard
@@ -52,12 +52,25 @@ def build(records: Iterable[FeedRecord], path: Path, at: int = 0) -> Facts:
     return _write(Collected.of(records), [], path, at)
 
 
-def renew(provider: AdvisoryProvider, feed: Feed, body: BinaryIO | Increment, old: Path | None, new: Path, at: int) -> Built:
-    """Make `new` of `old` (None: there is none) and what upstream says now: its whole document, or single records.
+class Turn(NamedTuple):
+    """From which file (None: there is none) to which, which must not exist; when what changes is learnt, in seconds of Unix time.
 
-    `new` must not exist; it is there afterwards if `written` says so. Raises ParseError as the parser does, FeedError for single
+    `afresh` has everything read, also what has not changed upstream, as the provider reads it otherwise than it did.
+    """
+
+    old: Path | None
+    new: Path
+    at: int
+    afresh: bool = False
+
+
+def renew(provider: AdvisoryProvider, feed: Feed, body: BinaryIO | Increment, turn: Turn) -> Built:
+    """Make the new file of the old one and what upstream says now: its whole document, or single records.
+
+    The new file is there afterwards if `written` says so. Raises ParseError as the parser does, FeedError for single
     records that cannot be put into place: then the whole feed must be fetched.
     """
+    old, new, at, afresh = turn
     if isinstance(body, Increment):
         if old is None or not isinstance(provider, ByMember):
             raise FeedError(f"{feed.name}: single records fit only into what is there already")
@@ -68,7 +81,7 @@ def renew(provider: AdvisoryProvider, feed: Feed, body: BinaryIO | Increment, ol
     connection = connect(old)
     try:
         tables = Tables(connection, old)
-        delta = _delta(provider, feed, body, tables)
+        delta = _delta(provider, feed, body, tables, afresh=afresh)
         before = tables.facts
     finally:
         connection.close()
@@ -94,9 +107,9 @@ def _collect(provider: AdvisoryProvider, feed: Feed, body: BinaryIO) -> tuple[Co
     return Collected.of(provider.parse(feed, body)), []
 
 
-def _delta(provider: AdvisoryProvider, feed: Feed, body: BinaryIO, tables: Tables) -> Delta:
+def _delta(provider: AdvisoryProvider, feed: Feed, body: BinaryIO, tables: Tables, *, afresh: bool) -> Delta:
     known = by_member.marks(tables)
-    if known is not None and isinstance(provider, ByMember):
+    if known is not None and isinstance(provider, ByMember) and not afresh:
         try:
             return by_member.newer(tables, known, body, feed, provider.reader(feed))
         except OddlyNamedError:

@@ -33,6 +33,16 @@ class Routed(Protocol):
     def route(self, feed: Feed, /) -> Sequence[Step]: ...
 
 
+@runtime_checkable
+class Versioned(Protocol):
+    """A provider that reads its feeds otherwise than it once did: what an older `version` (one without has 1) made is read anew.
+
+    Raised with each change of what the same bytes give; what was known before stays in the history.
+    """
+
+    version: int
+
+
 class Source:
     """One feed with the provider that reads it."""
 
@@ -41,6 +51,11 @@ class Source:
     def __init__(self, provider: AdvisoryProvider, feed: Feed) -> None:
         self.provider = provider
         self.feed = feed
+
+    @property
+    def reader(self) -> int:
+        """The version of what reads the feed."""
+        return self.provider.version if isinstance(self.provider, Versioned) else 1
 
     def route(self) -> Sequence[Step]:
         """Return the steps that lead from the feed's address to the feed."""

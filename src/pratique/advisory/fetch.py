@@ -230,7 +230,7 @@ class Fetcher:
         begun = _begun(part, url)
         try:
             with self._gate, self._open(url, _headers(feed, known, begun, part)) as response:
-                if response.status_code == 304:
+                if response.status_code == 304 and begun is None and (known.etag or known.last_modified):
                     return Fetched(path=None, validators=known)
                 if response.status_code in _BUSY:
                     raise _BusyError(f"answered {response.status_code}", retry_after(response.headers.get("Retry-After", "")))

@@ -29,6 +29,8 @@ INCOMING = "incoming"
 _VERSION = 1
 # What a look back needs to tell whether a feed was stale: a daily update that is some hours late still joins the day before.
 FETCH_GAP = timedelta(hours=36)
+# Clocks of a publisher and of those who pull may differ by hours; what is dated further ahead was dated by a wrong clock.
+CLOCK_SKEW = timedelta(days=1)
 # Of a database that is updated now and then, each time is a span of its own: enough for a year of weekly updates.
 _MAX_SPANS = 64
 
@@ -46,7 +48,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `fetched_at` is the last time that upstream was asked with success (changed or not), `changed_at` when the data last changed.
     `fetches` are the spans (first, last) in which it was asked with success at least every `FETCH_GAP`, oldest first.
     `etag` and `last_modified` belong to `url`. `digest` is sha256 of the file, `state` the digest of what it says (`digest.py`),
-    `format` the builder's number; `scored` counts the records that have a CVSS vector.
+    `format` the builder's number, `reader` that of its provider (`feeds.Versioned`); `scored` counts the records that have a
+    CVSS vector.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int = 0
     state: str = ""
     format: int = 0
+    reader: int = 1
     records: int = 0
     scored: int = 0
     skipped: int = 0
@@ -118,10 +122,10 @@ def replace(path: Path, content: bytes) -> None:
 
 def with_fetch(spans: tuple[tuple[str, str], ...], now: str) -> tuple[tuple[str, str], ...]:
     """Return the spans with one more success, at `now` (RFC 3339)."""
+    while spans and spans[-1][0] > now:  # told by a clock that was ahead
+        spans = spans[:-1]
     if spans:
         first, last = spans[-1]
-        if now <= last:  # the clock was set back
-            return spans
         if datetime.fromisoformat(now) - datetime.fromisoformat(last) <= FETCH_GAP:
             return (*spans[:-1], (first, now))
     return (*spans, (now, now))[-_MAX_SPANS:]

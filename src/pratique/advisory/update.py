@@ -20,13 +20,14 @@ from typing import Literal
 import msgspec
 
 from pratique.advisory import index as catalogue
-from pratique.advisory.build import Built, renew
+from pratique.advisory.build import Built, Turn, renew
 from pratique.advisory.feeds import ENRICHMENT, SELDOM, Source, names_for, sources
 from pratique.advisory.fetch import ATTEMPTS, PARALLEL, Fetched, Fetcher, Progress, Validators
 from pratique.advisory.incremental import bring
-from pratique.advisory.index import Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
+from pratique.advisory.index import CLOCK_SKEW, Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
 from pratique.advisory.layout import FORMAT, Facts
 from pratique.advisory.members import Increment
+from pratique.advisory.plausible import doubt
 from pratique.model.errors import DatabaseError, FeedError, ParseError
 
 # A scan refreshes what is older; upstreams publish several times a day.
@@ -50,11 +51,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How to update. `mirror` replaces every upstream; `offline` allows only a `file://` mirror."""
+    """How to update. `mirror` replaces every upstream; `offline` allows only a `file://` mirror.
+
+    `accept_loss` takes news that are doubted otherwise: see `plausible`.
+    """
 
     mirror: str = ""
     offline: bool = False
     attempts: int = ATTEMPTS
+    accept_loss: bool = False
 
 
 class Listener:
@@ -71,6 +76,9 @@ class Listener:
 
     def waiting(self) -> None:
         """Another process is updating the database."""
+
+    def tripped(self, feed: str, error: Exception) -> None:
+        """Reading a feed ended in an error that is a mistake of ours; it has failed, the others go on."""
 
 
 Clock = Callable[[], datetime]
@@ -143,7 +151,8 @@ def _wants(entry: Entry | None, now: datetime, folder: Path, age: timedelta) -> 
         return True
     if entry.failure is not None and now - _time(entry.failure.at) < _RETRY_AFTER:
         return False
-    return not _there(entry, folder) or now - _time(entry.fetched_at) > age
+    passed = now - _time(entry.fetched_at)
+    return not _there(entry, folder) or passed > age or passed < -CLOCK_SKEW
 
 
 def _there(entry: Entry | None, folder: Path) -> bool:
@@ -174,7 +183,7 @@ def _index(folder: Path) -> Index:
 def _update(folder: Path, names: Sequence[str], options: Options, listener: Listener, now: Clock) -> list[Outcome]:
     incoming = folder / catalogue.INCOMING
     incoming.mkdir(exist_ok=True)
-    current = _Current(folder, now)
+    current = _Current(folder, now, options)
     sweep(folder, current.index)
     for left in incoming.glob("*.whole"):
         left.unlink(missing_ok=True)  # by a process that was killed while it built
@@ -186,7 +195,7 @@ def _update(folder: Path, names: Sequence[str], options: Options, listener: List
             if options.offline and not options.mirror.startswith("file:"):
                 outcomes[source.feed.name] = current.failed(source, "not fetched, as --offline was given")
                 continue
-            known, held = current.validators(source.feed.name), current.held(source.feed.name)
+            known, held = current.validators(source), current.held(source)
             waiting[pool.submit(bring, fetcher, source, known, held)] = source
         for future in as_completed(waiting):
             source = waiting[future]
@@ -215,23 +224,28 @@ def _fetching(incoming: Path, options: Options, progress: Progress) -> Iterator[
 class _Current:
     """The index while it is being updated; every feed that brought new data is saved at once."""
 
-    def __init__(self, folder: Path, now: Clock) -> None:
+    def __init__(self, folder: Path, now: Clock, options: Options) -> None:
         self._folder = folder
         self._now = now
+        self._options = options
         self.index = _index(folder)
 
     def save(self) -> None:
         catalogue.write(self._folder, self.index)
 
-    def validators(self, name: str) -> Validators:
-        entry = self.index.feeds.get(name)
-        if entry is None or not self._usable(entry):
+    def validators(self, source: Source) -> Validators:
+        entry = self.index.feeds.get(source.feed.name)
+        if entry is None or self.held(source) is None:
             return Validators()
         return Validators(entry.url, entry.etag, entry.last_modified)
 
-    def held(self, name: str) -> Path | None:
-        """Return the current file of a feed, to be read only; None where there is none."""
-        entry = self.index.feeds.get(name)
+    def held(self, source: Source) -> Path | None:
+        """Return the current file of a feed, to be read only; None where there is none, or an older reader made it."""
+        entry = self.index.feeds.get(source.feed.name)
+        return self._file(source) if entry is not None and entry.reader == source.reader else None
+
+    def _file(self, source: Source) -> Path | None:
+        entry = self.index.feeds.get(source.feed.name)
         return self._folder / entry.file if entry is not None and self._usable(entry) else None
 
     def finish(self, source: Source, future: Future[Fetched], listener: Listener) -> Outcome:
@@ -251,6 +265,9 @@ class _Current:
             return self.failed(source, f"cannot be stored: {error.strerror or error}")
         except sqlite3.Error as error:  # the disk is full, or fails
             return self.failed(source, f"cannot be stored: {error}")
+        except Exception as error:  # noqa: BLE001 - our mistake in reading one feed costs neither its old data nor the others' news
+            listener.tripped(name, error)
+            return self.failed(source, f"cannot be read: {type(error).__name__}: {error} (a defect of pratique)")
 
     def failed(self, source: Source, why: str) -> Outcome:
         entry = self.index.feeds.get(source.feed.name) or _entry(source)
@@ -279,11 +296,13 @@ class _Current:
     def _rebuilt(self, source: Source, fetched: Fetched, content: Path | Increment) -> Outcome:
         name, entry = source.feed.name, self.index.feeds.get(source.feed.name)
         at = int(self._now().timestamp())
-        old = self.held(name)
+        old = self._file(source)
         new = self._folder / f".{slug(name)}.building"
         new.unlink(missing_ok=True)
         try:
-            built = _renewed(source, content, old, new, at)
+            built = _renewed(source, content, Turn(old, new, at, afresh=self.held(source) is None))
+            if entry is not None and old is not None and not self._options.accept_loss and (why := doubt(entry, built.facts)):
+                raise FeedError(f"{fetched.validators.url}: {why} (if that is right: --only '{name}' --accept-loss)")
             if not built.written and entry is not None:
                 file, digest, size = entry.file, entry.digest, entry.size
             else:
@@ -317,20 +336,20 @@ class _Current:
         return self._now().isoformat().replace("+00:00", "Z")
 
 
-def _renewed(source: Source, content: Path | Increment, old: Path | None, new: Path, at: int) -> Built:
+def _renewed(source: Source, content: Path | Increment, turn: Turn) -> Built:
     """Build; where the old file turns out to be damaged, as if there were none."""
     try:
-        return _renew(source, content, old, new, at)
+        return _renew(source, content, turn)
     except DatabaseError:
-        new.unlink(missing_ok=True)
-        return _renew(source, content, None, new, at)
+        turn.new.unlink(missing_ok=True)
+        return _renew(source, content, turn._replace(old=None))
 
 
-def _renew(source: Source, content: Path | Increment, old: Path | None, new: Path, at: int) -> Built:
+def _renew(source: Source, content: Path | Increment, turn: Turn) -> Built:
     if isinstance(content, Increment):
-        return renew(source.provider, source.feed, content, old, new, at)
+        return renew(source.provider, source.feed, content, turn)
     with content.open("rb") as body:
-        return renew(source.provider, source.feed, body, old, new, at)
+        return renew(source.provider, source.feed, body, turn)
 
 
 def _known(source: Source, facts: Facts, fetched: Fetched, now: str, before: Entry | None, stored: tuple[str, str, int]) -> Entry:
@@ -341,6 +360,7 @@ def _known(source: Source, facts: Facts, fetched: Fetched, now: str, before: Ent
         digest=stored[1],
         size=stored[2],
         format=FORMAT,
+        reader=source.reader,
         state=facts.state,
         records=facts.records,
         scored=facts.scored,

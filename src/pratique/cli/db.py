@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pratique._kit.folders import default_cache_dir
-from pratique.cli import db_history, db_repository
+from pratique.cli import db_history, db_look, db_repository
+from pratique.cli.db_look import folder_of, printable, table
 from pratique.cli.options import duration, mirror_address, setting
 from pratique.cli.progress import Progress
 from pratique.model.errors import DatabaseError, UsageError
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pratique.advisory.index import Entry
-    from pratique.advisory.lookup import Database
-    from pratique.advisory.update import Outcome
-    from pratique.model.advisory import Advisory
-    from pratique.model.hits import Hit, HitRange
+    from pratique.advisory.update import Options, Outcome
 
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -44,7 +41,7 @@ def command() -> None:
     """Fetch advisories, say what is known, and give the database to others."""
 
 
-for _one in (*db_repository.COMMANDS, *db_history.COMMANDS):
+for _one in (*db_look.COMMANDS, *db_repository.COMMANDS, *db_history.COMMANDS):
     command.add_command(_one)
 
 
@@ -54,6 +51,11 @@ for _one in (*db_repository.COMMANDS, *db_history.COMMANDS):
 )
 @setting("--mirror", metavar="URL", help="Take every feed from this base address (http(s):// or file://).")
 @setting("--offline", is_flag=True, help="Make no connection; only a file:// mirror can be read.")
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Take a feed also where it has less than half of the records that are here, or is a month older; else that has failed.",
+)
 @_cache_dir
 @_quiet
 @_debug
@@ -68,18 +70,21 @@ def update(**given: Any) -> int:
         raise UsageError(
             "db update makes connections", hint="with --offline only a file:// mirror can be read: --mirror file://DIR"
         )
-    return update_database(_folder(given["cache_dir"]), given["only"], mirror, quiet=given["quiet"], offline=given["offline"])
+    from pratique.advisory.update import Options  # noqa: PLC0415 - start-up stays lazy
+
+    how = Options(mirror=mirror, offline=given["offline"], accept_loss=given["accept_loss"])
+    return update_database(folder_of(given["cache_dir"]), given["only"], how, quiet=given["quiet"], debug=given["debug"])
 
 
-def update_database(folder: Path, only: Sequence[str], mirror: str, *, quiet: bool, offline: bool = False) -> int:
+def update_database(folder: Path, only: Sequence[str], how: Options, *, quiet: bool, debug: bool = False) -> int:
     """Bring the database of `folder` up to date and print one line a feed; return the exit code. Raises DatabaseError."""
-    from pratique.advisory.update import Options, required_missing  # noqa: PLC0415 - start-up stays lazy
+    from pratique.advisory.update import required_missing  # noqa: PLC0415 - start-up stays lazy
     from pratique.advisory.update import update as bring  # noqa: PLC0415
 
     names = _chosen(only)
     progress = Progress(quiet=quiet)
     try:
-        outcomes = bring(folder, names, Options(mirror=mirror, offline=offline), _listener(progress))
+        outcomes = bring(folder, names, how, _listener(progress, debug=debug))
     finally:
         progress.clear()
     width = max(len(outcome.name) for outcome in outcomes)
@@ -109,7 +114,7 @@ def _chosen(words: Sequence[str]) -> list[str]:
         ) from None
 
 
-def _listener(progress: Progress) -> Any:
+def _listener(progress: Progress, *, debug: bool = False) -> Any:
     from pratique.advisory.update import Listener  # noqa: PLC0415
 
     class Watcher(Listener):
@@ -122,6 +127,12 @@ def _listener(progress: Progress) -> Any:
         def waiting(self) -> None:
             click.echo("pratique: waiting for another process that updates the database", err=True)
 
+        def tripped(self, feed: str, error: Exception) -> None:
+            if debug:
+                import traceback  # noqa: PLC0415
+
+                click.echo(f"{feed}: {''.join(traceback.format_exception(error))}", err=True)
+
     return Watcher()
 
 
@@ -129,7 +140,7 @@ def _line(outcome: Outcome, width: int) -> str:
     left_out = f", {outcome.skipped} left out" if outcome.skipped else ""
     if outcome.status == "failed":
         kept = f" (the last good data is kept: {outcome.records} records)" if outcome.kept else ""
-        return _printable(f"{outcome.name:<{width}}  failed     {outcome.why}{kept}")
+        return printable(f"{outcome.name:<{width}}  failed     {outcome.why}{kept}")
     return f"{outcome.name:<{width}}  {outcome.status:<9}  {outcome.records} records{left_out}"
 
 
@@ -139,23 +150,33 @@ def _line(outcome: Outcome, width: int) -> str:
 @_cache_dir
 @_debug
 def status(**given: Any) -> int:
-    """Say of each feed: records, newest, when it was last fetched, its age, licence, address."""
+    """Say of each feed: records, newest, when it was last fetched, its age, licence, address.
+
+    SINCE is the day from which on --as-of tells what the feed said. STATE is ok; stale (older than --max-age); failed (the last
+    attempt); or ahead: fetched later than now, as a clock was wrong.
+    """
     from datetime import timedelta  # noqa: PLC0415
 
     import msgspec  # noqa: PLC0415
 
     from pratique.advisory.index import database_folder, read  # noqa: PLC0415
     from pratique.advisory.lookup import open_database  # noqa: PLC0415
-    from pratique.advisory.update import utc_now  # noqa: PLC0415
+    from pratique.advisory.update import stamp, utc_now  # noqa: PLC0415
 
-    folder = _folder(given["cache_dir"])
+    folder = folder_of(given["cache_dir"])
     age, now = timedelta(seconds=duration(given["max_age"])), utc_now()
     entries = [entry for _, entry in sorted(read(database_folder(folder)).feeds.items())]
     with open_database(folder) as database:
         info = database.info()
+        since = {name: stamp(max(file.born, file.horizon)) for name, file in database.files.items()}
     if given["format"].lower() == "json":
         sources = [
-            {**msgspec.to_builtins(entry), "state": _state(entry, now, age), "age_seconds": _age_seconds(entry, now)}
+            {
+                **msgspec.to_builtins(entry),
+                "state": _state(entry, now, age),
+                "age_seconds": _age_seconds(entry, now),
+                "known_since": since.get(entry.name),
+            }
             for entry in entries
         ]
         document = {
@@ -170,12 +191,15 @@ def status(**given: Any) -> int:
     click.echo(f"{info.kind} database, built {info.built_at}, {info.digest}")
     if info.kind == "starter":
         click.echo(f"Only the starter set of {info.sources[0].records} vulnerabilities is there; run: pratique db update")
-    rows: list[tuple[str, ...]] = [("SOURCE", "RECORDS", "NEWEST", "FETCHED", "AGE", "STATE", "LICENCE", "ADDRESS")]
+    rows: list[tuple[str, ...]] = [("SOURCE", "RECORDS", "NEWEST", "FETCHED", "AGE", "STATE", "SINCE", "LICENCE", "ADDRESS")]
     there = [entry for entry in entries if entry.file]
-    rows += [_row(entry, now, age) for entry in there]
-    _table(rows if there else [])
+    rows += [_row(entry, now, age, since.get(entry.name, "-")) for entry in there]
+    if there:
+        counts = f"{sum(entry.records for entry in there):,} records of {len(there)} sources"
+        click.echo(f"{counts}, {sum(entry.size for entry in there) / 1e6:.1f} MB in {printable(str(folder))}")
+    table(rows if there else [])
     for line in _absent(entries):
-        click.echo(_printable(line))
+        click.echo(printable(line))
     return 0
 
 
@@ -188,10 +212,25 @@ def _absent(entries: Iterable[Entry]) -> Iterator[str]:
         elif entry.failure is not None:
             yield f"{entry.name}: the last attempt ({entry.failure.at[:16]}) failed: {entry.failure.why}"
     if never:
-        yield f"never had (for the reasons: --format json): {', '.join(never)}"
+        yield f"never had (for the reasons: --format json): {', '.join(_gathered(never))}"
 
 
-def _row(entry: Entry, now: datetime, age: Any) -> tuple[str, ...]:
+def _gathered(names: Sequence[str]) -> Iterator[str]:
+    """Name a provider of which nothing is there in place of its feeds."""
+    from pratique.advisory.feeds import sources  # noqa: PLC0415 - start-up stays lazy
+
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(name.partition("/")[0], []).append(name)
+    for family, members in families.items():
+        every = sum(name.startswith(f"{family}/") for name in sources())
+        if len(members) == every > 1:
+            yield f"{family} (all {every})"
+        else:
+            yield from members
+
+
+def _row(entry: Entry, now: datetime, age: Any, since: str) -> tuple[str, ...]:
     return (
         entry.name,
         str(entry.records),
@@ -199,6 +238,7 @@ def _row(entry: Entry, now: datetime, age: Any) -> tuple[str, ...]:
         entry.fetched_at[:16] or "never",
         _age(entry, now),
         _state(entry, now, age),
+        since[:10],
         entry.licence,
         entry.url or "-",
     )
@@ -223,10 +263,15 @@ def _age_seconds(entry: Entry, now: datetime) -> int | None:
 def _state(entry: Entry, now: datetime, age: Any) -> str:
     from datetime import datetime as moment  # noqa: PLC0415
 
+    from pratique.advisory.index import CLOCK_SKEW  # noqa: PLC0415
+
     if not entry.file:
         return "missing"
-    if now - moment.fromisoformat(entry.fetched_at) > age:
+    passed = now - moment.fromisoformat(entry.fetched_at)
+    if passed > age:
         return "stale"
+    if passed < -CLOCK_SKEW:
+        return "ahead"
     return "failed" if entry.failure else "ok"
 
 
@@ -238,162 +283,10 @@ def verify(**given: Any) -> int:
     """Check that every file of the database is what was built. Exit codes: 0 all are, 1 one is not, 3 there is none."""
     from pratique.advisory.lookup import verify as check  # noqa: PLC0415
 
-    problems = check(_folder(given["cache_dir"]))
+    problems = check(folder_of(given["cache_dir"]))
     if not problems:
         raise DatabaseError("there is no database to verify", hint="run: pratique db update")
     for name, problem in problems.items():
         if problem or not given["quiet"]:
-            click.echo(_printable(f"{name:<26} {problem or 'ok'}"))
+            click.echo(printable(f"{name:<26} {problem or 'ok'}"))
     return 1 if any(problems.values()) else 0
-
-
-@command.command(context_settings=_HELP)
-@click.argument("identifier", metavar="ID")
-@setting("--as-of", metavar="TIME", help="Print what the database knew at this moment (RFC 3339).")
-@_format
-@_cache_dir
-@_debug
-def show(identifier: str, **given: Any) -> int:
-    """Print what the database knows of a vulnerability: CVE-..., GHSA-..., DSA-...
-
-    Exit codes: 0 known, 1 not known, 3 nothing can be told of that moment.
-    """
-    import msgspec  # noqa: PLC0415
-
-    with _opened(given) as database:
-        found = database.find(identifier)
-        affected = [(feed, *_affected(place, package, hit)) for feed, place, package, hit in database.affected(identifier)]
-        names = {identifier, *(name for _, advisory in found for name in (advisory.id, *advisory.aliases))}
-        if given["format"].lower() == "json":
-            document = {
-                "id": identifier,
-                "advisories": [{"feed": feed, **msgspec.to_builtins(advisory)} for feed, advisory in found],
-                "affected": [dict(zip(("feed", "id", "ecosystem", "package", "versions"), row, strict=True)) for row in affected],
-                "kev": msgspec.to_builtins(list(database.kev(names).values())),
-                "epss": msgspec.to_builtins(list(database.epss(names).values())),
-                "ssvc": msgspec.to_builtins(database.ssvc(names)),
-            }
-            click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
-        else:
-            _describe(database, names, found)
-            _table([("FEED", "ID", "ECOSYSTEM", "PACKAGE", "AFFECTED"), *affected] if affected else [])
-    if not found and not affected:
-        click.echo(f"pratique: {_printable(identifier)} is not known here", err=True)
-        return 1
-    return 0
-
-
-def _opened(given: dict[str, Any]) -> Database:
-    """Open the database as of --as-of. Raises DatabaseError where no feed reaches that far back."""
-    from datetime import datetime as moment  # noqa: PLC0415
-
-    from pratique.advisory.lookup import open_database  # noqa: PLC0415
-    from pratique.cli.target import moment as read_moment  # noqa: PLC0415
-
-    if not given["as_of"]:
-        return open_database(_folder(given["cache_dir"]))
-    at = read_moment(given["as_of"])
-    database = open_database(_folder(given["cache_dir"]), as_of=moment.fromisoformat(at))
-    if not database.files:
-        database.close()
-        raise DatabaseError(f"nothing is known of what was known at {at}: the database begins later")
-    return database
-
-
-@command.command(context_settings=_HELP)
-@click.argument("text", metavar="TEXT")
-@click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, metavar="N", help="Show at most N of each kind (default 50)."
-)
-@_format
-@_cache_dir
-@_debug
-def search(text: str, **given: Any) -> int:
-    """Find packages whose name, and advisories whose title or id, contains TEXT. Exit codes: 0 found, 1 nothing.
-
-    Reads the whole database, but not the shipped starter set. Upper and lower case are the same.
-    """
-    from itertools import islice  # noqa: PLC0415
-
-    import msgspec  # noqa: PLC0415
-
-    from pratique.advisory.lookup import open_database  # noqa: PLC0415
-
-    limit = given["limit"]
-    with open_database(_folder(given["cache_dir"])) as database:
-        packages = list(islice(database.packages(text), limit + 1))
-        advisories = [
-            (feed, one.id, " ".join(one.aliases), one.summary) for feed, one in islice(database.search(text), limit + 1)
-        ]
-    more = len(packages) > limit or len(advisories) > limit
-    packages, advisories = packages[:limit], advisories[:limit]
-    if given["format"].lower() == "json":
-        document = {
-            "text": text,
-            "packages": [dict(zip(("feed", "ecosystem", "package", "advisories"), row, strict=True)) for row in packages],
-            "advisories": [dict(zip(("feed", "id", "aliases", "title"), row, strict=True)) for row in advisories],
-            "more": more,
-        }
-        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
-    else:
-        named = [(feed, place, name, str(count)) for feed, place, name, count in packages]
-        _table([("FEED", "ECOSYSTEM", "PACKAGE", "ADVISORIES"), *named] if named else [])
-        if named and advisories:
-            click.echo("")
-        _table([("FEED", "ID", "ALIASES", "TITLE"), *advisories] if advisories else [])
-    if more:
-        click.echo(f"pratique: only the first {limit} of each kind are shown; see --limit", err=True)
-    if not packages and not advisories:
-        click.echo(f"pratique: nothing here contains {_printable(text)}", err=True)
-        return 1
-    return 0
-
-
-def _affected(ecosystem: str, package: str, hit: Hit) -> tuple[str, str, str, str]:
-    parts = [_interval(one) for one in hit.ranges] + list(hit.versions)
-    words = (hit.state, ", ".join(parts), f"({hit.note})" if hit.note else "")
-    return hit.id, ecosystem, package, " ".join(word for word in words if word)
-
-
-def _interval(one: HitRange) -> str:
-    end = {1: f"< {one.upper}", 2: f"<= {one.upper}", 3: f"< {one.upper}"}.get(one.bound, "")
-    start = f">= {one.introduced}" if one.introduced else ""
-    return " ".join(part for part in (start, end) if part) or "every version"
-
-
-def _describe(database: Database, names: Iterable[str], found: Sequence[tuple[str, Advisory]]) -> None:
-    for feed, advisory in found:
-        click.echo(_printable(f"{advisory.id}  ({feed})"))
-        lines = (
-            ("", advisory.summary),
-            ("aliases", " ".join(advisory.aliases)),
-            ("related", " ".join(advisory.related)),
-            ("severity", " ".join(part for part in (advisory.severity, *advisory.cvss) if part)),
-            ("published", advisory.published),
-            ("see", " ".join(advisory.references)),
-        )
-        for label, text in lines:
-            if text:
-                click.echo(_printable(f"  {label + ': ' if label else ''}{text}"))
-    for entry in database.kev(names).values():
-        click.echo(f"{entry.cve} is known to be exploited since {entry.added}")
-    for cve, answers in database.ssvc(names).items():
-        words = f"exploitation {answers.exploitation}, automatable {answers.automatable}, impact {answers.impact}"
-        click.echo(_printable(f"{cve} CISA's SSVC: {words} ({answers.date})"))
-    for score in database.epss(names).values():
-        click.echo(f"{score.cve} EPSS {score.score:.5f}, percentile {score.percentile:.3f} ({score.date})")
-
-
-def _folder(given: Path | None) -> Path:
-    return given or default_cache_dir()
-
-
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo(_printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
-
-
-def _printable(text: str) -> str:
-    """Feeds are not trusted with the terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)

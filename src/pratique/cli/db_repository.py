@@ -37,6 +37,7 @@ _trusted_root = setting("--trusted-root", type=_FILE, metavar="FILE", help="The 
 @click.argument("folder", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
 @setting("--only", multiple=True, metavar="LIST", help="Only these: ecosystems (Debian, PyPI), feeds (osv/PyPI) or kev, epss.")
 @setting("--mirror", metavar="URL", help="Take every feed from this base address (http(s):// or file://).")
+@click.option("--accept-loss", is_flag=True, help="Take a feed also where most of it is gone, or it is a month older.")
 @_quiet
 @_debug
 def build(folder: Path, **given: Any) -> int:
@@ -45,9 +46,11 @@ def build(folder: Path, **given: Any) -> int:
     What is there is brought up to date, and downloads that broke off go on. Exit codes: 0 done, 2 bad usage, 3 a feed that was
     asked for by name, or one without which nobody can scan, is not there, old or new.
     """
+    from pratique.advisory.update import Options  # noqa: PLC0415 - start-up stays lazy
     from pratique.cli.db import update_database  # noqa: PLC0415 - that module imports this one
 
-    return update_database(folder, given["only"], mirror_address(given["mirror"]), quiet=given["quiet"])
+    how = Options(mirror=mirror_address(given["mirror"]), accept_loss=given["accept_loss"])
+    return update_database(folder, given["only"], how, quiet=given["quiet"], debug=given["debug"])
 
 
 @click.command(context_settings=_HELP)
