@@ -66,16 +66,25 @@ class Channel(Protocol):
     def receive(self) -> bytes | None: ...
 
 
-def inspectors_for(*, declared: bool) -> list[Inspector]:
-    """Return all inspectors that apply: installed evidence always, lock files only where `declared` evidence counts."""
+def inspectors_for(*, declared: bool, details: bool = False, files: bool = False) -> list[Inspector]:
+    """Return all inspectors that apply: installed evidence always, lock files only where `declared` evidence counts.
+
+    `details` adds those that look for what only an SBOM tells, `files` with them those that look at every file.
+    """
     import pratique.inventory.catalogers  # noqa: PLC0415 - imported when something is inspected, not at start-up
     import pratique.inventory.detectors  # noqa: PLC0415 - as above
     from pratique._kit.discover import offers  # noqa: PLC0415 - as above
 
+    packages = [pratique.inventory.catalogers, pratique.inventory.detectors]
+    if details or files:
+        import pratique.inventory.details  # noqa: PLC0415 - only where it is asked for
+
+        packages.append(pratique.inventory.details)
     found: list[Inspector] = []
-    for package in (pratique.inventory.catalogers, pratique.inventory.detectors):
+    for package in packages:
         found += offers(package, "INSPECTOR").values()
-    return [inspector for inspector in found if declared or inspector.interest.scope == "installed"]
+    scopes = {"installed", *(["declared"] if declared else []), "details", *(["files"] if files else [])}
+    return [inspector for inspector in found if inspector.interest.scope in scopes]
 
 
 def serve(channel: Channel, inspectors: Sequence[Inspector], seconds: float | None, spools: Sequence[int]) -> None:
@@ -93,12 +102,17 @@ def serve(channel: Channel, inspectors: Sequence[Inspector], seconds: float | No
 
 
 class Setup(msgspec.Struct, array_like=True):
-    """What a new process must know: whether lock files count, the time limit, how many threads, how many of them have a spool."""
+    """What a new process must know: whether lock files count, the time limit, how many threads, how many of them have a spool.
+
+    And whether details and files are asked for.
+    """
 
     declared: bool
     seconds: float | None
     threads: int
     spools: int
+    details: bool = False
+    files: bool = False
 
 
 def confined_worker(argument: bytes) -> Callable[[Channel], None]:
@@ -106,7 +120,7 @@ def confined_worker(argument: bytes) -> Callable[[Channel], None]:
     from pratique._kit.spawned import FIRST_KEPT  # noqa: PLC0415 - only in such a process
 
     setup = msgspec.msgpack.decode(argument, type=Setup)
-    inspectors = inspectors_for(declared=setup.declared)
+    inspectors = inspectors_for(declared=setup.declared, details=setup.details, files=setup.files)
     spools = [FIRST_KEPT + place if place < setup.spools else -1 for place in range(setup.threads)]
     return lambda channel: serve(channel, inspectors, setup.seconds, spools)
 

@@ -16,7 +16,7 @@ from pratique.model.ecosystems import base
 from pratique.model.errors import IntegrityError, TargetError
 from pratique.model.image import Extent, Layer, OpenImage
 from pratique.model.inventory import Distro, DistroEvidence, Gap, Inventory, PackageEvidence
-from pratique.model.layer import LayerRecord
+from pratique.model.layer import Inspected, LayerRecord
 from pratique.model.ports import Inspector
 
 if TYPE_CHECKING:
@@ -32,12 +32,15 @@ Progress = Callable[[str, int, int], None]
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """How to examine: time limit in seconds (None: no limit), whether lock files count, and whom to tell of progress.
 
+    `details` and `files` look for what only an SBOM tells: relations and hashes, every file.
     `say` is called with a line worth keeping, `disown` when a layer is not what it says, so that a download that was damaged
     on this disk is not used again.
     """
 
     seconds: float | None = None
     declared: bool = False
+    details: bool = False
+    files: bool = False
     progress: Progress | None = None
     disown: Callable[[], None] | None = None
     say: Callable[[str], None] | None = None
@@ -45,13 +48,12 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
 def take_inventory(image: OpenImage, cache: LayerCache, how: Inspection) -> Inventory:
     """Read what is in an image. Raises IntegrityError, TargetError, RegistryError."""
-    inspectors = inspectors_for(declared=how.declared)
-    versions = {inspector.name: inspector.version for inspector in inspectors}
+    inspectors = inspectors_for(declared=how.declared, details=how.details, files=how.files)
     if image.folder is not None:
         job = Job(0, str(image.folder), 0, -1, "", image.scheme, tuple(range(len(inspectors))))
         records = _examine([job], inspectors, how)
-        return _settle([records[0]], [""], versions)
-    return _settle(_layer_records(image, cache, inspectors, how), [layer.diff_id for layer in image.layers], versions)
+        return _settle([records[0]], [""], inspectors, how)
+    return _settle(_layer_records(image, cache, inspectors, how), [layer.diff_id for layer in image.layers], inspectors, how)
 
 
 def _layer_records(image: OpenImage, cache: LayerCache, inspectors: Sequence[Inspector], how: Inspection) -> list[LayerRecord]:
@@ -156,7 +158,7 @@ def _examine(jobs: Sequence[Job], inspectors: Sequence[Inspector], how: Inspecti
         else:
             from pratique._kit.spawned import spawned  # noqa: PLC0415 - for programs with threads that use us as a library
 
-            setup = msgspec.msgpack.encode(Setup(how.declared, how.seconds, len(spools), len(keep)))
+            setup = msgspec.msgpack.encode(Setup(how.declared, how.seconds, len(spools), len(keep), how.details, how.files))
             child = stack.enter_context(spawned("pratique.examination", setup, read_paths=readable, limits=bounds, keep=keep))
         child.send(msgspec.msgpack.encode(jobs))
         child.finish()
@@ -236,14 +238,16 @@ def _import_the_rest() -> None:
     advisory_ecosystem(Distro(id="debian"))  # reads the table of distributions
 
 
-def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: dict[str, int]) -> Inventory:
+def _settle(
+    records: Sequence[LayerRecord], diff_ids: Sequence[str], inspectors: Sequence[Inspector], how: Inspection
+) -> Inventory:
     from pratique.inventory.assemble import assemble  # noqa: PLC0415 - see _import_the_rest
     from pratique.inventory.distro import advisory_ecosystem, settle_distro  # noqa: PLC0415
     from pratique.inventory.privileged import privileged_files  # noqa: PLC0415
     from pratique.inventory.squash import squash  # noqa: PLC0415
 
     for record in records:  # a cached record may have parts of inspectors that are not asked now, and in another order
-        record.inspected = {name: record.inspected[name] for name in versions if name in record.inspected}
+        record.inspected = {one.name: _reported(one, record) for one in inspectors if one.name in record.inspected}
     squashed = squash(records)
     evidence = [item for seen in squashed.alive for item in seen.located.evidence]
     distro = settle_distro([item for item in evidence if isinstance(item, DistroEvidence)])
@@ -251,13 +255,28 @@ def _settle(records: Sequence[LayerRecord], diff_ids: Sequence[str], versions: d
     assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "")
     gaps = [gap for gap in squashed.gaps if not _answered(gap, assembled.owned)] + assembled.gaps
     gaps += _missing_database(evidence, distro.id if distro is not None else "")
-    return Inventory(
+    inventory = Inventory(
         distro=distro,
         release=release,
         packages=tuple(assembled.packages),
         gaps=tuple(gaps),
         privileged=privileged_files([record.tree for record in records], diff_ids),
     )
+    if not how.details:
+        return inventory
+    from pratique.inventory.relate import image_files, present, relate  # noqa: PLC0415 - only for an SBOM
+
+    packages = relate(assembled.packages, squashed.alive, assembled.purl_of)
+    files = image_files(squashed.alive, diff_ids) if how.files else ()
+    return msgspec.structs.replace(inventory, packages=tuple(present(packages, files) if how.files else packages), files=files)
+
+
+def _reported(inspector: Inspector, record: LayerRecord) -> Inspected:
+    """Leave out what inspectors of details could not read: those of packages have told it of the same files."""
+    found = record.inspected[inspector.name]
+    if inspector.interest.scope != "details" or not found.gaps:
+        return found
+    return msgspec.structs.replace(found, gaps=tuple(gap for gap in found.gaps if gap.code == "inventory.defect"))
 
 
 # What a program or archive does not say about itself, its package does: the distributor's advisories cover it as a whole.

@@ -6,7 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
+import msgspec
 
+from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
 from pratique.cli.progress import Progress
 from pratique.cli.target import HELP, TargetOptions, given_as, scan_options, target_settings
@@ -18,6 +20,7 @@ COULD_NOT = 3
 @click.command(short_help="List what is in a target: CycloneDX or SPDX.", context_settings=HELP)
 @click.argument("target")
 @output_settings
+@setting("--files", is_flag=True, help="List every file too, with its digests and the package that installed it.")
 @target_settings
 def command(target: str, **given: object) -> int:
     """List what is in TARGET (written as for `pratique scan`) as an SBOM.
@@ -36,7 +39,8 @@ def command(target: str, **given: object) -> int:
         outputs = Outputs(options.output, options.format, options.template, "cyclonedx", FORMATS)
         writers = open_outputs(outputs, stack)
         stack.callback(progress.clear)
-        report = list_inventory(parse_target(target), scan_options(options, progress))
+        how = msgspec.structs.replace(scan_options(options, progress), details=True, files=options.files)
+        report = list_inventory(parse_target(target), how)
         progress.clear()
         for reporter, out in writers:
             reporter.write(report, out)
@@ -47,3 +51,4 @@ class _Options(TargetOptions, kw_only=True):
     output: tuple[str, ...]
     format: str | None
     template: Path | None
+    files: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NamedTuple
 
 from pratique.inventory.purl import purl
@@ -47,11 +47,12 @@ _LOCAL = "usr/local/"
 
 
 class Assembled(NamedTuple):
-    """Packages sorted by purl, what could not be settled, and the paths that OS packages installed."""
+    """Packages sorted by purl, what could not be settled, the paths that OS packages installed, and how evidence is named."""
 
     packages: list[Package]
     gaps: list[Gap]
     owned: Container[str]
+    purl_of: Callable[[PackageEvidence], str]
 
 
 def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | None, ecosystem: str) -> Assembled:
@@ -70,7 +71,7 @@ def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | Non
             elif isinstance(evidence, LicenseEvidence):
                 builder.license(evidence)
     packages = builder.packages()
-    return Assembled(packages, builder.gaps + _strangers(packages, distro, ecosystem), builder)
+    return Assembled(packages, builder.gaps + _strangers(packages, distro, ecosystem), builder, builder.purl_of)
 
 
 class _Draft:
@@ -105,7 +106,7 @@ class _Builder:
             what = evidence.name or "a package"
             self.gaps.append(Gap(code="inventory.no-version", message=f"{what} has no version; it cannot be matched", path=path))
             return
-        key = self._purl(evidence)
+        key = self.purl_of(evidence)
         draft = self._drafts.get(key)
         if draft is None:
             draft = self._drafts[key] = _Draft(evidence)
@@ -137,7 +138,8 @@ class _Builder:
         """Return what was entered, sorted by purl."""
         return [self._package(key, draft) for key, draft in sorted(self._drafts.items())]
 
-    def _purl(self, evidence: PackageEvidence) -> str:
+    def purl_of(self, evidence: PackageEvidence) -> str:
+        """Return the purl of the package that a piece of evidence is of."""
         if evidence.type not in OS_TYPES:
             return purl(evidence.type, evidence.namespace, evidence.name, evidence.version, evidence.qualifiers)
         version, qualifiers = evidence.version, dict(evidence.qualifiers)

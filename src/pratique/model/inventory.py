@@ -38,13 +38,24 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, order=True):
     layer: str = ""
 
 
+class Checksum(msgspec.Struct, frozen=True, order=True):
+    """A digest of something. `algorithm` is md5, sha1, sha256, sha384 or sha512, and `value` then hexadecimal digits.
+
+    Two more are no digest of one file: h1 is Go's, of a module's list of files (base64), q1 apk's, of a package's control part.
+    """
+
+    algorithm: str
+    value: str
+
+
 class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="package"):
     """One installed (or declared) package as one file shows it.
 
     `namespace`, `name` and `version` are those of the purl type (a Maven group is the namespace; an npm scope with its @; a Go
     module path is split at its last slash). For rpm, `version` is [epoch:]version-release. `inner` is a path inside an archive,
     `declared` marks a lock file's wish rather than installed evidence. `role` is "main" for what an application says it is
-    itself, "dev" for what only its developers need.
+    itself, "dev" for what only its developers need. `depends` is what it needs of the same file (see DetailEvidence), None where
+    the file does not say it.
     """
 
     type: PackageType
@@ -58,7 +69,8 @@ class PackageEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     inner: str = ""
     role: str = ""
     declared: bool = False
-    depends: tuple[str, ...] = ()
+    depends: tuple[str, ...] | None = None
+    hashes: tuple[Checksum, ...] = ()
 
 
 class OwnershipEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="owns"):
@@ -95,7 +107,48 @@ class DistroEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     rank: int = 0
 
 
-Evidence = PackageEvidence | OwnershipEvidence | LicenseEvidence | DistroEvidence
+class DetailEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="details"):
+    """What only an SBOM asks about a package. `type` to `inner` name it as its PackageEvidence does; without a name it is the
+    only one of its type at its place.
+
+    `path` is the file that the PackageEvidence is from, "" for the same one. `requires` are names as the ecosystem writes them:
+    `a|b` is one of several, `name@version` that version alone, `name ~> 1.2, < 2` one that fits; what begins with `?` need not be
+    there. None means that the file does not say what the package needs. `provides` are other names that it goes by.
+    """
+
+    type: PackageType
+    name: str
+    version: str = ""
+    namespace: str = ""
+    arch: str = ""
+    inner: str = ""
+    path: str = ""
+    requires: tuple[str, ...] | None = None
+    provides: tuple[str, ...] = ()
+    hashes: tuple[Checksum, ...] = ()
+
+
+class FilesEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="files"):
+    """All paths that a package installed, without leading slash. The package is named as in DetailEvidence."""
+
+    type: PackageType
+    name: str
+    paths: tuple[str, ...]
+    version: str = ""
+    arch: str = ""
+    path: str = ""
+
+
+class ContentEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="content"):
+    """The size in bytes and the digests of a file's content."""
+
+    size: int
+    hashes: tuple[Checksum, ...]
+
+
+Evidence = (
+    PackageEvidence | OwnershipEvidence | LicenseEvidence | DistroEvidence | DetailEvidence | FilesEvidence | ContentEvidence
+)
 
 
 class Distro(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,12 +162,35 @@ class Distro(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     eol: str = ""
 
 
+class ImageFile(msgspec.Struct, frozen=True, order=True):
+    """A regular file of the squashed image: `path` without leading slash, `layer` a diff_id, digests of its content."""
+
+    path: str
+    layer: str = ""
+    size: int = 0
+    hashes: tuple[Checksum, ...] = ()
+
+
+class PackageDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What only an SBOM tells of a package.
+
+    `depends` are purls of packages in the same image. `relations` says whether these are all that it needs ("complete"), whether
+    some of it is not there or not known ("incomplete"), or that nobody says what it needs. `hashes` are of the archive that it
+    was installed from, or of the file that it is. `files` are paths.
+    """
+
+    depends: tuple[str, ...] = ()
+    relations: Literal["unknown", "incomplete", "complete"] = "unknown"
+    hashes: tuple[Checksum, ...] = ()
+    files: tuple[str, ...] = ()
+
+
 class Package(msgspec.Struct, frozen=True, kw_only=True):
     """A package in the squashed image. One a purl, with all its locations.
 
     `name` is as the ecosystem writes it (`@scope/name`, `group:artifact`, a whole Go module path), `namespace` its purl's part.
     `ecosystem` is the OSV name (`PyPI`, `Debian`, ...), without a release. `owner` is the purl of the OS package that installed
-    it: such a package is shown, but its vulnerabilities are the owner's.
+    it: such a package is shown, but its vulnerabilities are the owner's. `details` are there only where an SBOM is written.
     """
 
     name: str
@@ -130,6 +206,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     role: str = ""
     declared: bool = False
+    details: PackageDetails | msgspec.UnsetType = msgspec.UNSET
 
 
 class PrivilegedFile(msgspec.Struct, frozen=True, order=True):
@@ -145,7 +222,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """What an image holds: packages sorted by purl, findings of detectors are kept apart, gaps in the order they were met.
 
     `release` is the OSV ecosystem of the distribution with its release ("Debian:12"), "" where it has none. `privileged` are
-    the files of the squashed image with setuid bits or capabilities, sorted by path.
+    the files of the squashed image with setuid bits or capabilities, sorted by path. `files` are all its regular files, where
+    they were asked for.
     """
 
     distro: Distro | None
@@ -153,3 +231,4 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...]
     gaps: tuple[Gap, ...]
     privileged: tuple[PrivilegedFile, ...] = ()
+    files: tuple[ImageFile, ...] = ()

@@ -30,7 +30,9 @@ class Interest(msgspec.Struct, frozen=True, kw_only=True):
     paths      exact paths without leading slash    ("var/lib/dpkg/status",)
     under      folders, files in them at any depth  ("var/lib/dpkg/status.d",)
     magic      first bytes of the content           (b"\x7fELF",)
-    scope      "installed" evidence counts in images and folders; "declared" (lock files) in `dir:` targets only
+    everything every file, whatever its name
+    scope      "installed" evidence counts in images and folders; "declared" (lock files) in `dir:` targets only; "details" and
+               "files" are asked for by an SBOM alone
     max_bytes  larger files become a Gap; the number's reason stands beside it in the inspector
     """
 
@@ -39,7 +41,8 @@ class Interest(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...] = ()
     under: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
-    scope: Literal["installed", "declared"] = "installed"
+    everything: bool = False
+    scope: Literal["installed", "declared", "details", "files"] = "installed"
     max_bytes: int = 16 * MEBIBYTE
 
 

@@ -32,7 +32,8 @@ def schema() -> dict[str, Any]:
     for struct in _structs():
         part = found["$defs"].get(struct.__name__)
         if part is not None and not struct.__struct_config__.omit_defaults:
-            part["required"] = list(struct.__struct_encode_fields__)
+            fields = msgspec.structs.fields(struct)
+            part["required"] = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["$id"] = "urn:pratique:schema:scan-1"
     found["title"] = "pratique scan report"

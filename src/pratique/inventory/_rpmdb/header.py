@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pratique.model.errors import ParseError
 
 _NAME, _VERSION, _RELEASE, _EPOCH, _LICENSE, _ARCH = 1000, 1001, 1002, 1003, 1014, 1022
+_PROVIDES, _REQUIRES = 1047, 1049
 _OLD_NAMES, _SOURCE_RPM, _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _MODULE = 1027, 1044, 1116, 1117, 1118, 5096
 _INT32, _STRING, _STRING_ARRAY, _I18N_STRING = 4, 6, 8, 9
 
@@ -30,15 +31,37 @@ class RpmHeader(NamedTuple):
     files: dict[str, list[str]]
 
 
+class RpmRelations(NamedTuple):
+    """What names a package, and the names (without versions) of what it needs and provides; `files` as in RpmHeader."""
+
+    name: str
+    version: str
+    release: str
+    epoch: int
+    arch: str
+    requires: list[str]
+    provides: list[str]
+    files: dict[str, list[str]]
+
+
+def parse_relations(blob: bytes) -> RpmRelations:
+    """Read one header for what its package needs. Raises ParseError."""
+    tags = _tags(blob)
+    return RpmRelations(
+        name=tags.text(_NAME),
+        version=tags.text(_VERSION),
+        release=tags.text(_RELEASE),
+        epoch=next(iter(tags.numbers(_EPOCH)), -1),
+        arch=tags.text(_ARCH),
+        requires=tags.texts(_REQUIRES),
+        provides=tags.texts(_PROVIDES),
+        files=_files(tags),
+    )
+
+
 def parse_header(blob: bytes) -> RpmHeader:
     """Read one header. Raises ParseError."""
-    if len(blob) < 8:
-        raise ParseError("an rpm header is cut")
-    count, length = struct.unpack_from(">2I", blob)
-    start = 8 + 16 * count
-    if not count or start + length > len(blob):
-        raise ParseError("an rpm header is cut")
-    tags = _Tags(struct.unpack_from(f">{4 * count}I", blob, 8), blob[start : start + length])
+    tags = _tags(blob)
     name = tags.text(_NAME)
     if not name:
         raise ParseError("an rpm header has no package name")
@@ -53,6 +76,16 @@ def parse_header(blob: bytes) -> RpmHeader:
         module=tags.text(_MODULE),
         files=_files(tags),
     )
+
+
+def _tags(blob: bytes) -> _Tags:
+    if len(blob) < 8:
+        raise ParseError("an rpm header is cut")
+    count, length = struct.unpack_from(">2I", blob)
+    start = 8 + 16 * count
+    if not count or start + length > len(blob):
+        raise ParseError("an rpm header is cut")
+    return _Tags(struct.unpack_from(f">{4 * count}I", blob, 8), blob[start : start + length])
 
 
 class _Tags:
