@@ -2,84 +2,40 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
 import json
-import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedsim import CASES, archive, record, tarball
+from feedcases import FOLDERS, case, parse
+from feedsim import archive, record
 from pratique.advisory import archive as limits
 from pratique.advisory.feeds import ENRICHMENT, FALLBACKS, names_for, providers, select, sources
 from pratique.model.advisory import Advisory
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
 
-_FEEDS = {
-    "alpine": "alpine/v3.20/main",
-    "debian": "debian/tracker",
-    "wolfi": "wolfi/os",
-    "kev": "cisa/kev",
-    "epss": "epss/current",
-    "redhat": "redhat/vex",
-    "amazon": "amazon/2023",
-    "oracle": "oracle/oval",
-    "photon": "photon/5.0",
-    "nvd": "nvd/2024",
-    "vulnrichment": "cisa/vulnrichment",
-    "endoflife": "endoflife/products",
-    "suse": "suse/15-sp6",
-}
-_ZIPPED = ("osv", "vulnrichment")
-_PACKED: dict[str, Callable[[bytes], bytes]] = {
-    "epss": gzip.compress,
-    "amazon": gzip.compress,
-    "suse": gzip.compress,
-    "nvd": gzip.compress,
-    "oracle": bz2.compress,
-}
-_FOLDERS = sorted(folder for folder in CASES.glob("*/*") if folder.is_dir())
-
-
-def _parse(feed: str, body: bytes) -> list[Any]:
-    source = sources()[feed]
-    return list(source.provider.parse(source.feed, io.BytesIO(body)))
-
-
-def _case(folder: Path) -> tuple[str, bytes]:
-    provider = folder.parent.name
-    if (folder / "records").is_dir():
-        records = {path.name: path.read_bytes() for path in sorted((folder / "records").iterdir())}
-        if provider in _ZIPPED:
-            name = _FEEDS.get(provider) or "osv/" + re.sub("_(broken|documented)$", "", folder.name).replace("_", " ")
-            return name, archive(records)
-        return _FEEDS[provider], tarball(records)
-    return _FEEDS[provider], _PACKED.get(provider, bytes)((folder / "feed").read_bytes())
-
 
 def _answer(feed: str, body: bytes) -> str:
-    listed = [{"type": type(one).__name__, **msgspec.to_builtins(one)} for one in _parse(feed, body)]
+    listed = [{"type": type(one).__name__, **msgspec.to_builtins(one)} for one in parse(feed, body)]
     return msgspec.json.format(msgspec.json.encode(listed), indent=1).decode() + "\n"
 
 
-@pytest.mark.parametrize("folder", _FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_a_case_gives_what_is_expected(folder: Path) -> None:
     """The records of each case folder are read as its expected.json says."""
-    assert _answer(*_case(folder)) == (folder / "expected.json").read_text(encoding="utf-8")
+    assert _answer(*case(folder)) == (folder / "expected.json").read_text(encoding="utf-8")
 
 
-def test_every_provider_has_a_case() -> None:
+def test_every_provider_has_acase() -> None:
     """No provider without real records."""
-    assert set(providers()) == {folder.parent.name for folder in _FOLDERS}
+    assert set(providers()) == {folder.parent.name for folder in FOLDERS}
 
 
 @pytest.mark.parametrize("name", sorted(sources()))
@@ -90,7 +46,7 @@ def test_every_provider_has_a_case() -> None:
 def test_any_bytes_end_in_records_or_a_parse_error(name: str, body: bytes) -> None:
     """Whatever comes, a provider yields records and gaps, or says that it is not its feed."""
     try:
-        _parse(name, body)
+        parse(name, body)
     except ParseError as error:
         if name not in str(error):
             pytest.fail(f"{error} does not name the feed")
@@ -100,13 +56,13 @@ def test_a_truncated_archive_is_refused() -> None:
     """Half a zip is no feed."""
     body = archive([record(f"PYSEC-{n}", "a", "1") for n in range(50)])
     with pytest.raises(ParseError):
-        _parse("osv/PyPI", body[: len(body) // 2])
+        parse("osv/PyPI", body[: len(body) // 2])
 
 
 def test_an_entry_beyond_the_bound_is_left_out_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """One record that is too large costs itself only."""
     monkeypatch.setattr(limits, "MAX_ENTRY_BYTES", 1000)
-    found = _parse("osv/PyPI", archive([record("PYSEC-1", "a", "1"), record("PYSEC-2", "b" * 2000, "1")]))
+    found = parse("osv/PyPI", archive([record("PYSEC-1", "a", "1"), record("PYSEC-2", "b" * 2000, "1")]))
     assert [type(one) for one in found] == [Advisory, Gap]
     assert "PYSEC-2" in found[1].message
 
@@ -116,7 +72,7 @@ def test_a_size_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     body = bytearray(archive([record("PYSEC-1", "a" * 5000, "1")]))
     at = body.rfind(b"PK\x01\x02") + 24
     body[at : at + 4] = (10).to_bytes(4, "little")
-    found = _parse("osv/PyPI", bytes(body))
+    found = parse("osv/PyPI", bytes(body))
     assert [one.code for one in found] == ["advisories.unreadable-record"]
 
 
@@ -124,7 +80,7 @@ def test_an_archive_that_inflates_to_too_much_is_refused(monkeypatch: pytest.Mon
     """A bomb of many entries stops at the bound on all of them."""
     monkeypatch.setattr(limits, "MAX_TOTAL_BYTES", 2000)
     with pytest.raises(ParseError, match="inflates"):
-        _parse("osv/PyPI", archive([record(f"PYSEC-{n}", "a", "1") for n in range(50)]))
+        parse("osv/PyPI", archive([record(f"PYSEC-{n}", "a", "1") for n in range(50)]))
 
 
 def test_an_archive_that_grows_beyond_all_measure_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,14 +91,14 @@ def test_an_archive_that_grows_beyond_all_measure_is_refused(monkeypatch: pytest
     monkeypatch.setattr(limits, "_RATIO_FROM", 1000)
     monkeypatch.setattr(limits, "MAX_RATIO", 10)
     with pytest.raises(ParseError, match="inflates"):
-        _parse("osv/PyPI", out.getvalue())
+        parse("osv/PyPI", out.getvalue())
 
 
 def test_a_crowd_of_entries_is_refused_before_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of entries is read from the end record."""
     monkeypatch.setattr(limits, "MAX_ENTRIES", 10)
     with pytest.raises(ParseError, match="lists 50 entries"):
-        _parse("osv/PyPI", archive([record(f"PYSEC-{n}", "a", "1") for n in range(50)]))
+        parse("osv/PyPI", archive([record(f"PYSEC-{n}", "a", "1") for n in range(50)]))
 
 
 def test_an_encrypted_entry_is_a_gap() -> None:
@@ -150,7 +106,7 @@ def test_an_encrypted_entry_is_a_gap() -> None:
     body = bytearray(archive([record("PYSEC-1", "a", "1")]))
     for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         body[body.find(magic) + offset] |= 1
-    assert [one.code for one in _parse("osv/PyPI", bytes(body))] == ["advisories.unreadable-record"]
+    assert [one.code for one in parse("osv/PyPI", bytes(body))] == ["advisories.unreadable-record"]
 
 
 def test_a_gzip_bomb_of_scores_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +115,7 @@ def test_a_gzip_bomb_of_scores_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(epss, "_MAX_INFLATED", 1000)
     with pytest.raises(ParseError, match="inflates"):
-        _parse("epss/current", gzip.compress(b"0" * 100_000))
+        parse("epss/current", gzip.compress(b"0" * 100_000))
 
 
 def test_other_files_in_an_archive_are_no_records() -> None:
@@ -168,7 +124,7 @@ def test_other_files_in_an_archive_are_no_records() -> None:
     with zipfile.ZipFile(out, "w") as target:
         target.writestr("README.md", "hello")
         target.writestr("a.json", json.dumps(record("PYSEC-1", "a", "1")))
-    assert [one.id for one in _parse("osv/PyPI", out.getvalue())] == ["PYSEC-1"]
+    assert [one.id for one in parse("osv/PyPI", out.getvalue())] == ["PYSEC-1"]
 
 
 def test_feeds_have_unique_names_and_paths_and_bounds() -> None:

@@ -62,7 +62,7 @@ def elements(body: BinaryIO | Bounded, tag: str, last: str, source: str) -> Iter
                 if element.getparent() is None and element.getroottree().docinfo.doctype:
                     raise ParseError(f"{source}: has a document type, which is refused")
                 continue
-            name = etree.QName(element).localname
+            name = str(element.tag).rpartition("}")[2]  # QName refuses names that the parser takes
             if name == tag:
                 yield element
                 element.clear()
