@@ -1,7 +1,8 @@
-"""Real records with a few things put wrong, as a damaged or hostile upstream has them: records, gaps, a refusal; never a crash."""
+"""Real records with a few things put wrong, as a damaged or hostile upstream has them: records, gaps, a refusal; no crash."""
 
 from __future__ import annotations
 
+import bz2
 import json
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from feedcases import FOLDERS, PACKED, ZIPPED, case, parse
-from feedsim import archive, tarball
+from feedsim import CASES, archive, tarball
 from pratique.model.errors import ParseError
 
 # Of each case, so that a run has four thousand; what they come to is the same in each run.
@@ -113,3 +114,9 @@ def _bytes_changed(content: bytearray, chance: Random) -> bytes:
             content[at:at] = content[chance.randrange(len(content)) :][: chance.randrange(60)]
         content = content or bytearray(b"x")
     return bytes(content)
+
+
+def test_an_element_whose_name_has_two_colons() -> None:
+    """The parser takes it, though no namespace allows it; it is no definition."""
+    body = (CASES / "oracle/documented/feed").read_bytes().replace(b"<definitions", b"<a:b:c/><definitions", 1)
+    assert len(parse("oracle/oval", bz2.compress(body))) == len(parse(*case(CASES / "oracle/documented")))
