@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import ssl
 import tarfile
 import threading
 import time
@@ -184,13 +185,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(files: dict[str, bytes]) -> Iterator[FeedServer]:
-    """Serve `files` until the end of the block."""
+def serving(files: dict[str, bytes], tls: ssl.SSLContext | None = None) -> Iterator[FeedServer]:
+    """Serve `files` until the end of the block, over TLS with `tls`."""
     state = FeedServer(files)
     server = _Server(("127.0.0.1", 0), _handler(state))
+    if tls is not None:  # the handshake is each connection's own affair, so that one that fails disturbs no other
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    state.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield state
     finally:

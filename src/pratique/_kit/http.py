@@ -57,6 +57,8 @@ def make_client(*, verify: ssl.SSLContext | bool = True, direct: bool = False, s
     timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     headers = {"User-Agent": f"pratique/{__version__}", "Accept-Encoding": "identity"}  # digests are of the bytes as stored
     transport = httpx2.HTTPTransport(uds=socket) if socket else None
+    if direct and verify is True:  # without proxies, but with the authorities that SSL_CERT_FILE names
+        verify = httpx2.create_ssl_context()
     return httpx2.Client(verify=verify, timeout=timeout, headers=headers, transport=transport, trust_env=not (direct or socket))
 
 

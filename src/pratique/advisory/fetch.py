@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
+from pratique._kit.http import explain
 from pratique._version import __version__
 from pratique.advisory import proof
 from pratique.advisory.download import bounded, discard, gunzip, note, retry_after
@@ -45,6 +46,9 @@ _STEP_BYTES = 1 << 20
 _PACKED = (".zip", ".gz", ".bz2", ".zst")
 _MISSING = frozenset({404, 410})
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Of what `_kit.http.explain` tells apart.
+_LASTING = frozenset({"name", "tls", "proxy"})
+_TRUST = "an authority of your own is trusted by SSL_CERT_FILE"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Progress = Callable[[str, int, int], None]  # feed, bytes so far, bytes in all (0: not known)
@@ -244,7 +248,7 @@ class Fetcher:
                     discard(part)
                     raise _BusyError(f"what came is not what was announced: its {wrong} differs")
         except httpx2.TransportError as error:
-            raise _BusyError(str(error) or type(error).__name__) from error
+            raise _trouble(url, error) from error
         except httpx2.HTTPError as error:
             raise FeedError(f"{url}: {error}") from error
         return Fetched(path=_decoded(feed, part, validators), validators=validators)
@@ -297,6 +301,15 @@ class Fetcher:
                 raise FeedError(f"{feed.name}: stopped")
             if time.monotonic() > deadline:
                 raise FeedError(f"{feed.name}: not complete after {_TOTAL_SECONDS:.0f} s; the next update goes on from there")
+
+
+def _trouble(url: str, error: Exception) -> Exception:
+    """Say what is wrong with a connection: what another try would meet again is final."""
+    found = explain(error)
+    if found.kind not in _LASTING:
+        return _BusyError(found.message)
+    hint = _TRUST if found.kind == "tls" else found.hint
+    return FeedError(f"{url}: {found.message}" + (f" ({hint})" if hint else ""))
 
 
 def _codings(feed: Feed) -> str:
