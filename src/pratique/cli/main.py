@@ -32,6 +32,7 @@ COMMANDS = {
     "policy": "Policies: check, test, explain, simulate.",
     "waiver": "Waivers: add, list, prune.",
     "grant": "Privileges per task: request, approve, deny, revoke, list, show.",
+    "can": "Say what you may do now, and how to ask for the rest.",
     "break-glass": "Privileges in an emergency: use, seal, review, alert.",
     "gate": "Enforcement points: Docker, Kubernetes, registry, CI.",
     "audit": "The tamper-evident ledger: verify, show, tail, export.",

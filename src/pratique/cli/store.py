@@ -73,7 +73,7 @@ def asked(given: dict[str, Any], subject: Subject) -> Asked:
         clusters=given["cluster"],
         namespaces=given["namespace"],
         container=given["container"],
-        labels=dict(_label(text) for text in given["label"]),
+        labels=dict(label(text) for text in given["label"]),
         images=images,
         argv=_words(given["argv"]),
         argv_match="prefix" if given["argv_prefix"] else "exact",
@@ -91,7 +91,7 @@ def asked(given: dict[str, Any], subject: Subject) -> Asked:
     )
 
 
-def _label(text: str) -> tuple[str, str]:
+def label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--label {text!r} is no label", hint="NAME=VALUE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -20,6 +21,7 @@ BREAK_GLASS, SEALED_CODE = "break-glass", "sealed-code"  # what stands for an en
 MAX_TICKET = 100  # characters; a pattern is matched against it
 MAX_PRIVILEGES = 50  # of one request: who needs more needs another policy
 MAX_SCOPE = 100  # entries of a scope
+_CONTAINER = re.compile(r"[0-9a-f]{64}|[^/\s]+/[^/\s]+/[^/\s]+")
 
 
 def request_hash(asked: Asked) -> str:
@@ -76,6 +78,11 @@ def _check_asked(asked: Asked, wanted: tuple[Privilege, ...]) -> None:
         raise UsageError(f"a scope has at most {MAX_SCOPE} entries of a sort")
     if any("sha256:" not in image for image in scope.images):
         raise UsageError("images of a scope are named by digest, as tags move", hint="NAME@sha256:DIGEST")
+    if scope.container and not _CONTAINER.fullmatch(scope.container):
+        raise UsageError(
+            f"{scope.container[:80]!r} is not the full id of a container, and names move",
+            hint="docker inspect --format {{.Id}} NAME, or NAMESPACE/POD/CONTAINER",
+        )
     if not asked.task.id or not asked.task.purpose.strip():
         raise UsageError("a request names its task and says what for", hint="--task ID --reason TEXT")
     if len(asked.task.purpose) > MAX_TEXT or len(asked.task.ticket) > MAX_TICKET or len(asked.task.id) > MAX_TICKET:

@@ -228,7 +228,9 @@ def request_command(request: Request, entitlement: CompiledEntitlement, asked: S
     if entitlement.written.ticket.required:
         words += ["--ticket", "TICKET"]
     words += ["--for", lasts(entitlement.max_ttl or privileges.lifetime(asked))]
-    if is_digest(target.digest) and request.action in ("run", "ephemeral"):
+    if target.container and request.action not in ("run", "ephemeral"):
+        words += ["--container", target.container]
+    elif is_digest(target.digest):
         words += ["--image", f"{repository(target.reference)}@{target.digest}" if target.reference else target.digest]
     elif target.container:
         words += ["--container", target.container]

@@ -78,6 +78,12 @@ class GrantIndex:
                     if privileges.covered(held.privileges, want):
                         yield held
 
+    def live(self, subject: Subject) -> list[Grant]:
+        """Return the live grants of a subject."""
+        forms = self._by.get(key(subject), {})
+        names = dict.fromkeys(name for places in forms.values() for bucket in places.values() for name in bucket)
+        return [self._held[name].grant for name in names]
+
     def broken(self, subject: Subject) -> list[Grant]:
         """Return the grants for which a subject broke the glass."""
         return list(self._broken.get(key(subject), {}).values())

@@ -30,7 +30,9 @@ _USUAL_RUNTIMES = frozenset(("runc", "crun", "io.containerd.runc.v2"))
 # Annotations that tell a runtime or its shim to do something else than the rest of the configuration says.
 _OBEYED = ("run.oci.", "org.criu.", "io.katacontainers.", "module.wasm.", "org.systemd.property.")
 _HARMLESS = frozenset(("org.systemd.property.KillSignal", "org.systemd.property.TimeoutStopUSec"))  # Podman writes them itself
-_SEEN = frozenset(("docker-create", "docker-inspect", "oci"))  # formats of what really runs, where names must be resolved
+_SEEN = frozenset(
+    ("docker-create", "docker-inspect", "oci", "image")
+)  # formats of what really runs, where names must be resolved
 
 
 class Need(NamedTuple):

@@ -11,7 +11,7 @@ from pratique.workload.place import Place
 MAX_SPECS = 1_000  # containers in one file; the largest bundles of a whole platform have some hundreds
 MAX_LISTED = 300  # mounts, ports, variables ... of one container; a reference to a list can be repeated for nothing
 
-Format = Literal["dockerfile", "compose", "kubernetes", "docker-create", "docker-inspect", "oci"]
+Format = Literal["dockerfile", "image", "compose", "kubernetes", "docker-create", "docker-inspect", "oci"]
 
 # What engines give a container that asks for nothing: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 DEFAULT_CAPABILITIES = frozenset(
@@ -27,16 +27,15 @@ MASKED_PATHS = frozenset(
     ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/sys/firmware")
 )
 READ_ONLY_PATHS = frozenset(("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"))
-# As the kernel names them: https://man7.org/linux/man-pages/man7/capabilities.7.html
-ALL_CAPABILITIES = frozenset(
-    (
-        "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE",
-        "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN",
-        "MAC_OVERRIDE", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID",
-        "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE",
-        "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "SYSLOG", "WAKE_ALARM",
-    )
+# As the kernel numbers and names them, from 0: https://man7.org/linux/man-pages/man7/capabilities.7.html, linux/capability.h
+CAPABILITY_NUMBERS = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
+    "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
+    "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
+    "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 )  # fmt: skip
+ALL_CAPABILITIES = frozenset(CAPABILITY_NUMBERS)
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,152 @@
+"""`pratique can`: what one may do now; and the command that it prints works when it is pasted."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DIGEST = "sha256:" + "a" * 64
+ME = pwd.getpwuid(os.getuid()).pw_name
+POLICY = f"""apiVersion: pratique/v1
+kind: PrivilegePolicy
+metadata: {{name: team}}
+spec:
+  rules:
+  - {{id: no-socket, deny: "spec.mounts.exists(m, m.source == '/var/run/docker.sock')", message: the socket is root}}
+  entitlements:
+  - id: net
+    privileges: ["run.cap:NET_ADMIN"]
+    approvals: {{count: 0}}
+  - id: debug
+    privileges: [exec.root]
+    maxTTL: 30m
+    ticket: {{required: true, pattern: "INC-[0-9]+"}}
+    approvals: {{from: ["unix:{ME}"], strength: 1, fourEyes: false}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Any) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    assert call("grant", "policy", "set", tmp_path / "policy.yaml").code == 0
+
+
+def pasted(out: str) -> list[str]:
+    """Return the words of the command that was printed."""
+    (line,) = [line.partition("ask for it: ")[2] for line in out.splitlines() if "ask for it: " in line]
+    words = shlex.split(line)
+    assert words[0] == "pratique"
+    return words[1:]
+
+
+def test_no_then_pasted_then_yes(call: Any) -> None:
+    """Denied with a command; the command given as it is; then yes, with the time that is left."""
+    no = call("can", "run.cap:NET_ADMIN")
+    assert no.code == 1
+    assert call(*pasted(no.out)).code == 0
+    yes = call("can", "run.cap:NET_ADMIN")
+    assert yes.code == 0
+    assert "left), 1 more use" in yes.out
+    assert call("can", "docker", "run", "-u", "1000", "--cap-add", "NET_ADMIN", "alpine").code == 0
+
+
+def test_with_approval(call: Any) -> None:
+    """Task, ticket and reason can be put in beforehand; it is yes only after the approval."""
+    no = call("can", "exec.root", f"reg.example/app@{DIGEST}", "--task", "T-1", "--ticket", "INC-7", "--reason", "it's down")
+    words = pasted(no.out)
+    assert words[words.index("--image") + 1] == f"reg.example/app@{DIGEST}"
+    asked = call(*words, "--format", "json")
+    assert (asked.code, asked.json["state"]) == (0, "requested")
+    assert call("can", "exec.root", f"reg.example/app@{DIGEST}").code == 1
+    assert call("grant", "approve", asked.json["id"]).code == 0
+    yes = call("can", "exec.root", f"reg.example/app@{DIGEST}", "--format", "json")
+    assert (yes.code, yes.json["allowed"]) == (0, True)
+    (grant,) = yes.json["answers"][0]["grants"]
+    assert grant["id"] == asked.json["id"]
+    assert 1700 < grant["seconds_left"] <= 1800
+    assert call("can", "exec.root", "reg.example/other@sha256:" + "b" * 64).code == 1
+
+
+def test_files(call: Any, tmp_path: Path) -> None:
+    """A file says which line asks for what."""
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: a\n    user: '5'\n    privileged: true\n")
+    no = call("can", tmp_path / "compose.yaml")
+    assert no.code == 1
+    assert "line 5: it runs without confinement" in no.out
+    (tmp_path / "Dockerfile").write_text("FROM a\nUSER 1000\n")
+    assert call("can", tmp_path / "Dockerfile").code == 0
+    found = call("can", tmp_path / "Dockerfile", tmp_path / "compose.yaml", "--format", "json")
+    assert [(one["allowed"], [why["line"] for why in one["reasons"]]) for one in found.json["answers"]] == [
+        (True, []),
+        (False, [5]),
+    ]
+
+
+def test_lines(call: Any) -> None:
+    """A line of docker is decided as the gate would, and a container's name is asked for by the shell, as names move."""
+    assert call("can", "docker run -u 1000 alpine id").code == 0
+    ruled = call("can", "docker", "run", "-u", "1000", "-v", "/var/run/docker.sock:/x", "alpine")
+    assert (ruled.code, "the socket is root (no-socket)" in ruled.out) == (1, True)
+    ran = call("can", "podman", "exec", "-u", "root", "web", "sh")
+    assert """--container "$(podman inspect --format '{{.Id}}' web)\"""" in ran.out
+    assert "$(" not in call("can", "docker", "exec", "-u", "root", "a;id", "sh").out
+
+
+def test_for_somebody_else(call: Any) -> None:
+    """As a gate would see them, or as a claim; the claim is carried into the command."""
+    assert "for oidc:eve" in call("can", "exec.root", "--as", "oidc:eve").out
+    ran = call("can", "run.cap:NET_ADMIN", "--as", "eve")
+    assert pasted(ran.out)[-2:] == ["--as", "eve"]
+    assert call(*pasted(ran.out)).code == 0
+    assert call("can", "run.cap:NET_ADMIN", "--as", "eve").code == 1  # no gate honours what a claimed name has
+
+
+def test_overview(call: Any) -> None:
+    """Without a question: what is free, what is held, what may be asked for."""
+    call(*pasted(call("can", "run.cap:NET_ADMIN").out))
+    out = call("can").out
+    assert "granted: run.cap:NET_ADMIN until" in out
+    assert "exec.root (debug: at most 30m, with a ticket, approved by unix:" in out
+    assert {one["id"] for one in call("can", "--format", "json").json["entitlements"]} == {"net", "debug"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("exec.rot",), 2, "did you mean 'exec.root'"),
+        (("exec",), 2, "docker exec"),
+        (("docker", "ps"), 2, "not a line"),
+        (("docker", "run", "--no-such", "x"), 2, "--no-such"),
+        (("/no/such/file",), 2, "No such file"),
+        (("exec.root", "a", "b"), 2, "one image"),
+        (("exec.root", "--group", "x"), 2, "--as"),
+        (("exec.root", "--store", "/no/store"), 3, "no store"),
+        (("exec.root", "--policy", "/no/policy"), 2, "/no/policy"),
+    ],
+)
+def test_mistakes(call: Any, arguments: tuple[str, ...], code: int, words: str) -> None:
+    """One line, and the right code."""
+    ran = call("can", *arguments)
+    assert ran.code == code
+    assert words in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_policy_file_and_no_store(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer has the policy in the repository, and no store."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "none"))
+    ran = call("can", "exec.root", "--policy", tmp_path / "policy.yaml")
+    assert (ran.code, "--ticket TICKET" in ran.out) == (1, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_nothing_in_a_file(call: Any, tmp_path: Path) -> None:
+    """A file that asks for nothing is no yes."""
+    (tmp_path / "a.yaml").write_text("a: b\n")
+    assert call("can", tmp_path / "a.yaml").code == 3
