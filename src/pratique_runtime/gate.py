@@ -237,15 +237,15 @@ def report(words: list[str], message: str) -> None:
             return
 
 
-def main(words: list[str] | None = None) -> int:
+def main(words: list[str] | None = None, config: str = CONFIG) -> int:
     """Decide, then become the runtime. Returns only where something is refused: 1."""
     words = sys.argv[1:] if words is None else words
     try:
-        config = settings(CONFIG)
+        given = settings(config)
         call = Call(words)
         if call.command in DECIDED:
-            decide(call, config.get("agent") or AGENT)
-        runtime = config.get("runtime") or next((path for path in RUNTIMES if os.access(path, os.X_OK)), RUNTIMES[0])
+            decide(call, given.get("agent") or AGENT)
+        runtime = given.get("runtime") or next((path for path in RUNTIMES if os.access(path, os.X_OK)), RUNTIMES[0])
         os.execv(runtime, [runtime, *words])  # noqa: S606 - this is what a runtime's gate does
     except Refused as refused:
         report(words, f"denied: {refused}")

@@ -13,6 +13,8 @@ from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 
 _PATH = click.Path(path_type=Path)
+_OBSERVE = click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
+_ROOT = click.option("--root", type=_PATH, default="/", help="Another root folder, for those who build packages.")
 
 
 @click.group(invoke_without_command=True, short_help="The Docker engine's gate.", context_settings=HELP)
@@ -27,11 +29,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--group", default="", metavar="NAME", help="Its members may use the front socket (default: root alone).")
 @click.option("--client", multiple=True, metavar="SHA256=NAME", help="Name a TLS client by its certificate; repeatable.")
 @click.option("--host", default="", metavar="NAME", help="This machine's name in scopes and ledger (default: its host name).")
-@click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
+@_OBSERVE
 @STORE
 @DEBUG
 @click.pass_context
-def command(context: click.Context, **given: Any) -> int:
+def command(context: click.Context, /, **given: Any) -> int:
     """Decide each request to a Docker engine, from this process, until it is told to stop.
 
     Three sockets: the plugin's, which the engine asks (dockerd --authorization-plugin pratique); the front socket, which people
@@ -72,3 +74,70 @@ def _ready(front: Path, *, observe: bool) -> None:
     how = "observing only: nothing is denied" if observe else "enforcing"
     sys.stderr.write(f"pratique: the gate stands ({how}); use DOCKER_HOST=unix://{front}\n")
     ready()
+
+
+@command.command(context_settings=HELP)
+@click.option("--program", default="", metavar="PATH", help="The command pratique (default: this one); only root may change it.")
+@click.option("--store", default="/var/lib/pratique", show_default=True, metavar="DIR", help="The store of grants and ledger.")
+@click.option(
+    "--group", default="docker", show_default=True, metavar="NAME", help="Its members may use the engine, through the gate."
+)
+@click.option("--podman", is_flag=True, help="Root's Podman, too: its containers pass the gate in front of the runtime.")
+@_OBSERVE
+@click.option("--dry-run", is_flag=True, help="Show what would be written, as a diff.")
+@_ROOT
+@DEBUG
+def install(root: Path, *, dry_run: bool, **given: Any) -> int:
+    """Put the gate in front of this machine's Docker engine.
+
+    The engine's usual socket becomes the gate's, so that nobody has to change anything; the engine's own goes where only root
+    gets. The engine asks the plugin, and starts containers through the gate in front of runc and crun. Nothing is started or
+    stopped: the commands for that are printed. What was there before is kept, and `uninstall` puts it back.
+    """
+    from pratique.enforce.docker.install import Machine, Options, difference, plan  # noqa: PLC0415 - start-up stays lazy
+    from pratique.enforce.docker.install import install as write  # noqa: PLC0415 - as above
+
+    given.pop("debug")
+    program = given.pop("program") or str(Path(sys.argv[0]).resolve())
+    options, machine = Options(program=program, **given), Machine(root)
+    if dry_run:
+        for line in difference(machine, plan(machine, options)):
+            sys.stdout.write(line if line.endswith("\n") else line + "\n")
+        return 0
+    record = write(machine, options)
+    for kept in record.files:
+        click.echo(f"{'wrote' if kept.before is None else 'changed'} {kept.path}")
+    click.echo("\nIt holds after these commands; `pratique doctor` then says whether it stands:\n" + _ACTIVATE)
+    if options.observe:
+        click.echo(
+            "It only observes. `pratique learn` proposes a policy from what it saw; install again without --observe to enforce."
+        )
+    return 0
+
+
+_ACTIVATE = """\
+  systemctl daemon-reload
+  systemctl enable --now pratique-gate-docker.service
+  systemctl restart containerd.service docker.socket docker.service
+"""
+
+
+@command.command(context_settings=HELP)
+@_ROOT
+@DEBUG
+def uninstall(root: Path, **_: Any) -> int:
+    """Take the gate away, and put back what was there before.
+
+    Files that somebody changed since are left as they are and named: exit code 1. Grants and ledger stay.
+    """
+    from pratique.enforce.docker.install import UNIT, Machine  # noqa: PLC0415 - start-up stays lazy
+    from pratique.enforce.docker.install import uninstall as undo  # noqa: PLC0415 - as above
+
+    left = undo(Machine(root))
+    for path in left:
+        click.echo(f"{path} was changed since, and is left as it is")
+    click.echo(
+        f"It ends with these commands:\n  systemctl disable --now {UNIT}\n  systemctl daemon-reload\n"
+        "  systemctl restart containerd.service docker.socket docker.service"
+    )
+    return 1 if left else 0

@@ -35,6 +35,7 @@ class FrontSocket:
         self._engine = engine
         self._server: asyncio.Server | None = None
         self._taken: dict[str, asyncio.StreamWriter] = {}
+        self._serving: set[asyncio.Task[None]] = set()
 
     def cut(self, stamp_: str) -> None:
         """End the connection that the engine took over for the request with this stamp."""
@@ -48,12 +49,31 @@ class FrontSocket:
 
         self._server = await asyncio.start_unix_server(self._serve, sock=unix_socket(path, mode, group), limit=_CHUNK)
 
-    def close(self) -> None:
-        """Take no more connections."""
+    async def close(self) -> None:
+        """Take no more connections, and end those that there are: what goes through them is not watched any more."""
+        import asyncio
+
         if self._server is not None:
             self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import asyncio
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await self._relay(reader, writer)
+        except asyncio.CancelledError:
+            pass  # the gate ends: a server's task that is cancelled would be reported as a defect
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         import asyncio
 
         import h11
@@ -69,9 +89,8 @@ class FrontSocket:
             if upstream is None:
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         finally:
-            for end in (upstream, writer):
-                if end is not None:
-                    end.close()
+            if upstream is not None:
+                upstream.close()
 
 
 class _Relay:

@@ -77,7 +77,8 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
         ready()
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
-    for part in (front, server, agent):
+    await front.close()
+    for part in (server, agent):
         part.close()
     for path in (settings.plugin, settings.front, settings.agent):
         path.unlink(missing_ok=True)
