@@ -1,7 +1,7 @@
 """A machine in, the gate in front of its Docker engine out - and back again: every file that is written can be taken away.
 
-What was there before is kept in a record that is on disk before the first change, so that an installation that was interrupted can
-be undone, too. A file that somebody changed since is not touched by undoing, but named; of the engine's configuration, which
+What was there before is kept in a record that is on disk before the first change, so that an installation that was interrupted
+can be undone, too. A file that somebody changed since is not touched by undoing, but named; of the engine's configuration, which
 everybody changes, only what is the gate's is taken out.
 """
 
@@ -152,8 +152,8 @@ DirectoryMode=0700
 def _unit(options: Options) -> str:
     words = [
         options.program, "gate", "docker", "--store", options.store, "--engine", ENGINE, "--front", FRONT,
-        *(["--group", options.group] if options.group else []), *(["--admission", options.admission] if options.admission else []),
-        *(["--observe"] if options.observe else []),
+        *(["--group", options.group] if options.group else []),
+        *(["--admission", options.admission] if options.admission else []), *(["--observe"] if options.observe else []),
     ]  # fmt: skip
     return f"""\
 [Unit]
@@ -203,7 +203,8 @@ def _quoted(word: str) -> str:
 def _podman(found: dict[str, str]) -> str:
     known = [name for name in ("crun", "runc") if found[name]]
     lines = "".join(f'{name} = ["{PROGRAMS}/{name}"]\n' for name in known)
-    return f"# Root's containers; a user's own may choose any runtime.\n[engine]\nruntime = \"{known[0]}\"\n\n[engine.runtimes]\n{lines}"
+    head = f"# Root's containers; people's own may choose any runtime.\n[engine]\nruntime = \"{known[0]}\"\n\n[engine.runtimes]\n"
+    return head + lines
 
 
 def _daemon(content: bytes | None) -> bytes:
