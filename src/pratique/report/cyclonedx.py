@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 
 from pratique.model.errors import UsageError
 from pratique.model.finding import Cvss, Finding, Severity
-from pratique.model.inventory import Package
+from pratique.model.inventory import Checksum, ImageFile, Package
 from pratique.model.report import Report
+from pratique.report.bill import details_of, files_of
 from pratique.report.document import (
     VULNERABLE,
     compact,
@@ -44,6 +45,8 @@ _JUSTIFICATIONS = {
     "requires_dependency": "requires_dependency",
     "requires_environment": "requires_environment",
 }
+# https://cyclonedx.org/docs/1.6/json/#components_items_hashes_items_alg; what is no digest of one file is a property.
+_ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 _STATES = {"under_investigation": "in_triage", "not_affected": "not_affected", "fixed": "resolved"}
 _SOURCES = (
     ("CVE-", "NVD", "https://nvd.nist.gov/vuln/detail/{}"),
@@ -79,9 +82,9 @@ def _bom(report: Report, version: str) -> dict[str, Any]:
         "specVersion": version,
         "version": 1,
         "metadata": _metadata(report),
-        "components": [*_system(report), *(_component(package, refs) for package in report.packages)],
+        "components": _components(report, refs),
         "dependencies": _dependencies(report, refs),
-        "compositions": _compositions(report),
+        "compositions": _compositions(report, refs),
     }
     found = [finding for finding in report.findings if finding.kind in VULNERABLE and finding.package is not None]
     if found:
@@ -142,6 +145,26 @@ def _system(report: Report) -> Iterator[dict[str, Any]]:
     yield found
 
 
+def _components(report: Report, refs: dict[str, str]) -> list[dict[str, Any]]:
+    """The system, the packages, each with the files that it installed, and the files that no package did."""
+    listed = files_of(report)
+    found = [*_system(report), *(_component(package, refs) for package in report.packages)]
+    for component in found:
+        if files := listed.owned.get(component.get("purl", "")):
+            component["components"] = [_file(file) for file in files]
+    return [*found, *(_file(file) for file in listed.loose)]
+
+
+def _file(file: ImageFile) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": "file", "bom-ref": f"file:{file.path}", "name": file.path, "hashes": _hashes(file.hashes)}
+    facts = [("layer", file.layer), ("size", str(file.size))]
+    return {**found, "properties": _properties(facts)}
+
+
+def _hashes(hashes: Iterable[Checksum]) -> list[dict[str, str]]:
+    return [{"alg": _ALGORITHMS[one.algorithm], "content": one.value} for one in hashes if one.algorithm in _ALGORITHMS]
+
+
 def _component(package: Package, refs: dict[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {"type": "application" if package.role == "main" else "library", "bom-ref": refs[package.purl]}
     group, name = _names(package)
@@ -150,12 +173,16 @@ def _component(package: Package, refs: dict[str, str]) -> dict[str, Any]:
     found["name"] = name
     if package.version:
         found["version"] = package.version
+    details = details_of(package)
+    if hashes := _hashes(details.hashes):
+        found["hashes"] = hashes
     if licences := _licences(package.licenses):
         found["licenses"] = licences
     found["purl"] = package.purl
     facts = [("owner", package.owner), ("role", package.role), ("declared", "true" if package.declared else "")]
     if package.source is not None:
         facts += [("source:name", package.source.name), ("source:version", package.source.version)]
+    facts += [(f"hash:{one.algorithm}", one.value) for one in details.hashes if one.algorithm not in _ALGORITHMS]
     if properties := _properties(facts):
         found["properties"] = properties
     seen = []
@@ -188,21 +215,32 @@ def _licences(licences: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _dependencies(report: Report, refs: dict[str, str]) -> list[dict[str, Any]]:
-    """The target depends on what is in it; an OS package on what it installed. The rest is not known, and said to be so."""
-    below: dict[str, list[str]] = {}
+    """The target depends on what is in it, an OS package on what it installed, and each package on what it needs.
+
+    A package that is known to need nothing has an entry without anything in it.
+    """
+    below: dict[str, set[str]] = {}
     for package in report.packages:
-        below.setdefault(refs.get(package.owner, _root(report)), []).append(refs[package.purl])
+        below.setdefault(refs.get(package.owner, _root(report)), set()).add(refs[package.purl])
+        details = details_of(package)
+        if details.relations != "unknown":
+            below.setdefault(refs[package.purl], set()).update(refs[purl] for purl in details.depends if purl in refs)
     system = [item["bom-ref"] for item in _system(report)]
     return [
-        {"ref": _root(report), "dependsOn": sorted([*system, *below.pop(_root(report), [])])},
-        *({"ref": ref, "dependsOn": sorted(needs)} for ref, needs in sorted(below.items())),
+        {"ref": _root(report), "dependsOn": sorted([*system, *below.pop(_root(report), ())])},
+        *({"ref": ref, "dependsOn": sorted(needs)} if needs else {"ref": ref} for ref, needs in sorted(below.items())),
     ]
 
 
-def _compositions(report: Report) -> list[dict[str, Any]]:
+def _compositions(report: Report, refs: dict[str, str]) -> list[dict[str, Any]]:
+    """Say of what the parts are all there, and of what the needs are known."""
+    whole = "complete" if report.complete else "incomplete"
+    known: dict[str, list[str]] = {whole: [_root(report)]}
+    for package in report.packages:
+        known.setdefault(details_of(package).relations, []).append(refs[package.purl])
     return [
-        {"aggregate": "complete" if report.complete else "incomplete", "assemblies": [_root(report)]},
-        {"aggregate": "unknown", "dependencies": [_root(report)]},
+        {"aggregate": whole, "assemblies": [_root(report)]},
+        *({"aggregate": name, "dependencies": sorted(members)} for name, members in sorted(known.items())),
     ]
 
 

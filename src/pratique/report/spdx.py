@@ -6,13 +6,15 @@ Where a package lies, and what else our own reader wants to know, stands in anno
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from pratique.model.errors import UsageError
-from pratique.model.inventory import Package
+from pratique.model.inventory import Checksum, ImageFile, Package
 from pratique.model.report import Report
+from pratique.report.bill import Files, details_of, files_of
 from pratique.report.document import VULNERABLE, checksum, compact, digest, encode, identifier, image_purl, is_link
 from pratique.report.licences import LIST_VERSION, joined
 
@@ -21,6 +23,7 @@ _DOCUMENT = "SPDXRef-DOCUMENT"
 _TARGET = "SPDXRef-Target"
 _SYSTEM = "SPDXRef-OperatingSystem"
 _NAMELESS = "NOASSERTION"
+DIGESTS = ("md5", "sha1", "sha256", "sha384", "sha512")  # of files; other hashes are annotations
 
 
 class Spdx:
@@ -61,7 +64,14 @@ def own_facts(package: Package) -> list[str]:
         facts.append(f"pratique:role {package.role}")
     if package.declared:
         facts.append("pratique:declared true")
+    facts += [f"pratique:hash {one.algorithm} {one.value}" for one in details_of(package).hashes if one.algorithm not in DIGESTS]
     return facts
+
+
+def file_id(path: str) -> str:
+    """Return an identifier of a file."""
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", path.rpartition("/")[2]).strip("-")[:40]
+    return f"File-{slug or 'x'}-{digest('file', path)[:16]}"
 
 
 def target_facts(report: Report) -> list[str]:
@@ -77,6 +87,7 @@ def target_facts(report: Report) -> list[str]:
 
 def _document(report: Report) -> dict[str, Any]:
     ids = {package.purl: f"SPDXRef-{element_id(package)}" for package in report.packages}
+    files = files_of(report)
     words: dict[str, str] = {}
     links = _advisories(report)
     annotate = _Annotator(report)
@@ -84,6 +95,7 @@ def _document(report: Report) -> dict[str, Any]:
     for package in report.packages:
         packages.append(_package(package, ids[package.purl], words, annotate))
         packages[-1]["externalRefs"] += links.get(package.purl, [])
+        packages[-1].update(_verification(files.owned.get(package.purl, [])))
     found: dict[str, Any] = {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -95,8 +107,11 @@ def _document(report: Report) -> dict[str, Any]:
             "licenseListVersion": LIST_VERSION,
         },
         "packages": packages,
-        "relationships": list(_relationships(report, ids)),
+        "relationships": [*_relationships(report, ids), *_needs(report, ids), *_contents(files, ids)],
     }
+    if listed := [*(file for some in files.owned.values() for file in some), *files.loose]:
+        found["files"] = [_file(file) for file in sorted(listed)]
+        packages[0].update(_verification(files.loose))
     if words:
         found["hasExtractedLicensingInfos"] = [
             {"licenseId": name, "name": text, "extractedText": text} for name, text in sorted(words.items())
@@ -162,9 +177,42 @@ def _package(package: Package, identity: str, words: dict[str, str], annotate: _
     if package.source is not None:
         found["sourceInfo"] = f"built from the source package {package.source.name} {package.source.version}".rstrip()
     found["externalRefs"] = [_purl(package.purl)]
+    if checksums := _checksums(details_of(package).hashes):
+        found["checksums"] = checksums
     if facts := own_facts(package):
         found["annotations"] = annotate(facts)
     return found
+
+
+def _checksums(hashes: Iterable[Checksum]) -> list[dict[str, str]]:
+    return [
+        {"algorithm": one.algorithm.upper(), "checksumValue": one.value} for one in sorted(hashes) if one.algorithm in DIGESTS
+    ]
+
+
+def _file(file: ImageFile) -> dict[str, Any]:
+    return {
+        "SPDXID": f"SPDXRef-{file_id(file.path)}",
+        "fileName": f"./{file.path}",
+        "checksums": _checksums(file.hashes),
+        "licenseConcluded": _NAMELESS,
+        "licenseInfoInFiles": [_NAMELESS],
+        "copyrightText": _NAMELESS,
+        **({"comment": f"layer {file.layer}"} if file.layer else {}),
+    }
+
+
+def _verification(files: Sequence[ImageFile]) -> dict[str, Any]:
+    """Say that a package's files are listed: the code is the SHA-1 of their sorted SHA-1s (section 7.9 of the specification)."""
+    sums = sorted(one.value for file in files for one in file.hashes if one.algorithm == "sha1")
+    if not sums:
+        return {}
+    code = hashlib.sha1("".join(sums).encode(), usedforsecurity=False).hexdigest()
+    return {
+        "filesAnalyzed": True,
+        "packageVerificationCode": {"packageVerificationCodeValue": code},
+        "licenseInfoFromFiles": [_NAMELESS],
+    }
 
 
 def _purl(text: str) -> dict[str, str]:
@@ -190,6 +238,24 @@ def _relationships(report: Report, ids: dict[str, str]) -> Iterator[dict[str, st
         yield _related(_TARGET, "CONTAINS", _SYSTEM)
     for package in report.packages:
         yield _related(ids.get(package.owner, _TARGET), "CONTAINS", ids[package.purl])
+
+
+def _needs(report: Report, ids: dict[str, str]) -> Iterator[dict[str, str]]:
+    """What each package depends on; NONE where it is known to need nothing, NOASSERTION for what is not there or not known."""
+    for package in report.packages:
+        details = details_of(package)
+        own = ids[package.purl]
+        yield from (_related(own, "DEPENDS_ON", ids[purl]) for purl in details.depends if purl in ids)
+        if details.relations == "incomplete":
+            yield _related(own, "DEPENDS_ON", _NAMELESS)
+        elif details.relations == "complete" and not details.depends:
+            yield _related(own, "DEPENDS_ON", "NONE")
+
+
+def _contents(files: Files, ids: dict[str, str]) -> Iterator[dict[str, str]]:
+    for purl, some in sorted(files.owned.items()):
+        yield from (_related(ids[purl], "CONTAINS", f"SPDXRef-{file_id(file.path)}") for file in some)
+    yield from (_related(_TARGET, "CONTAINS", f"SPDXRef-{file_id(file.path)}") for file in files.loose)
 
 
 def _related(left: str, kind: str, right: str) -> dict[str, str]:

@@ -10,14 +10,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pratique.model.finding import Cvss, Finding
-from pratique.model.inventory import Package
+from pratique.model.inventory import Checksum, Package
 from pratique.model.report import Report
+from pratique.report.bill import details_of, files_of
 from pratique.report.document import VULNERABLE, checksum, digest, fix_of, identifier, image_purl, is_link, vex_text
 from pratique.report.licences import joined
-from pratique.report.spdx import element_id, own_facts, target_facts
+from pratique.report.spdx import DIGESTS, element_id, file_id, own_facts, target_facts
 
 CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 _CREATION = "_:creation"
+_NONE = "https://spdx.org/rdf/3.0.1/terms/Core/NoneElement"
+_UNKNOWN = "https://spdx.org/rdf/3.0.1/terms/Core/NoAssertionElement"
 _STATUSES = {
     "affected": ("VexAffected", "affects"),
     "not_affected": ("VexNotAffected", "doesNotAffect"),
@@ -56,9 +59,9 @@ def _absolute(value: Any, base: str) -> Any:
 # Fields that hold text from an image or an advisory, never an identifier of ours.
 _TEXTS = frozenset(
     (
-        "name", "statement", "description", "identifier", "software_packageVersion", "software_packageUrl", "software_sourceInfo",
-        "simplelicensing_licenseExpression", "simplelicensing_licenseText", "locator", "security_actionStatement",
-        "security_impactStatement", "security_vectorString",
+        "name", "statement", "hashValue", "description", "identifier", "software_packageVersion", "software_packageUrl",
+        "software_sourceInfo", "simplelicensing_licenseExpression", "simplelicensing_licenseText", "locator",
+        "security_actionStatement", "security_impactStatement", "security_vectorString",
     )
 )  # fmt: skip
 
@@ -67,6 +70,7 @@ class _Graph:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._ids = {package.purl: f"^{element_id(package)}" for package in report.packages}
+        self._files = files_of(report)
 
     def elements(self) -> Iterator[dict[str, Any]]:
         """Yield every element but the creation information."""
@@ -90,7 +94,10 @@ class _Graph:
         for package in report.packages:
             yield self._package(package)
             yield from _annotations(self._ids[package.purl], own_facts(package))
+        for file in [*(file for some in self._files.owned.values() for file in some), *self._files.loose]:
+            yield _element("software_File", file_id(file.path), name=f"./{file.path}", verifiedUsing=_hashes(file.hashes))
         yield from self._contents()
+        yield from self._needs()
         yield from self._licences()
         yield from self._vulnerabilities()
 
@@ -120,16 +127,30 @@ class _Graph:
         if package.source is not None:
             text = f"built from the source package {package.source.name} {package.source.version}"
             facts["software_sourceInfo"] = text.rstrip()
+        if hashes := _hashes(details_of(package).hashes):
+            facts["verifiedUsing"] = hashes
         return _element("software_Package", self._ids[package.purl][1:], **facts)
 
     def _contents(self) -> Iterator[dict[str, Any]]:
         below: dict[str, list[str]] = {"^target": ["^system"] if self._report.target.distro is not None else []}
         for package in self._report.packages:
             below.setdefault(self._ids.get(package.owner, "^target"), []).append(self._ids[package.purl])
+        for purl, some in self._files.owned.items():
+            below.setdefault(self._ids[purl], []).extend(f"^{file_id(file.path)}" for file in some)
+        below["^target"] += [f"^{file_id(file.path)}" for file in self._files.loose]
         known = "complete" if self._report.complete else "incomplete"
         for holder, held in below.items():
             if held:
                 yield _relation("contains", holder, held, completeness=known)
+
+    def _needs(self) -> Iterator[dict[str, Any]]:
+        """What each package depends on, and whether that is all; nothing is said where nothing is known."""
+        for package in self._report.packages:
+            details = details_of(package)
+            needs = [self._ids[purl] for purl in details.depends if purl in self._ids]
+            if details.relations != "unknown":
+                unmet = _NONE if details.relations == "complete" else _UNKNOWN
+                yield _relation("dependsOn", self._ids[package.purl], needs or [unmet], completeness=details.relations)
 
     def _licences(self) -> Iterator[dict[str, Any]]:
         holders: dict[str, list[str]] = {}
@@ -172,6 +193,11 @@ class _Graph:
 
 def _element(kind: str, identity: str, **facts: Any) -> dict[str, Any]:
     return {"type": kind, "spdxId": f"^{identity}", "creationInfo": _CREATION, **facts}
+
+
+def _hashes(hashes: Iterable[Checksum]) -> list[dict[str, str]]:
+    known = [one for one in hashes if one.algorithm in DIGESTS]
+    return [{"type": "Hash", "algorithm": one.algorithm, "hashValue": one.value} for one in known]
 
 
 def _relation(kind: str, left: str, right: list[str], **facts: Any) -> dict[str, Any]:
