@@ -1,0 +1,202 @@
+"""A SubjectAccessReview in, allowed or no opinion out: what a grant gives, for as long as it lives, with nothing to clean up.
+
+RBAC is asked first and gives what is always allowed; this authoriser adds what is granted, and takes nothing away. So "no" is no
+opinion, with the reason and the command that asks for a grant, which the API server shows. Denied outright is only what cannot
+be read or decided, and acting as `system:masters`, which is beyond every check of a cluster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from pratique.enforce.keeper import refusal
+from pratique.enforce.kubernetes import review as reviews
+from pratique.enforce.kubernetes.entering import Entering
+from pratique.enforce.kubernetes.keeper import Asked, ClusterKeeper, Ruling
+from pratique.enforce.kubernetes.review import Access, Resource
+from pratique.enforce.kubernetes.sessions import Key, Reservations
+from pratique.enforce.kubernetes.settings import Settings
+from pratique.grant.asking import request_hash
+from pratique.grant.decide import decide
+from pratique.grant.index import GrantIndex
+from pratique.grant.request import Request, Target, key
+from pratique.model.errors import ParseError, PratiqueError
+from pratique.model.privilege import Denial, Grant, Moment, Subject
+from pratique.store.line import Entry, Who
+
+if TYPE_CHECKING:
+    from pratique.enforce.serving import Asked as HttpAsked
+
+# Verbs that enter, change or make; to look at these resources is RBAC's to give.
+_ENTERING = ("create", "get")
+_CHANGING = ("update", "patch")
+_IMPERSONATED = {
+    ("", "users"): "",
+    ("", "groups"): "group:",
+    ("", "serviceaccounts"): "system:serviceaccount:",
+    ("authentication.k8s.io", "uids"): "uid:",
+    ("authentication.k8s.io", "userextras"): "extra:",
+}
+_NEVER = "system:masters"
+_BEYOND = "who is in system:masters is beyond every check of the cluster: no grant gives that"
+
+
+class Question(NamedTuple):
+    """What a review asks: the ways in which it might be allowed, and whether an admission review will follow."""
+
+    ways: list[Request]
+    followed: bool
+
+
+class Authorizer:
+    """Answers SubjectAccessReviews."""
+
+    def __init__(self, keeper: ClusterKeeper, entering: Entering, reservations: Reservations, settings: Settings) -> None:
+        self._keeper = keeper
+        self._entering = entering
+        self._reservations = reservations
+        self._cluster = settings.cluster
+
+    async def handle(self, asked: HttpAsked) -> bytes:
+        """Answer one review."""
+        try:
+            access = reviews.read_access(asked.body)
+        except ParseError as error:
+            message = self._keeper.refused("kubernetes", None, "SubjectAccessReview", error.message)
+            return reviews.access(denied=True, reason=message, error=error.message)
+        if access.resource is None:
+            return reviews.access()
+        if access.verb == "impersonate" and access.name == _NEVER and access.resource.name == "groups":
+            message = self._keeper.refused("kubernetes", access.subject, "impersonate group system:masters", _BEYOND)
+            return reviews.access(denied=bool(message), reason=message)
+        question = await self._question(access, access.resource)
+        if question is None:
+            return reviews.access()
+        if access.subject is None:
+            return reviews.access(reason="pratique: nobody is known here, and grants are for somebody")
+        return await self._answer(access, access.resource, question)
+
+    async def _question(self, access: Access, resource: Resource) -> Question | None:
+        """Return what is asked, None where this authoriser has no say."""
+        if access.verb == "impersonate":
+            return self._impersonation(access, resource)
+        if resource.group:
+            return None
+        kind = (resource.name, resource.sub)
+        if kind in (("pods", "exec"), ("pods", "attach"), ("pods", "portforward")) and access.verb in _ENTERING:
+            ways = await self._entering.ways(access.subject, resource.sub, access.namespace, access.name)
+            return Question(ways, followed=True)
+        if kind == ("pods", "ephemeralcontainers") and access.verb in _CHANGING:
+            return Question([self._plain(access, "change", extra=("debug.ephemeral",))], followed=True)
+        if kind == ("serviceaccounts", "token") and access.verb == "create":
+            return Question([self._plain(access, "token")], followed=True)
+        if kind == ("nodes", "proxy"):
+            return Question([self._plain(access, "engine")], followed=access.verb in (*_ENTERING, *_CHANGING, "delete"))
+        return None
+
+    def _impersonation(self, access: Access, resource: Resource) -> Question | None:
+        prefix = _IMPERSONATED.get((resource.group, resource.name))
+        if prefix is None or not access.name:
+            return None
+        name = f"{access.namespace}:{access.name}" if resource.name == "serviceaccounts" else access.name
+        if resource.name == "userextras":
+            name = f"{resource.sub}/{name}"
+        request = self._plain(access, "impersonate")
+        target = msgspec.structs.replace(request.target, name=prefix + name)
+        return Question([msgspec.structs.replace(request, target=target)], followed=False)
+
+    def _plain(self, access: Access, action: Any, extra: tuple[str, ...] = ()) -> Request:
+        target = Target(cluster=self._cluster, namespace=access.namespace, name=access.name)
+        return Request(subject=access.subject, action=action, point="kubernetes", target=target, extra=extra)
+
+    async def _answer(self, access: Access, resource: Resource, question: Question) -> bytes:
+        now = self._keeper.moment()
+        subject = access.subject
+        assert subject is not None  # asked by the caller
+        try:
+            found = self._possible(question.ways, subject, now)
+        except PratiqueError as error:
+            return reviews.access(denied=True, reason=f"pratique: denied: {error}", error=error.message)
+        if found.decision.ruling != "allow_with_grant":
+            if found.decision.allowed and (question.followed or access.verb == "impersonate"):
+                return reviews.access()  # the baseline needs no grant: whether it may at all, RBAC says
+            return reviews.access(reason=refusal(found.decision))
+        if not access.name:  # a question whether one could: nothing can be done without a name
+            return reviews.access(allowed=True, reason=f"pratique: {', '.join(found.decision.grants)}")
+        name = Key(key(subject), f"{'' if question.followed else 'impersonate '}{resource}", access.namespace, access.name)
+        try:
+            reservation, new = self._reservations.make(name, time.monotonic(), found if question.followed else None)
+        except OverflowError as error:
+            return reviews.access(denied=True, reason=f"pratique: denied: {error}", error=str(error))
+        if not question.followed:
+            ruling = await self._keeper.settle([found], reservation.session)
+        else:
+            ruling = await self._note(found, reservation.session) if new else Ruling(allowed=True)
+        if not ruling.allowed:
+            self._reservations.take(name)
+            return reviews.access(denied=True, reason=refusal(ruling.as_decision()))
+        return reviews.access(allowed=True, reason=f"pratique: {', '.join(found.decision.grants)}")
+
+    def _possible(self, ways: Iterable[Request], subject: Subject, now: Moment) -> Asked:
+        """Return the first way that is allowed, or the last that is not. Raises StoreError.
+
+        The command of an exec is not known yet, so that grants are taken as if they named none: its admission review decides.
+        """
+        grants = GrantIndex(
+            _any_command(grant)
+            for grant in self._keeper.live().grants.values()
+            if key(grant.asked.subject) == key(subject) and grant.state in ("active", "approved")
+        )
+        policy = self._keeper.policy(now)
+        found: Asked | None = None
+        for request in ways:
+            decision = decide(request, policy, grants, now)
+            found = Asked(request, decision)
+            if decision.ruling == "allow_with_grant":
+                break
+        assert found is not None  # there is always a way to ask for
+        return found
+
+    async def _note(self, found: Asked, session: str) -> Ruling:
+        """Record that it was authorised; the grant is used when its admission review comes, or does not come in time."""
+        import asyncio
+
+        entry = Entry(
+            event="authorize",
+            subject=Who.of(found.request.subject) if found.request.subject else None,
+            decision="allow_with_grant",
+            needed=found.decision.needed,
+            grant=", ".join(found.decision.grants),
+            policy=found.decision.policy,
+            point="kubernetes",
+            session=session,
+            detail={"action": found.request.action, "container": found.request.target.container or found.request.target.name},
+        )
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._keeper.desk.record, entry)
+        except PratiqueError as error:
+            return Ruling(allowed=False, reasons=(Denial(rule="ledger", path="", text=str(error)),))
+        return Ruling(allowed=True)
+
+    async def use_late(self) -> None:
+        """Use the grants of authorisations that no admission review followed."""
+        for session, found in self._reservations.late(time.monotonic()):
+            await self._keeper.settle([found], session)
+
+
+def _any_command(grant: Grant) -> Grant:
+    """Return a grant as if its scope named no command: for a look ahead, never for a use."""
+    if not grant.asked.scope.argv:
+        return grant
+    asked = msgspec.structs.replace(grant.asked, scope=msgspec.structs.replace(grant.asked.scope, argv=()))
+    hashed = request_hash(asked)
+    if grant.request != request_hash(grant.asked):
+        return grant  # it is not what was approved, and stays so
+    approvals = tuple(
+        msgspec.structs.replace(one, request=hashed) if one.request == grant.request else one for one in grant.approvals
+    )
+    return msgspec.structs.replace(grant, asked=asked, request=hashed, approvals=approvals)

@@ -1,0 +1,135 @@
+"""The parts of the Kubernetes gate put together: one HTTPS server for both webhooks, and what must happen in time."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - only `gate kubernetes` imports this module
+import contextlib
+import hmac
+import signal
+from collections.abc import Callable
+
+from pratique.enforce.kubernetes import review as reviews
+from pratique.enforce.kubernetes.admission import Admitter
+from pratique.enforce.kubernetes.api import ApiClient
+from pratique.enforce.kubernetes.authorize import Authorizer
+from pratique.enforce.kubernetes.entering import Entering
+from pratique.enforce.kubernetes.eviction import Evictor
+from pratique.enforce.kubernetes.keeper import ClusterKeeper
+from pratique.enforce.kubernetes.sessions import Reservations
+from pratique.enforce.kubernetes.settings import DEADLINE, Admit, Settings
+from pratique.enforce.kubernetes.tls import Identity, names_in
+from pratique.enforce.serving import Answer, HttpServer
+from pratique.enforce.serving import Asked as HttpAsked
+from pratique.model.errors import ConfigurationError, PratiqueError
+from pratique.store.place import Place
+
+ADMIT, AUTHORIZE, ALIVE, READY = "/admit", "/authorize", "/livez", "/readyz"
+_TICK = 1.0  # seconds between looks at certificates, late authorisations and ended grants
+
+
+class Gate:
+    """One gate in front of one cluster."""
+
+    def __init__(self, place: Place, settings: Settings, api: ApiClient | None, admit: Admit | None = None) -> None:
+        """Raises ConfigurationError, StoreError."""
+        if not (settings.client_authority or settings.token or settings.anybody):
+            raise ConfigurationError(
+                "who may ask this gate? Whoever reaches it could use up grants of others",
+                hint="--client-ca FILE or --client-token FILE; or --any-client, where only the API server can reach it",
+            )
+        self._settings = settings
+        self._api = api
+        self.keeper = ClusterKeeper(place, node=settings.cluster, observe=settings.observe)
+        entering, reservations = Entering(api, settings.cluster), Reservations()
+        self.authorizer = Authorizer(self.keeper, entering, reservations, settings)
+        self.admitter = Admitter(self.keeper, entering, reservations, settings, admit)
+        self._evictor = Evictor(self.keeper, api, place.folder / "gate") if settings.evict and api is not None else None
+
+    async def handle(self, asked: HttpAsked) -> Answer:
+        """Answer one request of an API server."""
+        path = asked.target.partition("?")[0]
+        if asked.method == "GET" and path in (ALIVE, READY):
+            return self._health(path)
+        if not self._is_known(asked):
+            return Answer(401, b"this gate answers API servers that it knows\n", "text/plain")
+        if asked.method != "POST" or path not in (ADMIT, AUTHORIZE):
+            return Answer(404, b"there are /admit and /authorize\n", "text/plain")
+        if path == AUTHORIZE:
+            return Answer(200, await self.authorizer.handle(asked))
+        body = await self.admitter.handle(asked)
+        if self._evictor is not None and self.admitter.placed:
+            placed, self.admitter.placed = self.admitter.placed, []
+            self._evictor.remember(placed)
+        return Answer(200, body)
+
+    async def tend(self) -> None:
+        """Do what is due; called every second."""
+        await self.authorizer.use_late()
+        if self._evictor is not None:
+            await self._evictor.end()
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        if self._api is not None:
+            await self._api.close()
+        self.keeper.close()
+
+    def _health(self, path: str) -> Answer:
+        """Say that it is alive, or that it could decide: the store can be read."""
+        if path == READY:
+            try:
+                self.keeper.policy(self.keeper.moment())
+                self.keeper.live()
+            except PratiqueError as error:
+                return Answer(503, f"{error.message}\n".encode(), "text/plain")
+        return Answer(200, b"ok\n", "text/plain")
+
+    def _is_known(self, asked: HttpAsked) -> bool:
+        settings = self._settings
+        if settings.token is not None:
+            try:
+                token = settings.token.read_bytes().strip()
+            except OSError:
+                return False
+            given = asked.headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1")
+            if not token or not hmac.compare_digest(token, given):
+                return False
+        if settings.client_authority is not None:  # TLS verified that the authority signed it
+            names = names_in(asked.peer.certificate)
+            return bool(asked.peer.certificate) and (not settings.clients or any(name in settings.clients for name in names))
+        return True
+
+
+def failed(asked: HttpAsked, why: str) -> Answer:
+    """Return the denial for what could not be decided in time, or not at all."""
+    if asked.target.partition("?")[0] == AUTHORIZE:
+        return Answer(200, reviews.access(denied=True, reason=f"pratique: denied: {why}", error=why))
+    return Answer(200, reviews.refused(reviews.uid_of(asked.body), f"pratique: denied: {why}"))
+
+
+async def serve(
+    place: Place,
+    settings: Settings,
+    api: ApiClient | None,
+    ready: Callable[[int], None],
+    admit: Admit | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is told the port. Raises ConfigurationError, OSError, StoreError before."""
+    identity = Identity(settings.certificate, settings.key, settings.client_authority)
+    gate = Gate(place, settings, api, admit)
+    server = HttpServer(gate.handle, failed, seconds=DEADLINE, max_body=reviews.MAX_BODY)
+    try:
+        port = await server.listen(settings.host, settings.port, identity.context)
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        ready(port)
+        while not stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), _TICK)
+            identity.refresh()
+            await gate.tend()
+    finally:
+        server.close()
+        await gate.close()

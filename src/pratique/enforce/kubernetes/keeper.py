@@ -1,0 +1,139 @@
+"""Several questions about one review in, one ruling that is on record out: all of it is allowed, or nothing is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from pratique.enforce.keeper import Keeper, denial
+from pratique.grant import privileges
+from pratique.grant.decide import decide, request_command
+from pratique.grant.index import GrantIndex
+from pratique.grant.privileges import Privilege
+from pratique.grant.request import Request
+from pratique.model.errors import PratiqueError
+from pratique.model.privilege import Decision, Denial, Moment
+
+# Grants that are asked whether a workload used them; whoever holds more at once is not helped by this gate.
+MAX_ASKED = 200
+
+
+class Ruling(NamedTuple):
+    """What comes of one review: whether it may go on, why not, the grants that were used and the privileges it needed."""
+
+    allowed: bool
+    reasons: tuple[Denial, ...] = ()
+    grants: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    policy: str = ""
+    observed: bool = False
+
+    def as_decision(self) -> Decision:
+        """Return it as one decision, for what speaks of decisions."""
+        ruling: Literal["allow", "deny"] = "allow" if self.allowed else "deny"
+        return Decision(ruling=ruling, needed=self.needed, grants=self.grants, reasons=self.reasons, policy=self.policy)
+
+
+class Asked(NamedTuple):
+    """A question and what was decided about it."""
+
+    request: Request
+    decision: Decision
+
+
+class ClusterKeeper(Keeper):
+    """One gate's connection to the store."""
+
+    def consider(self, requests: Iterable[Request], now: Moment, held: Sequence[str] = ()) -> list[Asked]:
+        """Decide each; nothing is used or recorded yet. What cannot be decided is denied."""
+        return [Asked(request, self._one(request, now, held)) for request in requests]
+
+    def _one(self, request: Request, now: Moment, held: Sequence[str]) -> Decision:
+        try:
+            return self.decide(request, now, held)
+        except PratiqueError as error:
+            return denial("store", "", str(error))
+
+    def within_baseline(self, request: Request, now: Moment) -> Decision:
+        """Decide as if nobody held a grant: what the baseline gives and what would be needed beyond it. Raises StoreError."""
+        return decide(request, self.policy(now), GrantIndex(), now)
+
+    async def settle(self, asked: Sequence[Asked], session: str, more: Sequence[Denial] = (), *, dry_run: bool = False) -> Ruling:
+        """Use the grants of what was allowed, or record what was denied; the ledger has it before this returns.
+
+        `more` are denials for other reasons. With `dry_run` nothing is used or recorded: whoever asks may see what would be.
+        """
+        import asyncio
+
+        reasons = tuple(reason for one in asked if not one.decision.allowed for reason in one.decision.reasons) + tuple(more)
+        ruling = Ruling(
+            allowed=not reasons and all(one.decision.allowed for one in asked),
+            reasons=reasons,
+            grants=tuple(dict.fromkeys(name for one in asked for name in one.decision.grants)),
+            needed=tuple(dict.fromkeys(name for one in asked for name in one.decision.needed)),
+            policy=next((one.decision.policy for one in asked), ""),
+        )
+        if ruling.allowed and not ruling.grants:
+            return ruling
+        if not dry_run:
+            loop = asyncio.get_running_loop()
+            failure = await loop.run_in_executor(self._threads, self._write, asked, more, ruling, session)
+            if failure is not None:
+                return ruling._replace(allowed=False, reasons=failure.reasons)
+        if not ruling.allowed and self.observe:
+            return ruling._replace(allowed=True, observed=True)
+        return ruling
+
+    def _write(self, asked: Sequence[Asked], more: Sequence[Denial], ruling: Ruling, session: str) -> Decision | None:
+        try:
+            for request, decision in asked:
+                judged = decision
+                if decision.allowed and not ruling.allowed:
+                    if not more or request is not asked[0].request:
+                        continue  # another of its containers is why: that one is recorded
+                    judged = msgspec.structs.replace(decision, ruling="deny", reasons=tuple(more), grants=())
+                entry = self._entry(request, judged, session, "")
+                if judged.ruling == "deny":
+                    self.desk.record(entry)
+                elif ruling.allowed:
+                    for name in decision.grants:
+                        self.desk.use(name, session, entry)
+        except PratiqueError as error:
+            return denial("ledger", "", str(error))
+        return None
+
+    async def exempted(self, requests: Sequence[Request], what: str) -> str:
+        """Record what somebody who is exempt does beyond the baseline; return why it may not be, "" where it is on record."""
+        import asyncio
+
+        def write() -> str:
+            try:
+                for request in requests:
+                    decision = Decision(ruling="allow", reasons=(Denial(rule="exempt", path="", text=what),))
+                    self.desk.record(self._entry(request, decision, "", ""))
+            except PratiqueError as error:
+                return f"pratique: denied: {error}"
+            return ""
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, write)
+
+    def used_by(self, session: str) -> tuple[str, ...]:
+        """Return the grants that live, or are spent, which a session used before. Raises StoreError."""
+        grants = list(self.live().grants)[:MAX_ASKED]
+        return tuple(name for name in grants if self.desk.store.used_in(name, session))
+
+    def held(self, names: Sequence[str]) -> tuple[Privilege, ...]:
+        """Return the privileges of these grants. Raises StoreError."""
+        grants = self.live().grants
+        return privileges.parse_all(text for name in names if name in grants for text in grants[name].asked.privileges)
+
+    def command(self, request: Request, wanted: Sequence[Privilege], now: Moment) -> str:
+        """Return the command that asks for privileges, "" where nothing entitles to them. Raises StoreError."""
+        if request.subject is None or not wanted:
+            return ""
+        for entitlement in self.policy(now).entitlements(request.subject, request.target):
+            if entitlement.covers(wanted):
+                return request_command(request, entitlement, wanted)
+        return ""

@@ -1,0 +1,127 @@
+"""What is created or changed in, one request a container that asks for something new out.
+
+What was admitted before is not judged again: an update is about those containers whose privileges or image it changes, so that
+scaling, labels and status stay free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from pratique.enforce.kubernetes.pods import digest_in
+from pratique.enforce.kubernetes.review import Admission
+from pratique.grant.request import Request, Target
+from pratique.model.privilege import Subject
+from pratique.workload.kubernetes import extract_object, pod_templates
+from pratique.workload.place import Place
+from pratique.workload.spec import Mount, Spec
+
+# What runs once and ends. All else starts again by itself, which a grant does not give.
+_ONCE = "no"
+_HERE = Place(1, 1)
+_EPHEMERAL = "ephemeralcontainers"
+
+
+def changed(review: Admission) -> list[Spec]:
+    """Return the Specs of containers that are new or ask for something else than before. Raises BudgetExceededError."""
+    before: dict[bytes, None] = {}
+    for spec in _specs(review, review.old):
+        before.setdefault(_essence(spec), None)
+    return [spec for spec in _specs(review, review.item) if _essence(spec) not in before]
+
+
+def requests(review: Admission, subject: Subject | None, cluster: str) -> list[Request]:
+    """Return what is to be decided for an object that is, or makes, pods. Raises BudgetExceededError."""
+    return [request(review, spec, subject, cluster) for spec in changed(review)]
+
+
+def request(review: Admission, spec: Spec, subject: Subject | None, cluster: str) -> Request:
+    """Return the question about one container."""
+    action: Literal["ephemeral", "run"] = "ephemeral" if review.resource.sub == _EPHEMERAL else "run"
+    name = review.name or str(_map(review.item.get("metadata")).get("generateName") or "")
+    container = spec.subject.rpartition(" ")[2]
+    return Request(
+        subject=subject,
+        action=action,
+        point="kubernetes",
+        target=Target(
+            cluster=cluster,
+            namespace=review.namespace,
+            container=f"{review.namespace}/{name}/{container}",
+            labels=spec.labels,
+            reference=spec.image,
+            digest=digest_in(spec.image),
+            name=str(review.resource),
+        ),
+        spec=spec,
+        argv=spec.command,
+    )
+
+
+def templates(review: Admission) -> list[Mapping[str, Any]]:
+    """Return the pods that the object is or makes."""
+    return pod_templates(review.item)
+
+
+def volume(review: Admission, subject: Subject | None, cluster: str) -> Request | None:
+    """Return the question about a persistent volume that is a path of its node; None for any other."""
+    spec = _map(review.item.get("spec"))
+    paths = [_map(spec.get(kind)).get("path") for kind in ("hostPath", "local") if spec.get(kind) is not None]
+    if (
+        not paths
+        or _map(review.old.get("spec")).items() >= {"hostPath": spec.get("hostPath"), "local": spec.get("local")}.items()
+    ):
+        return None
+    modes = spec.get("accessModes")
+    read_only = modes == ["ReadOnlyMany"]
+    mounts = tuple(Mount(kind="bind", source=str(path), target="", read_only=read_only, place=_HERE) for path in paths)
+    made = Spec(format="kubernetes", subject=f"PersistentVolume {review.name}", place=_HERE, mounts=mounts)
+    target = Target(cluster=cluster, name=review.name)
+    return Request(subject=subject, action="volume", point="kubernetes", target=target, spec=made)
+
+
+def _specs(review: Admission, item: Mapping[str, Any]) -> Iterator[Spec]:
+    again = _starts_again(review, item)
+    for spec in extract_object(item):
+        ephemeral = ", ephemeral container " in spec.subject
+        if review.resource.sub == _EPHEMERAL and not ephemeral:
+            continue  # the subresource changes no other
+        yield msgspec.structs.replace(spec, restart=_ONCE if ephemeral else again or _restart(spec))
+
+
+def _starts_again(review: Admission, item: Mapping[str, Any]) -> str:
+    """Return what starts its pods again, "" where only the pod's own policy does."""
+    kind = str(item.get("kind") or "")
+    return "" if review.resource.name in ("pods", "jobs") else kind or review.resource.name
+
+
+def _restart(spec: Spec) -> str:
+    return _ONCE if spec.restart == "Never" else spec.restart or "Always"
+
+
+def _essence(spec: Spec) -> bytes:
+    """Return what counts of a Spec: who it is, what it may do and what image it runs, not its size or labels."""
+    return msgspec.msgpack.encode(
+        msgspec.structs.replace(
+            spec,
+            place=_HERE,
+            mounts=tuple(msgspec.structs.replace(mount, place=_HERE) for mount in spec.mounts),
+            devices=(),
+            ports=tuple(msgspec.structs.replace(port, place=_HERE) for port in spec.ports),
+            environment=(),
+            memory_limit=None,
+            cpu_limit=None,
+            pids_limit=None,
+            labels={},
+            annotations={},
+            places={},
+        ),
+        order="deterministic",
+    )
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,72 @@
+#!/bin/sh
+# Build kube-apiserver from Debian's own source package, once, into a cache: build-apiserver.sh [CACHE]
+#
+# Prints the path of the program. Debian 12 is the last release that ships the source of the API server (1.20); it is compiled
+# with Debian 13's Go, without modules, from what the package vendors. About 35 MB are fetched and 6 minutes of two cores used.
+# Needs Debian 13 and root (for apt-get install). Exit codes: 0 it is there, 3 it cannot be built here.
+set -eu
+
+cache=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/pratique-tests}
+version='1.20.5+really1.20.2-1.1+deb12u1'
+program=$cache/kube-apiserver-1.20
+[ -x "$program" ] && { echo "$program"; exit 0; }
+
+give_up() { echo "build-apiserver: $1" >&2; exit 3; }
+
+command -v apt-get >/dev/null || give_up "no apt-get: this is not Debian"
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/kube-apiserver.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$cache" "$work/lists/partial" "$work/sources" "$work/go/src/k8s.io/kubernetes"
+
+go=/usr/lib/go-1.24/bin/go
+[ -x "$go" ] || apt-get install -y --no-install-recommends golang-1.24-go >&2 || give_up "Go 1.24 cannot be installed"
+
+# A list of sources of its own: the machine's stays as it is.
+cat >"$work/sources/bookworm.sources" <<SOURCES
+Types: deb-src
+URIs: ${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+Suites: bookworm
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
+SOURCES
+cat >"$work/apt.conf" <<CONF
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "$work/sources";
+Dir::State::lists "$work/lists";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+APT::Sandbox::User "root";
+CONF
+APT_CONFIG=$work/apt.conf
+export APT_CONFIG
+apt-get update >&2 || give_up "Debian's list of sources cannot be fetched"
+(cd "$work" && apt-get source --download-only "kubernetes=$version" >&2) || give_up "the source package cannot be fetched"
+
+source=$work/go/src/k8s.io/kubernetes
+tar xzf "$work"/kubernetes_*.orig.tar.gz --strip-components=1 -C "$source"
+cd "$source"
+# openapi-gen looks for go itself.
+PATH=${go%/go}:$PATH
+GOPATH=$work/go GO111MODULE=off CGO_ENABLED=0 GOFLAGS=-trimpath GOCACHE=$work/gocache GOTOOLCHAIN=local
+export PATH GOPATH GO111MODULE CGO_ENABLED GOFLAGS GOCACHE GOTOOLCHAIN
+
+# The OpenAPI of its types is the one generated file that the source package leaves out.
+"$go" build -o "$work/openapi-gen" ./vendor/k8s.io/kube-openapi/cmd/openapi-gen >&2 || give_up "openapi-gen does not build"
+packages=$(
+    grep -rl --include='*.go' '+k8s:openapi-gen=' cmd pkg plugin staging/src/k8s.io \
+        | grep -Ev '^staging/src/k8s.io/(code-generator|sample-[^/]*)/|/generated/|_test\.go$|/testdata/|/vendor/' \
+        | xargs -n1 dirname | sort -u \
+        | sed -e 's,^staging/src/,k8s.io/kubernetes/vendor/,' -e '/^k8s.io/!s,^,k8s.io/kubernetes/,' \
+        | paste -sd, -
+)
+"$work/openapi-gen" -i "$packages" -p k8s.io/kubernetes/pkg/generated/openapi -O zz_generated.openapi \
+    --go-header-file hack/boilerplate/boilerplate.generatego.txt --output-base "$work/go/src" -r /dev/null >&2 \
+    || give_up "the OpenAPI cannot be generated"
+
+# checklinkname: its old golang.org/x packages reach into the runtime as Go 1.23 and later no longer allow by themselves.
+"$go" build -ldflags "-s -w -checklinkname=0 -X k8s.io/component-base/version.gitVersion=v1.20.2 \
+-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=20" \
+    -o "$work/kube-apiserver" ./cmd/kube-apiserver >&2 || give_up "kube-apiserver does not build"
+mv "$work/kube-apiserver" "$program.$$"
+mv "$program.$$" "$program"
+echo "$program"
