@@ -1,0 +1,155 @@
+"""`pratique gate kubernetes`: serve the two webhooks of an API server, and make the certificates that they need."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pratique.cli.options import setting
+from pratique.cli.store import DEBUG, STORE, place
+from pratique.cli.target import HELP
+from pratique.model.errors import UsageError
+from pratique.report.text import safe
+
+if TYPE_CHECKING:
+    from pratique.enforce.kubernetes.api import ApiClient
+    from pratique.enforce.kubernetes.settings import Settings
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_SERVICE = "pratique-gate.pratique-system.svc"
+
+
+@click.group(short_help="A Kubernetes cluster's gate: serve, certificates, policy objects.", context_settings=HELP)
+def command() -> None:
+    """Decide what a cluster's API server asks: who may enter pods, and what may run in them."""
+
+
+@command.command(context_settings=HELP)
+@click.option("--listen", default="0.0.0.0:8443", show_default=True, metavar="HOST:PORT", help="Where to serve HTTPS.")
+@click.option("--tls-cert", type=_FILE, required=True, metavar="FILE", help="The serving certificate; followed when it changes.")
+@click.option("--tls-key", type=_FILE, required=True, metavar="FILE", help="Its key.")
+@click.option("--client-ca", type=_FILE, metavar="FILE", help="Answer only clients with a certificate of this authority.")
+@click.option("--client-name", multiple=True, metavar="CN", help="... and with this common name; repeatable.")
+@click.option("--client-token", type=_FILE, metavar="FILE", help="Answer only clients that send the token in FILE.")
+@click.option("--any-client", is_flag=True, help="Answer whoever asks: only where nobody but the API server can reach it.")
+@click.option("--cluster", default="", metavar="NAME", help="This cluster's name in policies, scopes and ledger.")
+@click.option("--api-server", default="", metavar="URL", help="Where pods are looked up (default: the cluster it runs in).")
+@click.option("--api-token", type=_FILE, metavar="FILE", help="The token for it.")
+@click.option("--api-ca", type=_FILE, metavar="FILE", help="The authority that signed its certificate.")
+@click.option(
+    "--pod-security",
+    multiple=True,
+    metavar="[NAMESPACES=]LEVEL[:VERSION]",
+    help="Hold pods to this level of the Pod Security Standards; the first that matches holds. Repeatable.",
+)
+@click.option("--exempt", multiple=True, metavar="NAME|group:NAME", help="Ask no grant of them; record it. Repeatable.")
+@click.option(
+    "--exempt-namespace",
+    multiple=True,
+    default=("kube-system",),
+    show_default=True,
+    metavar="GLOB",
+    help="Ask no grant for what runs in them; record it. Repeatable.",
+)
+@click.option("--evict", is_flag=True, help="Delete a pod that runs by a grant when the grant ends.")
+@click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
+@STORE
+@DEBUG
+def serve(**given: Any) -> int:
+    """Answer an API server's webhooks from this process, until it is told to stop.
+
+    /admit answers AdmissionReviews, /authorize SubjectAccessReviews; /livez and /readyz are for probes. What cannot be decided
+    within half a second is denied.
+
+    Exit codes: 0 it was told to stop, 2 bad usage or configuration, 3 it could not serve.
+    """
+    import asyncio
+
+    from pratique.enforce.kubernetes.gate import serve as run  # noqa: PLC0415 - start-up stays lazy
+
+    settings = _settings(given)
+
+    def ready(port: int) -> None:
+        from pratique.enforce.notify import ready as notify  # noqa: PLC0415 - as above
+
+        how = "observing only: nothing is denied" if settings.observe else "enforcing"
+        sys.stderr.write(safe(f"pratique: the gate stands ({how}) at https://{settings.host}:{port}") + "\n")
+        sys.stderr.flush()
+        notify()
+
+    asyncio.run(run(place(given, create=True), settings, _api(given), ready))
+    return 0
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from pratique.enforce.kubernetes.podsecurity import parse_standard  # noqa: PLC0415 - start-up stays lazy
+    from pratique.enforce.kubernetes.settings import Settings  # noqa: PLC0415
+
+    host, colon, port = given["listen"].rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise UsageError(f"--listen {given['listen']!r}", hint="HOST:PORT, such as 0.0.0.0:8443")
+    if given["client_name"] and given["client_ca"] is None:
+        raise UsageError("--client-name needs --client-ca: a name counts only when somebody vouches for it")
+    return Settings(
+        host=host.strip("[]"),
+        port=int(port),
+        certificate=given["tls_cert"],
+        key=given["tls_key"],
+        client_authority=given["client_ca"],
+        clients=given["client_name"],
+        token=given["client_token"],
+        anybody=given["any_client"],
+        cluster=given["cluster"],
+        standards=tuple(map(parse_standard, given["pod_security"])),
+        exempt=given["exempt"],
+        exempt_namespaces=tuple(name for name in given["exempt_namespace"] if name),
+        evict=given["evict"],
+        observe=given["observe"],
+    )
+
+
+def _api(given: dict[str, Any]) -> ApiClient | None:
+    from pratique.enforce.kubernetes.api import ApiClient, in_cluster  # noqa: PLC0415 - start-up stays lazy
+
+    client = ApiClient(given["api_server"], given["api_token"], given["api_ca"]) if given["api_server"] else in_cluster()
+    if client is None:
+        sys.stderr.write("pratique: no API server to look pods up: every exec is taken for one into a privileged container\n")
+        if given["evict"]:
+            raise UsageError("--evict needs --api-server")
+    return client
+
+
+@command.command(context_settings=HELP)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.option(
+    "--name", multiple=True, default=(_SERVICE,), show_default=True, metavar="HOST", help="A name or address of the gate."
+)
+@click.option("--manifest", multiple=True, type=_FILE, metavar="FILE", help="Put the authority into its caBundle; repeatable.")
+@click.option("--kubeconfig", type=_FILE, metavar="FILE", help="Write how the API server reaches the authoriser.")
+@setting("--quiet", is_flag=True, help="Say nothing.")
+@DEBUG
+def certificates(
+    folder: Path, *, name: tuple[str, ...], manifest: tuple[Path, ...], kubeconfig: Path | None, **given: Any
+) -> int:
+    """Make the gate's authority and certificates in DIR, or renew what has less than a third of its time left.
+
+    To be called daily: a gate that serves takes up a new certificate within a second, without a pause.
+
+    Exit codes: 0 they are there, 2 DIR holds half an authority, or a manifest has no caBundle, 3 could not write.
+    """
+    from pratique.enforce.kubernetes import certificates as kept  # noqa: PLC0415 - start-up stays lazy
+
+    made = kept.make(folder, name, dt.datetime.now(dt.UTC))
+    lines = [f"{folder / file}: made" for file in made.files] or [f"{folder}: nothing is due"]
+    lines += [f"{path}: caBundle written {kept.patch(path, made.authority)} times" for path in manifest]
+    if kubeconfig is not None:
+        kept.write_private(kubeconfig, kept.kubeconfig(folder, f"https://{name[0]}/authorize"))
+        lines.append(f"{kubeconfig}: made; it holds a key")
+    if not given["quiet"]:
+        for line in lines:
+            click.echo(safe(line))
+    return 0
