@@ -24,6 +24,7 @@ from pratique.model.report import DatabaseInfo, Meta, Reason, Report, Target, Ve
 from pratique.policy.judge import judge
 
 if TYPE_CHECKING:
+    from pratique.grant.forecast import Forecast
     from pratique.image.options import SourceOptions
     from pratique.model.image import Platform
     from pratique.policyfiles import Rules
@@ -46,7 +47,7 @@ class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to lint: `now` as RFC 3339, `fail_on` as `parse_fail_on` returns it, `version` of the cluster (major, minor).
 
     `rules` are policies and waivers, None where there are neither. `skip_unknown` passes over named files that are of no known
-    kind, and allows where there is no other. `platform` and `sources` are for images.
+    kind, and allows where there is no other. `platform` and `sources` are for images. `privileges` adds what a gate would deny.
     """
 
     now: str
@@ -55,6 +56,7 @@ class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
     skip_unknown: bool = False
     platform: Platform | None = None
     sources: SourceOptions | None = None
+    privileges: Forecast | None = None
     version: tuple[int, int]
 
 
@@ -73,12 +75,19 @@ def lint_paths(paths: Sequence[str], how: LintOptions, stdin: BinaryIO) -> Repor
             continue
         for name, content, named in _contents(given, stdin, gaps):
             if name not in results and (named or _worth_reading(name, content)):
-                results[name] = lint(name, content, now, how.version)
+                results[name] = _forecast(lint(name, content, now, how.version), name, content, how)
                 unknown = not results[name].kind and not results[name].gaps
                 if named and unknown and not how.skip_unknown:
                     message = "neither a Dockerfile nor a Compose file nor a manifest of Kubernetes"
                     gaps.append(Gap(code="lint.unknown", message=message, path=name))
     return _report(paths, results, gaps, how)
+
+
+def _forecast(result: Result, name: str, content: bytes, how: LintOptions) -> Result:
+    """Add what a gate would deny about a file."""
+    if how.privileges is None or not result.kind:
+        return result
+    return msgspec.structs.replace(result, findings=(*result.findings, *how.privileges.file(name, content)))
 
 
 def is_image(given: str) -> bool:
@@ -105,7 +114,11 @@ def _image(given: str, how: LintOptions) -> Result:
 
     sources = how.sources or SourceOptions(cache_dir=default_cache_dir())
     with open_target(parse_target(given), how.platform, sources) as image:
-        return lint_config(given, image.config)
+        result = lint_config(given, image.config)
+        if how.privileges is None:
+            return result
+        more = how.privileges.image(image.config, image.reference, image.digest)
+        return msgspec.structs.replace(result, findings=(*result.findings, *more))
 
 
 class Rewrite(NamedTuple):
@@ -148,6 +161,8 @@ def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], h
     problems = tuple(sorted([*gaps, *(gap for result in results.values() for gap in result.gaps)]))
     target = Target(reference=" ".join(paths), scheme="files", digest="", platform="", distro=None, layers=())
     verdict, found = _judge(target, found, problems, how)
+    if how.privileges is not None:
+        verdict = how.privileges.ruled(verdict, found)
     nothing_there = not how.skip_unknown and not any(result.kind for result in results.values())
     if verdict.decision in ("allow", "warn") and nothing_there:
         nothing = Reason("nothing-to-lint", "there is no file that can be checked")

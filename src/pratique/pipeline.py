@@ -23,6 +23,7 @@ from pratique.model.vex import VexReport
 
 if TYPE_CHECKING:
     from pratique.distribution import Publications
+    from pratique.grant.forecast import Forecast
     from pratique.match.find import Subject
     from pratique.policyfiles import Rules
     from pratique.vexsources.load import VexSources
@@ -37,6 +38,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     With `as_of`, RFC 3339, advisories are those that the database knew then, and nothing is fetched.
     `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts. `vex`
     are documents of others about vulnerabilities. `image_checks` looks at how the image is configured and was built, too.
+    `privileges` adds what a gate would deny about running the image.
     `tell` is called with progress, `say` with a line worth keeping.
     """
 
@@ -54,6 +56,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     as_of: str = ""
     image_checks: bool = False
+    privileges: Forecast | None = None
     tell: Progress | None = None
     say: Callable[[str], None] | None = None
 
@@ -77,7 +80,12 @@ def scan(ref: ImageRef, how: ScanOptions) -> Report:
 
         checked = lint_image(config, inventory.privileged)
         more, inventory = checked.findings, msgspec.structs.replace(inventory, gaps=(*inventory.gaps, *checked.gaps))
-    return judge_inventory(inventory, target, how, more)
+    report = judge_inventory(inventory, target, how, more)
+    if how.privileges is None or not config:
+        return report
+    denied = how.privileges.image(config, target.reference, target.digest)
+    verdict = how.privileges.ruled(report.verdict, denied)
+    return msgspec.structs.replace(report, findings=(*report.findings, *denied), verdict=verdict)
 
 
 def inspect(

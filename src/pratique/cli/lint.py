@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from pratique._kit.folders import default_cache_dir
+from pratique.cli.forecast import forecast, privileges_setting
 from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
 from pratique.cli.rules import read_rules, rule_settings
@@ -40,6 +41,7 @@ _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 @click.option("--diff", is_flag=True, help="Show what --fix (or --fix-unsafe) would change, and write nothing.")
 @click.option("--skip-unknown", is_flag=True, help="Pass over named files that are none of these.")
 @rule_settings
+@privileges_setting
 @setting(
     "--kubernetes-version", metavar="1.N", help="The cluster's version, for the Pod Security Standards (default: the newest)."
 )
@@ -86,6 +88,7 @@ def command(paths: tuple[str, ...], **given: object) -> int:
             mirrors=registry_mirrors(options.registry_mirror),
         ),
         rules=read_rules(options, None if options.quiet else _say),
+        privileges=forecast(options.privileges),
         version=cluster_version(options.kubernetes_version),
     )
     wanted = _severities(options.severity)
@@ -118,6 +121,7 @@ def _say(line: str) -> None:
 class _Options(msgspec.Struct, kw_only=True):
     policy: tuple[str, ...]
     waivers: tuple[str, ...]
+    privileges: tuple[str, ...]
     stage: str | None
     team: str
     environment: str

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 import msgspec
 
+from pratique.cli.forecast import forecast, privileges_setting
 from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
 from pratique.cli.progress import Progress
@@ -38,6 +39,7 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @setting("--only-new", is_flag=True, help="Show only what the baseline does not have. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, kev, gaps, eol; repeatable.")
 @rule_settings
+@privileges_setting
 @vex_settings
 @target_settings
 def command(target: str, **given: object) -> int:
@@ -101,6 +103,7 @@ class _Options(RuleOptions, kw_only=True):
     severity: tuple[str, ...]
     only_fixed: bool
     image_checks: bool
+    privileges: tuple[str, ...]
     baseline: str | None
     only_new: bool
     fail_on: tuple[str, ...]
@@ -112,6 +115,7 @@ def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
 
     how = scan_options(options, progress, options.fail_on)
     how = msgspec.structs.replace(how, rules=read_rules(options, how.say), image_checks=options.image_checks)
+    how = msgspec.structs.replace(how, privileges=forecast(options.privileges))
     _severities(options.severity)
     if options.only_new and not options.baseline:
         raise UsageError("--only-new needs --baseline", hint="name a saved JSON report, or a target, to compare with")
