@@ -14,6 +14,9 @@ from pratique.model.errors import UsageError
 
 _PATH = click.Path(path_type=Path)
 _OBSERVE = click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
+_ADMISSION = click.option(
+    "--admission", type=_PATH, metavar="FILE", help="By which verdicts images may run: a file of the kind Admission."
+)
 _ROOT = click.option("--root", type=_PATH, default="/", help="Another root folder, for those who build packages.")
 
 
@@ -29,6 +32,7 @@ _ROOT = click.option("--root", type=_PATH, default="/", help="Another root folde
 @click.option("--group", default="", metavar="NAME", help="Its members may use the front socket (default: root alone).")
 @click.option("--client", multiple=True, metavar="SHA256=NAME", help="Name a TLS client by its certificate; repeatable.")
 @click.option("--host", default="", metavar="NAME", help="This machine's name in scopes and ledger (default: its host name).")
+@_ADMISSION
 @_OBSERVE
 @STORE
 @DEBUG
@@ -54,6 +58,7 @@ def command(context: click.Context, /, **given: Any) -> int:
         clients=dict(_client(text) for text in given["client"]),
         host=given["host"],
         observe=given["observe"],
+        admission=given["admission"],
     )
     asyncio.run(serve(place(given, create=True), settings, lambda: _ready(settings.front, observe=settings.observe)))
     return 0
@@ -83,6 +88,7 @@ def _ready(front: Path, *, observe: bool) -> None:
     "--group", default="docker", show_default=True, metavar="NAME", help="Its members may use the engine, through the gate."
 )
 @click.option("--podman", is_flag=True, help="Root's Podman, too: its containers pass the gate in front of the runtime.")
+@click.option("--admission", default="", metavar="FILE", help="By which verdicts images may run: a file of the kind Admission.")
 @_OBSERVE
 @click.option("--dry-run", is_flag=True, help="Show what would be written, as a diff.")
 @_ROOT

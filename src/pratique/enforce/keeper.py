@@ -54,8 +54,10 @@ class Keeper:
         """Return now."""
         return present()
 
-    async def rule(self, request: Request, session: str, *, held: Sequence[str] = (), effective: str = "") -> Session:
-        """Decide, use the grants, write it down. `held` are the grants that this session used before.
+    async def rule(
+        self, request: Request, session: str, *, held: Sequence[str] = (), effective: str = "", note: str = ""
+    ) -> Session:
+        """Decide, use the grants, write it down, with what the gate noted. `held` are grants that this session used before.
 
         Never raises: what fails is a denial that says why.
         """
@@ -69,7 +71,7 @@ class Keeper:
         if decision.ruling == "allow":
             return Session(decision, session, now.wall)
         loop = asyncio.get_running_loop()
-        decision = await loop.run_in_executor(self._threads, self._settle, request, decision, session, effective)
+        decision = await loop.run_in_executor(self._threads, self._settle, request, decision, session, effective, note)
         return Session(decision, session, now.wall)
 
     def decide(self, request: Request, now: Moment, held: Sequence[str] = ()) -> Decision:
@@ -97,9 +99,11 @@ class Keeper:
             self._index = (snapshot.generation, index)
         return self._index[1]
 
-    def _settle(self, request: Request, decision: Decision, session: str, effective: str) -> Decision:
+    def _settle(self, request: Request, decision: Decision, session: str, effective: str, note: str) -> Decision:
         """Use the grants, or record the denial; the ledger has it before this returns."""
         entry = self._entry(request, decision, session, effective)
+        if note:
+            entry = msgspec.structs.replace(entry, reason=f"{note}; {entry.reason}"[:1000])
         try:
             if decision.ruling == "deny":
                 self.desk.record(entry)
@@ -160,10 +164,10 @@ def _revived(grant: Grant) -> Grant:
     return msgspec.structs.replace(grant, state="active", used=0) if grant.state == "exhausted" else grant
 
 
-def refusal(decision: Decision) -> str:
-    """Return a denial as a person reads it: each reason with the command that asks for the privilege."""
+def refusal(decision: Decision, note: str = "") -> str:
+    """Return a denial as a person reads it: what the gate noted, and each reason with the command that asks for the privilege."""
     lines = [reason.text + (f" (request it: {reason.request})" if reason.request else "") for reason in decision.reasons]
-    return "pratique: denied: " + "; ".join(lines or ["no reason is known"])
+    return "pratique: denied: " + "; ".join([*([note] if note else []), *lines] or ["no reason is known"])
 
 
 def denial(rule: str, path: str, text: str, needed: tuple[str, ...] = ()) -> Decision:

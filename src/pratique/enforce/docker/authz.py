@@ -7,6 +7,7 @@ Source: https://docs.docker.com/engine/extend/plugins_authorization/.
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID253 - only `gate docker` imports this module
 import base64
 import binascii
 import hashlib
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pratique.enforce.admission import Admission
 from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, read_stamp, unix_subject
 from pratique.enforce.docker.interpret import Interpreter, Question
 from pratique.enforce.docker.routes import Route, classify
@@ -25,6 +27,8 @@ from pratique.enforce.serving import Answer, Asked
 from pratique.model.errors import ParseError, PratiqueError
 from pratique.model.privilege import Subject
 
+# An engine waits for its plugin, and its user for the engine: what takes longer than this to decide is denied.
+DEADLINE = 0.5
 # Requests that were let through and not yet answered; the engine has fewer at once.
 _MAX_PENDING = 5_000
 # Content types whose bodies the engine shows, or that carry an archive; none of them is read as parameters.
@@ -59,7 +63,15 @@ class Pending(NamedTuple):
 class AuthzPlugin:
     """Answers the engine. `known` names TLS clients by the SHA-256 of their certificates."""
 
-    def __init__(self, keeper: Keeper, interpreter: Interpreter, key: bytes, known: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        interpreter: Interpreter,
+        key: bytes,
+        known: Mapping[str, str] | None = None,
+        admission: Admission | None = None,
+    ) -> None:
+        self._admission = admission
         self._keeper = keeper
         self._interpreter = interpreter
         self._key = key
@@ -96,13 +108,18 @@ class AuthzPlugin:
         except ParseError as error:
             return self._keeper.refused("docker", None, f"{message.request_method} {message.request_uri}"[:300], str(error))
         try:
-            question = await self._interpreter.question(route, body, subject)
+            async with asyncio.timeout(DEADLINE):
+                question = await self._interpreter.question(route, body, subject)
+            question, note = await self._judged(question)  # which may wait for a scan, as long as its policy says
+            async with asyncio.timeout(DEADLINE):
+                session = await self._keeper.rule(question.request, question.session, held=question.held, note=note)
         except PratiqueError as error:
             return self._keeper.refused("docker", subject, f"{message.request_method} {route.path}"[:300], str(error))
-        session = await self._keeper.rule(question.request, question.session, held=question.held)
+        except TimeoutError:
+            return self._keeper.refused("docker", subject, f"{message.request_method} {route.path}"[:300], "it took too long")
         if not session.decision.allowed:
             await self._interpreter.denied(question)
-            return refusal(session.decision)
+            return refusal(session.decision, note)
         self._interpreter.begun(question)
         if route.kind in ("attach", "exec-start") and (stamped := message.request_headers.get(HEADER)):
             self._streams[stamped] = (session.key, session.decision.grants)
@@ -110,6 +127,27 @@ class AuthzPlugin:
                 self._streams.popitem(last=False)
         self._remember(_fingerprint(message), Pending(question, session))
         return ""
+
+    async def _judged(self, question: Question) -> tuple[Question, str]:
+        """Have the image judged; return the question with the privilege that a refused one needs, and why it is refused.
+
+        Raises ParseError where no grant can let it run.
+        """
+        image, admission = question.image, self._admission
+        if image is None or admission is None:
+            return question, ""
+        if question.request.action == "pull" and not image.digests:
+            if admission.spec.pulls == "digest":
+                raise ParseError(f"{image.reference}: a tag is whatever it is moved to: pull NAME@sha256:...")
+            digest = await admission.resolve(image.reference)
+            image = image._replace(digests=(digest,) if digest else (), target=f"registry:{_pinned(image.reference, digest)}")
+        judgement = await admission.judge(image, "docker")
+        if judgement.allowed:
+            return question, ""
+        if not judgement.privilege:
+            raise ParseError(judgement.reason)
+        request = msgspec.structs.replace(question.request, extra=(*question.request.extra, judgement.privilege))
+        return question._replace(request=request), judgement.reason
 
     async def response(self, message: Message) -> str:
         """Note which id the engine gave to what was let through. Nothing is denied here: it has been done."""
@@ -205,6 +243,13 @@ def _object(text: str) -> dict[str, Any]:
     except (ParseError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _pinned(reference: str, digest: str) -> str:
+    """Return a name with what its tag means now."""
+    name, colon, tag = reference.rpartition(":")
+    bare = name if colon and "/" not in tag else reference
+    return f"{bare}@{digest}" if digest else reference
 
 
 def _said(why: str) -> Answer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from pratique.enforce.admission import Image
 from pratique.enforce.docker.identity import GATE, HEADER, stamp
 from pratique.enforce.serving import Peer
 from pratique.model.errors import CouldNotError
@@ -192,3 +193,11 @@ def digests(image: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         raise EngineError("the engine names no id of an image")
     known = image.get("RepoDigests") or []
     return identifier, tuple(sorted(name for name in known if isinstance(name, str) and "@sha256:" in name))
+
+
+def image_of(name: str, image: dict[str, Any]) -> Image:
+    """Return an image of the engine to be judged, by every digest that it is known by; a stranger is read from the engine."""
+    identifier, known = digests(image)
+    repository, _, _ = known[0].partition("@") if known else ("", "", "")
+    named = not name.startswith("sha256:") and name not in identifier
+    return Image(name if named else repository, (*(one.partition("@")[2] for one in known), identifier), f"docker:{identifier}")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from pratique.enforce.admission import Admission, load_admission
 from pratique.enforce.docker.agent import RuntimeAgent
-from pratique.enforce.docker.authz import AuthzPlugin, failed
+from pratique.enforce.docker.authz import DEADLINE, AuthzPlugin, failed
 from pratique.enforce.docker.engine import Engine
 from pratique.enforce.docker.front import FrontSocket
 from pratique.enforce.docker.identity import load_key
@@ -27,8 +28,6 @@ PLUGIN = Path("/run/docker/plugins/pratique.sock")
 FRONT = Path("/run/pratique/docker.sock")
 AGENT = Path("/run/pratique/agent.sock")
 ENGINE = Path("/run/docker.sock")
-# An engine waits for its plugin, and its user for the engine.
-DEADLINE = 0.5
 # The engine shows bodies of up to 4 MiB, as base64 in JSON; what is over the gate's own bound is denied, not cut.
 _MAX_MESSAGE = 8 << 20
 
@@ -44,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clients: Mapping[str, str] = {}
     host: str = ""
     observe: bool = False
+    admission: Path | None = None
 
 
 async def serve(place: Place, settings: Settings, ready: Callable[[], None] | None = None) -> None:
@@ -57,10 +57,12 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     key = load_key(folder / "front.key")
     engine = Engine(settings.engine, key)
     interpreter = Interpreter(engine, records, host)
-    plugin = AuthzPlugin(keeper, interpreter, key, settings.clients)
+    admission = Admission(place, load_admission(settings.admission), engine=settings.engine) if settings.admission else None
+    plugin = AuthzPlugin(keeper, interpreter, key, settings.clients, admission)
     front = FrontSocket(key, settings.engine)
     agent = RuntimeAgent(keeper, records, interpreter, host)
-    server = HttpServer(plugin.handle, failed, seconds=DEADLINE, max_body=_MAX_MESSAGE)
+    patience = 3 * DEADLINE + (2 * float(admission.spec.deadline) if admission is not None else 0.0)
+    server = HttpServer(plugin.handle, failed, seconds=patience, max_body=_MAX_MESSAGE)
     revoker = Revoker(keeper, records, engine, plugin, front)
     for path in (settings.plugin, settings.front, settings.agent):
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -86,4 +88,6 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
+    if admission is not None:
+        await admission.close()
     keeper.close()

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pratique.enforce.admission import Image
 from pratique.enforce.docker import fields
 from pratique.enforce.docker.decode import decode
-from pratique.enforce.docker.engine import Engine, EngineError, digests
+from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route
 from pratique.enforce.docker.users import resolve
@@ -38,6 +39,8 @@ class Question(NamedTuple):
     session: str
     container: str = ""
     held: tuple[str, ...] = ()
+    image: Image | None = None
+    """What is about to run, to be judged by its verdict."""
 
 
 class Known(NamedTuple):
@@ -87,8 +90,9 @@ class Interpreter:
         self, route: Route, action: Action, subject: Subject | None, target: Target, **more: Any
     ) -> Question:  # the rest of a request, by name
         session, container, held = more.pop("session", ""), more.pop("container", ""), more.pop("held", ())
+        image = more.pop("image", None)
         request = Request(subject=subject, action=action, point="docker", target=target, **more)
-        return Question(route, request, session or secrets.token_hex(16), container, held)
+        return Question(route, request, session or secrets.token_hex(16), container, held, image)
 
     async def _create(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         asked = decode(body, fields.CREATE)
@@ -100,7 +104,8 @@ class Interpreter:
         spec, extra = await self._volumes(_by_name(spec))
         if image is not None and self._records.is_tainted(str(image.get("Id"))):
             extra = (*extra, f"run.image:{target.reference or asked['Image']}@{image['Id']}")
-        return self._question(route, "run", subject, target, spec=spec, argv=spec.command, extra=extra)
+        judged = image_of(asked["Image"], image) if image is not None else None  # else there is nothing to run yet
+        return self._question(route, "run", subject, target, spec=spec, argv=spec.command, extra=extra, image=judged)
 
     def _of_image(self, name: str, image: dict[str, Any] | None, labels: dict[str, str]) -> Target:
         """Take an image by what registries call it; one that came from none is known by its id alone."""
@@ -125,6 +130,12 @@ class Interpreter:
             seen = docker_create.backed(mount.source, mount.target, options, driver=driver, read_only=mount.read_only)
             mounts[at] = msgspec.structs.replace(seen, propagation=mount.propagation)
         return msgspec.structs.replace(spec, mounts=tuple(mounts)), tuple(extra)
+
+    async def _image_of(self, known: Known) -> Image | None:
+        """Return the image of a container by its id; None where the engine has lost it, which then cannot start anything."""
+        image = await self._engine.image(str(known.inspect.get("Image") or ""))
+        name = str((known.inspect.get("Config") or {}).get("Image") or "")
+        return image_of(name, image) if image is not None else None
 
     async def _resolved(self, spec: Spec, known: Known) -> Spec:
         """Say who a container's user is, by the files that the engine itself will look into."""
@@ -173,6 +184,7 @@ class Interpreter:
         spec, extra = await self._volumes(await self._resolved(docker_inspect.extract(known.inspect), known))
         return self._question(
             route, "run", subject, known.target, spec=spec, argv=spec.command, extra=extra, container=known.id,
+            image=await self._image_of(known),
             session=known.record.session if known.record else "", held=known.record.grants if known.record else (),
         )  # fmt: skip
 
@@ -248,7 +260,8 @@ class Interpreter:
         reference = f"{name}@{tag}" if tag.startswith("sha256:") else f"{name}:{tag}" if tag else name
         digest = reference.rpartition("@")[2] if "@sha256:" in reference else ""
         target = Target(host=self._host, reference=name, digest=digest, name=reference or route.one("repo"))
-        return self._question(route, "pull", subject, target)
+        wanted = Image(reference, (digest,) if digest else (), f"registry:{reference}") if name else None
+        return self._question(route, "pull", subject, target, image=wanted)
 
     async def _push(self, route: Route, _: bytes, subject: Subject | None) -> Question:
         return self._question(
