@@ -22,6 +22,7 @@ from pratique.enforce.docker.records import Records
 from pratique.enforce.docker.revocation import Revoker
 from pratique.enforce.keeper import Keeper
 from pratique.enforce.serving import HttpServer
+from pratique.enforce.watchdog import Watchdog
 from pratique.store.place import Place
 
 PLUGIN = Path("/run/docker/plugins/pratique.sock")
@@ -75,10 +76,13 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    watchdog = Watchdog()
+    watchdog.start()
     if ready is not None:
         ready()
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+    watchdog.stop()
     await front.close()
     for part in (server, agent):
         part.close()
