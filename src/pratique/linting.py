@@ -87,7 +87,9 @@ def _forecast(result: Result, name: str, content: bytes, how: LintOptions) -> Re
     """Add what a gate would deny about a file."""
     if how.privileges is None or not result.kind:
         return result
-    return msgspec.structs.replace(result, findings=(*result.findings, *how.privileges.file(name, content)))
+    both = (*result.findings, *how.privileges.file(name, content))
+    by_line = sorted(both, key=lambda one: one.location.line if one.location else 0)
+    return msgspec.structs.replace(result, findings=tuple(by_line))
 
 
 def is_image(given: str) -> bool:
