@@ -42,7 +42,8 @@ def finding(name: str = "CVE-2024-0001", severity: str = "high", **more: Any) ->
 def subject(*findings: Finding, reference: str = "reg.example/shop:1", stage: Any = "", **more: Any) -> Subject:
     """Findings of an image."""
     target = Target(reference=reference, scheme="registry", digest=DIGEST, platform="linux/amd64", distro=None, layers=())
-    context = Context(stage=stage, environment=more.pop("environment", ""), team=more.pop("team", ""))
+    names = ("environment", "team", "namespace")
+    context = Context(stage=stage, **{name: more.pop(name, "") for name in names})
     return Subject(findings=findings, target=target, context=context, **{"now": NOW, **more})
 
 

@@ -12,7 +12,9 @@ from pratique.model.report import Report
 if TYPE_CHECKING:
     from pratique.advisory.lookup import Database
     from pratique.distribution import Publications
+    from pratique.image.options import SourceOptions
     from pratique.policyfiles import Rules
+    from pratique.vexsources.statements import AttestationSources
 
 
 def scan(  # noqa: PLR0913 - keywords, each a flag of the command
@@ -26,6 +28,8 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
     vex: Sequence[str] = (),
     vex_keys: Sequence[str] = (),
     vex_authors: Sequence[str] = (),
+    attestations: Sequence[str] = (),
+    attestation_keys: Sequence[str] = (),
     baseline: Report | None = None,
     offline: bool = False,
     mirror: str = "",
@@ -39,7 +43,8 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
 
     `platform` is os/arch[/variant]; `fail_on` as on the command line; `policies` are names of rule sets or files, `waivers` files
     (none is looked for), `stage` says where the decision is made; `vex`, `vex_keys` and `vex_authors` are as --vex and its
-    companions; with a `baseline`, only what that report does not have is refused; `now` (with a time zone) replaces the present,
+    companions, `attestations` and `attestation_keys` as --attestations and its companion; with a `baseline`, only what that
+    report does not have is refused; `now` (with a time zone) replaces the present,
     and with `as_of` (likewise) advisories are those that the database knew then, and nothing is fetched.
     `database` is the address of a published database, for which `trusted_root`, a file, vouches.
     The image is read in a confined process of its own. Raises `pratique.model.errors.PratiqueError`.
@@ -62,11 +67,20 @@ def scan(  # noqa: PLR0913 - keywords, each a flag of the command
         publications=_publications(database, trusted_root),
         rules=_rules(policies, waivers, stage),
         vex=VexSources(vex, vex_keys, vex_authors, sources) if vex else None,
+        attestations=_attestations(attestations, attestation_keys, sources),
         baseline=baseline,
         now=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         as_of=as_of.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if as_of is not None else "",
     )
     return run(parse_target(target), how)
+
+
+def _attestations(names: Sequence[str], keys: Sequence[str], sources: SourceOptions) -> AttestationSources | None:
+    if not (names or keys):
+        return None
+    from pratique.vexsources.statements import AttestationSources  # noqa: PLC0415 - only where there are any
+
+    return AttestationSources(names, keys, sources)
 
 
 def _publications(database: str, trusted_root: Path | str) -> Publications | None:

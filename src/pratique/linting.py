@@ -162,7 +162,9 @@ def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], h
     found = [finding for name in sorted(results) for finding in results[name].findings]
     problems = tuple(sorted([*gaps, *(gap for result in results.values() for gap in result.gaps)]))
     target = Target(reference=" ".join(paths), scheme="files", digest="", platform="", distro=None, layers=())
-    verdict, found = _judge(target, found, problems, how)
+    kinds = {"configuration" if result.kind == "image" else result.kind for result in results.values()} - {""}
+    examined = tuple(sorted(kinds))
+    verdict, found = _judge(target, found, problems, how, examined)
     if how.privileges is not None:
         verdict = how.privileges.ruled(verdict, found)
     nothing_there = not how.skip_unknown and not any(result.kind for result in results.values())
@@ -178,17 +180,22 @@ def _report(paths: Sequence[str], results: dict[str, Result], gaps: list[Gap], h
         findings=tuple(found),
         problems=problems,
         verdict=verdict,
+        examined=examined,
     )
 
 
-def _judge(target: Target, findings: list[Finding], problems: tuple[Gap, ...], how: LintOptions) -> tuple[Verdict, list[Finding]]:
+def _judge(
+    target: Target, findings: list[Finding], problems: tuple[Gap, ...], how: LintOptions, examined: tuple[str, ...]
+) -> tuple[Verdict, list[Finding]]:
     """Decide as a scan does. Findings come back with the waivers that cover them."""
     if how.rules is None:
         return judge(findings, problems, how.fail_on), findings
     from pratique.policy.engine import decide  # noqa: PLC0415 - only where there are rules
     from pratique.policy.facts import Subject  # noqa: PLC0415 - as above
 
-    subject = Subject(findings=tuple(findings), gaps=problems, target=target, context=how.rules.context, now=how.now)
+    subject = Subject(
+        findings=tuple(findings), gaps=problems, target=target, examined=examined, context=how.rules.context, now=how.now
+    )
     judgement = decide(subject, how.rules.policies, how.rules.waivers, how.fail_on)
     return judgement.verdict, list(judgement.findings)
 

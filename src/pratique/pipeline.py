@@ -13,6 +13,7 @@ from pratique._version import __version__
 from pratique.image.options import SourceOptions
 from pratique.inspection import Inspection, Progress, take_inventory
 from pratique.inventory.cache import LayerCache
+from pratique.model.attestation import Attestation
 from pratique.model.ecosystems import LIFE_CYCLES
 from pratique.model.finding import Finding, Severity
 from pratique.model.image import ImageRef, OpenImage, Platform
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pratique.match.find import Subject
     from pratique.policyfiles import Rules
     from pratique.vexsources.load import VexSources
+    from pratique.vexsources.statements import AttestationSources
 
 SCHEMA = "urn:pratique:schema:scan-1"
 
@@ -38,6 +40,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     With `as_of`, RFC 3339, advisories are those that the database knew then, and nothing is fetched.
     `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts. `vex`
     are documents of others about vulnerabilities. `image_checks` looks at how the image is configured and was built, too.
+    `attestations` are what is attested of the image; where it is None they are asked for if a policy needs them.
     `privileges` adds what a gate would deny about running the image.
     `tell` is called with progress, `say` with a line worth keeping.
     """
@@ -52,6 +55,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     fail_on: tuple[str, ...] = ()
     rules: Rules | None = None
     vex: VexSources | None = None
+    attestations: AttestationSources | None = None
     baseline: Report | None = None
     now: str
     as_of: str = ""
@@ -68,14 +72,16 @@ class Seen(NamedTuple):
     target: Target
     findings: list[Finding]
     problems: tuple[Gap, ...]
+    attestations: tuple[Attestation, ...] | None
+    examined: tuple[str, ...]
 
 
 def scan(ref: ImageRef, how: ScanOptions) -> Report:
     """Inspect, match, judge. Raises UsageError, TargetError, IntegrityError, RegistryError, DatabaseError."""
     config: dict[str, Any] = {}
     inventory, target = inspect(ref, how, config.update)
-    more: tuple[Finding, ...] = ()
-    if how.image_checks and config:  # a folder has none
+    more: tuple[Finding, ...] | None = None
+    if (how.image_checks or (how.rules is not None and how.rules.examine("configuration"))) and config:  # a folder has none
         from pratique.lint.run import lint_image  # noqa: PLC0415 - only where it is asked for
 
         checked = lint_image(config, inventory.privileged)
@@ -138,16 +144,19 @@ def list_inventory(ref: ImageRef, how: ScanOptions) -> Report:
     )
 
 
-def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions, more: Sequence[Finding] = ()) -> Report:
+def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions, more: Sequence[Finding] | None = None) -> Report:
     """Match a stored or fresh inventory and decide: the part of a scan that is repeated when advisories change.
 
-    `more` are findings that are not about packages.
+    `more` are findings on the configuration of the image, None where nobody looked at it.
     """
     findings, gaps, database = _match(inventory, target, how)
-    findings = [*_end_of_life(inventory, how.now), *more, *findings]
+    findings = [*_end_of_life(inventory, how.now), *(more or ()), *findings]
     findings, vex, unused = _vexed(findings, inventory, target, how)
-    problems = tuple(sorted({*inventory.gaps, *gaps, *unused}))
-    verdict, findings, baseline = _judge(Seen(inventory, target, findings, problems), how)
+    attestations, unread = _attested(target, how)
+    problems = tuple(sorted({*inventory.gaps, *gaps, *unused, *unread}))
+    looked_at = {"packages": True, "configuration": more is not None, "attestations": attestations is not None}
+    examined = tuple(sorted(name for name, done in looked_at.items() if done))
+    verdict, findings, baseline = _judge(Seen(inventory, target, findings, problems, attestations, examined), how)
     if not inventory.packages and verdict.decision in ("allow", "warn"):
         nothing = Reason("nothing-found", "nothing usable was found in the target")
         verdict = Verdict(decision="unknown", policy=verdict.policy, reasons=(nothing, *verdict.reasons))
@@ -162,6 +171,8 @@ def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions, more
         verdict=verdict,
         baseline=baseline,
         vex=vex,
+        examined=examined,
+        attestations=attestations,
     )
 
 
@@ -179,6 +190,18 @@ def _vexed(
     return found, report, gaps
 
 
+def _attested(target: Target, how: ScanOptions) -> tuple[tuple[Attestation, ...] | None, list[Gap]]:
+    """Read what is attested of the image, where somebody or a policy asks for it; None where nobody does."""
+    sources = how.attestations
+    if sources is None:
+        if how.rules is None or not how.rules.examine("attestations"):
+            return None, []
+        from pratique.vexsources.statements import AttestationSources  # noqa: PLC0415 - start-up stays lazy
+
+        sources = AttestationSources((), (), how.sources)
+    return sources.load(target)
+
+
 def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding], Baseline | None]:
     """Decide. Findings come back with the waivers that cover them, and with their state against a baseline."""
     if how.rules is None and how.baseline is None:
@@ -192,6 +215,8 @@ def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding], Baseli
         gaps=seen.problems,
         packages=seen.inventory.packages,
         target=seen.target,
+        attestations=seen.attestations or (),
+        examined=seen.examined,
         context=how.rules.context if how.rules is not None else Context(),
         now=how.now,
     )

@@ -24,6 +24,10 @@ class Rules(NamedTuple):
     waivers: tuple[Waiver, ...]
     context: Context
 
+    def examine(self, what: str) -> bool:
+        """Say whether a policy needs something looked at beside packages: configuration, attestations."""
+        return any(what in policy.examine for policy in self.policies)
+
 
 def shipped() -> list[str]:
     """Return the names of the rule sets that come with the program."""

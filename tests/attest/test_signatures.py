@@ -248,6 +248,15 @@ def test_statements_about_too_much() -> None:
     assert attestation_of(b"{}") is None
 
 
+def test_what_was_signed_as_something_else(acme: vexing.Signer) -> None:
+    """The type of the payload is part of what is signed: a log entry that reads like a document is none."""
+    for kind, used in (("application/vex+json", True), ("application/json", True), ("application/x-log", False), ("", False)):
+        found = read(envelope(DOCUMENT, acme, kind), "a", trust(acme))
+        assert bool(found.documents) is used, kind
+    inner = attestation(DOCUMENT, DIGEST)
+    assert not read(envelope(inner, acme, "application/x-log"), "a", trust(acme)).documents
+
+
 @given(st.binary(max_size=300) | st.builds(lambda text: b"{" + text + b"}", st.binary(max_size=200)))
 def test_any_bytes(data: bytes) -> None:
     """Any file ends in documents or in what is wrong with it, with keys and without."""

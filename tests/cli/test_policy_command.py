@@ -10,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
+import imagebuilder as ib
+import registrysim as sim
+import vexing
 from pratique.policyfiles import shipped
 
 Call = Callable[..., Any]
@@ -150,6 +154,88 @@ def test_rule_sets_that_are_shipped(call: Call, name: str) -> None:
     assert (ran.code, ran.err) == (0, "")
     ran = call("policy", "test", CASES / f"{name}_test.yaml")
     assert ran.code == 0, ran.out
+
+
+def test_a_scan_looks_at_what_the_policy_is_about(call: Call, here: Path, image: str, clean: str) -> None:
+    """The configuration without being asked; a folder has none, and is not allowed for that."""
+    ran = call("scan", image, *NOW, "--policy", "cis-docker", "-f", "json")
+    assert ran.json["examined"] == ["configuration", "packages"]
+    assert {reason["rule"] for reason in ran.json["verdict"]["reasons"]} >= {"cis-docker-4.1", "cis-docker-4.6"}
+    root = next(finding for finding in ran.json["findings"] if finding["id"] == "df-user-missing")
+    assert "CIS Docker 4.1" in root["controls"]
+    assert call("scan", image, *NOW, "--policy", "kev", "-f", "json").json["examined"] == ["packages"]
+    ran = call("scan", clean, *NOW, "--policy", "cis-docker", "-f", "json")
+    assert (ran.code, [reason["rule"] for reason in ran.json["verdict"]["reasons"]]) == (1, ["cis-docker-not-examined"])
+    (here / "saved.json").write_text(ran.out)
+    assert "cis-docker-not-examined" in call("policy", "explain", "cis-docker", "saved.json").out
+    assert call("scan", image, *NOW, "--policy", "pss-baseline").code == 1
+
+
+def test_manifests_by_a_benchmark(call: Call, here: Path) -> None:
+    """What Baseline refuses, what only Restricted does, and what neither does."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - {name: c, image: 'a/b@sha256:%s'%s}\n"
+    context = ", securityContext: {%s}"
+    tight = (
+        "allowPrivilegeEscalation: false, runAsNonRoot: true, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}"
+    )
+    for said, codes in (("", (0, 1)), (context % "privileged: true", (1, 1)), (context % tight, (0, 0))):
+        (here / "pod.yaml").write_text(pod % ("a" * 64, said))
+        assert tuple(call("lint", "pod.yaml", "--policy", f"pss-{name}").code for name in ("baseline", "restricted")) == codes
+    (here / "Dockerfile").write_text("FROM scratch\n")
+    assert call("lint", "Dockerfile", "--policy", "pss-baseline").code == 1
+
+
+@pytest.mark.loopback
+def test_provenance_in_a_registry(call: Call, here: Path) -> None:
+    """None, one that nobody signed, one that a key signed; the report says which, and can be judged again."""
+    acme = vexing.signer()
+    acme.write(here)
+    with sim.running() as registry:
+        image = registry.add("acme/shop", ib.image([ib.layer({"etc/os-release": "ID=debian\nVERSION_ID=12\n"})]), "1")
+        target = f"registry:{registry.address.removeprefix('http://')}/acme/shop:1"
+        line = (
+            "scan",
+            target,
+            "--now",
+            "2024-06-01",
+            "--mirror",
+            (here / "none").as_uri(),
+            "-q",
+            "-f",
+            "json",
+            "--policy",
+            "slsa",
+        )
+        ran = call(*line)
+        assert [reason["rule"] for reason in ran.json["verdict"]["reasons"]] == ["slsa-provenance-missing"]
+        assert ran.json["attestations"] == []
+        fact = {
+            "buildDefinition": {"buildType": "t", "externalParameters": {"configSource": {"uri": "s", "digest": {"sha1": "r"}}}}
+        }
+        fact["runDetails"] = {"builder": {"id": "https://ci.example"}}
+        inner = vexing.attestation(vexing.encode(fact), image.digest, kind="https://slsa.dev/provenance/v1")
+        for by, rules in ((None, ["slsa-provenance-unsigned"]), (acme, [])):
+            data = vexing.envelope(inner, by)
+            (here / "att.json").write_bytes(data)
+            ran = call(*line, "--attestations", "att.json", "--attestation-key", "acme.pub")
+            assert [reason["rule"] for reason in ran.json["verdict"]["reasons"] if reason["rule"] != "nothing-found"] == rules
+        assert ran.json["attestations"][0] == {
+            "predicate": "https://slsa.dev/provenance/v1",
+            "signer": "acme.pub",
+            "verified": True,
+            "signed_at": "",
+            "builder": "https://ci.example",
+            "build_type": "t",
+            "source": "s",
+            "revision": "r",
+            "origin": "att.json",
+        }
+        jsonschema_rs.validate(call("schema", "scan").json, ran.json)
+        (here / "saved.json").write_text(ran.out)
+        assert call("policy", "simulate", "slsa", "saved.json").code == 0
+    for wrong, said in (("--attestations", "no such file"), ("--attestation-key", "No such file")):
+        ran = call("scan", image and "rootfs:.", *NOW, wrong, "nowhere")
+        assert (ran.code, said in ran.err) == (2, True)
 
 
 def test_check(call: Call, here: Path) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from policying import decision, finding, policy, subject
+from policying import decision, finding, policy, rule, subject
 from pratique.model.errors import PolicyError
 
 ORG = """
@@ -34,6 +34,7 @@ def _team(body: str, org: str = ORG) -> object:
         ("rule: high, waivable: true", "waivable"),
         ("rule: kev, stages: [deploy]", "stages"),
         ("rule: high, environments: [prod]", "environments"),
+        ("rule: high, namespaces: [a]", "namespaces"),
         ("rule: high, teams: [a]", "teams"),
     ],
 )
@@ -85,6 +86,22 @@ def test_bindings_of_imports() -> None:
         "allow", "allow", "deny", "allow"
     ]  # fmt: skip
     assert decision(subject(found, stage="deploy", team="db"), bound) == "allow"
+
+
+def test_namespaces() -> None:
+    """A rule for some namespaces; where nobody says which, it counts, and an `allow` does not."""
+    bound = policy("rules:\n- {id: a, when: finding.kev, effect: deny, namespaces: ['pay*', kube-system]}\n")
+    found = finding(kev=True)
+    for namespace, expected in (("payments", "deny"), ("kube-system", "deny"), ("shop", "allow"), ("", "deny")):
+        assert decision(subject(found, namespace=namespace), bound) == expected, namespace
+    body = "- {id: b, when: finding.kev, effect: allow, namespaces: [sandbox]}\n- {id: a, when: finding.kev, effect: deny}\n"
+    assert [decision(subject(found, namespace=name), policy(f"rules:\n{body}")) for name in ("sandbox", "x", "")] == [
+        "allow",
+        "deny",
+        "deny",
+    ]
+    assert decision(subject(found, namespace="pay"), policy("import:\n- {policy: o, namespaces: [x]}\n", {"o": OPEN})) == "allow"
+    assert decision(subject(found, namespace="pay"), rule("context.namespace == 'pay'")) == "deny"
 
 
 @pytest.mark.parametrize(

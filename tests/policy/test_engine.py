@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policying import decision, finding, judged, policy, rule, subject, waivers
+from pratique.model.attestation import Attestation
 from pratique.model.finding import Finding
 from pratique.model.inventory import Gap, Location, Package
 from pratique.model.report import ReportLayer
@@ -90,8 +92,8 @@ def test_same_bytes_in_every_version() -> None:
     rules = policy("rules:\n- {id: a, when: finding.kev, effect: deny, grace: 1d, message: '{finding.id} {finding.epss}'}\n")
     seen = subject(finding(kev=True, epss=0.1), finding("CVE-é", kev=True, epss=1e-5))
     verdict = judged(seen, rules, under=waivers("vulnerability: CVE-2024-0001, expires: 2026-01-01")).verdict
-    assert rules.digest == "sha256:7b8a0abfb23fb7d23de62437cce825574c9fa3e77a68bb4e3be64700f0dac8fa"
-    assert verdict_digest(verdict) == "sha256:7f2c8558ab25f037cdb1121fb08d950ce270f7ff5da81f9a1d320305bd381b46"
+    assert rules.digest == "sha256:8d9ed45f911c90205ddcee34f7299534ec07cd90f86a3eec8a27566a922a9f5b"
+    assert verdict_digest(verdict) == "sha256:c61fae781b8045ca7bbedba8602a73013d31f860513fd44502272fee3f6c322f"
 
 
 def test_counts_are_cheap_for_every_finding() -> None:
@@ -275,3 +277,91 @@ def test_digest_of_a_policy_is_of_its_meaning() -> None:
     )
     three = policy("rules:\n- {id: a, when: finding.kev, effect: deny}\n- {id: b, when: finding.kev, effect: allow}\n")
     assert one.digest == two.digest != three.digest
+
+
+@pytest.mark.parametrize(
+    ("grace", "more", "now", "said"),
+    [
+        ("7d", {}, "2026-02-03", "its grace ends 2026-02-08T00:00:00Z"),
+        ("7d", {}, "2026-03-03", "its grace ended 2026-02-08T00:00:00Z"),
+        ("7d", {"published": ""}, "2026-03-03", "no grace: the day of disclosure is not known"),
+        ("{for: 7d, from: fix}", {}, "2026-02-03", "its grace of 1 week begins when there is a fix"),
+        (
+            "{for: 7d, from: fix}",
+            {"fixed_in": ("2",), "fixed_since": "2026-03-01"},
+            "2026-03-03",
+            "its grace ends 2026-03-08T00:00:00Z",
+        ),
+        (
+            "{for: 7d, from: fix}",
+            {"fixed_in": ("2",)},
+            "2026-02-03",
+            "counted from disclosure: no source says since when there is a fix",
+        ),
+        ("{for: 7d, from: fix}", {"fixed_in": ("2",)}, "2026-03-03", "ended 2026-02-08T00:00:00Z, counted from disclosure"),
+        (
+            "{for: 7d, from: fix}",
+            {"fixed_in": ("2",), "published": ""},
+            "2026-03-03",
+            "neither the day of the fix nor that of disclosure",
+        ),
+    ],
+)
+def test_a_reason_says_how_its_grace_was_counted(grace: str, more: Any, now: str, said: str) -> None:
+    """Until when, or since when not any more; and from what, where it is not what the rule asks for."""
+    (reason,) = judged(subject(finding(**more), now=now), rule("finding.id != ''", grace=grace)).verdict.reasons
+    assert said in reason.message
+
+
+def test_reasons_say_their_effect() -> None:
+    """For programs: what the rule came to, and what is to be done."""
+    rules = policy(
+        "rules:\n- {id: a, when: finding.kev, effect: deny, remedy: update, message: m}\n"
+        "- {id: b, when: finding.kev, effect: warn, message: m}\n"
+        "- {id: c, when: finding.kev, effect: deny, grace: 9000d, message: m}\n"
+    )
+    reasons = judged(subject(finding(kev=True)), rules).verdict.reasons
+    assert [(r.rule, r.effect, r.remedy) for r in reasons] == [("a", "deny", "update"), ("b", "warn", ""), ("c", "warn", "")]
+
+
+def test_comments_in_files_are_waivers() -> None:
+    """What a comment accepts holds, unless the rule cannot be waived or the policy asks for what a comment has not."""
+    comment = {"id": "comment", "state": "active", "reason": "r", "expires": "2027-01-01"}
+    seen = subject(finding("df-user-root", kind="misconfiguration", waiver=comment))
+    body = "rules:\n- {id: a, when: finding.id != '', effect: deny"
+    assert decision(seen, policy(body + "}\n")) == "allow"
+    assert decision(seen, policy(body + ", waivable: false}\n")) == "deny"
+    judgement = judged(seen, policy("waivers: {ticket: true}\n" + body + "}\n"))
+    assert "the comment there does not count: it has no ticket" in judgement.verdict.reasons[0].message
+    assert decision(seen, policy("waivers: {longest: 30d}\n" + body + "}\n")) == "deny"
+    ended = subject(finding("df-user-root", kind="misconfiguration", waiver={**comment, "state": "ended"}))
+    assert decision(ended, policy(body + "}\n")) == "deny"
+
+
+def test_what_a_policy_needs() -> None:
+    """Asking about attestations is asking for them; the rest is said; imports count."""
+    org = "examine: [configuration]\nrules:\n- {id: o, when: finding.kev, effect: deny}\n"
+    mine = policy("import: [org]\nrules:\n- {id: a, when: attestation.verified, effect: allow}\n", {"org": org})
+    assert mine.examine == {"configuration", "attestations"}
+    assert rule("image.statements.size() == 0").examine == {"attestations"}
+    assert rule("finding.kev").examine == frozenset()
+
+
+def test_attestations() -> None:
+    """One by one, and all that are verified."""
+    seen = subject(
+        attestations=(
+            Attestation(
+                predicate="https://slsa.dev/provenance/v1", signer="k", verified=True, builder="https://ci", revision="1"
+            ),
+            Attestation(predicate="https://example.org/x"),
+        ),
+        examined=("attestations",),
+    )
+    for when in (
+        "attestation.builder == 'https://ci' && attestation.revision == '1' && attestation.source == ''",
+        "image.attestations == ['https://slsa.dev/provenance/v1'] && image.statements.size() == 2",
+        "image.examined.exists(e, e == 'attestations')",
+        "attestation.signed_at == timestamp('1970-01-01T00:00:00Z') && attestation.build_type == ''",
+    ):
+        assert decision(seen, rule(when)) == "deny", when

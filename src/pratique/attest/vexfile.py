@@ -24,6 +24,11 @@ MAX_LINES = 1_000  # envelopes in one file of lines
 CYCLONEDX_PREDICATE = "https://cyclonedx.org/bom"
 # cosign's name for it, what vexctl wrote first, and what the specification's example says
 _OPENVEX_PREDICATES = (openvex.CONTEXT, "text/vex", "application/vex+json")
+# What an envelope may say that it holds beside an in-toto statement: a document as it is.
+_DOCUMENT_TYPES = frozenset((
+    "application/json", "application/vex+json", "text/vex", "application/openvex+json", "application/vnd.openvex+json",
+    "application/vnd.openvex.document+json", "application/csaf+json", "application/vnd.cyclonedx+json",
+))  # fmt: skip
 _CSAF_PREDICATES = ("https://docs.oasis-open.org/csaf", "csaf")
 
 
@@ -110,8 +115,10 @@ def _one(data: bytes, source: str, trust: Trust, vouched: str) -> Found:
                 "no signature of it is by one of the keys given" if envelope.signatures else "not signed, and a key is asked for"
             )
             return _failed(UNTRUSTED, f"{source}: {made}; nothing of it is used")
-    if envelope.payload_type == IN_TOTO or attestation_of(envelope.payload) is not None:
+    if envelope.payload_type == IN_TOTO:
         return _attested(envelope.payload, source, trust, vouched)
+    if envelope.payload_type not in _DOCUMENT_TYPES:  # what was signed as something else was not signed as this
+        raise ParseError(f"an envelope around {envelope.payload_type[:80]!r}, which is no type of a VEX document")
     return _document(envelope.payload, source, trust, vouched)
 
 

@@ -59,6 +59,8 @@ def _before(subject: Subject, baseline: Report, recognised: Recognised) -> Befor
         gaps=baseline.problems,
         packages=baseline.packages,
         target=baseline.target,
+        attestations=baseline.attestations or (),
+        examined=baseline.examined,
         context=subject.context,
         now=subject.now,
     )

@@ -125,6 +125,7 @@ class _Options(msgspec.Struct, kw_only=True):
     stage: str | None
     team: str
     environment: str
+    namespace: str
     output: tuple[str, ...]
     format: str | None
     template: Path | None

@@ -12,7 +12,16 @@ import msgspec
 from pratique.cli.options import setting
 from pratique.cli.progress import Progress
 from pratique.cli.rules import RuleOptions, context_of, context_settings, read_rules, waiver_files
-from pratique.cli.target import HELP, TargetOptions, given_as, moment, scan_options, target_settings, vex_settings
+from pratique.cli.target import (
+    HELP,
+    TargetOptions,
+    attestation_settings,
+    given_as,
+    moment,
+    scan_options,
+    target_settings,
+    vex_settings,
+)
 from pratique.model.errors import PolicyError, TargetError, UsageError
 from pratique.report.text import plural, safe
 
@@ -145,6 +154,7 @@ def _run(path: Path) -> list[tuple[PolicyCase, list[str]]]:
 @waiver_files
 @context_settings
 @vex_settings
+@attestation_settings
 @target_settings
 def explain(policy: str, target: str, **given: Any) -> int:
     """Say which rules of POLICY fired on what in TARGET, and why the others did not.
@@ -233,6 +243,7 @@ class _Simulate(msgspec.Struct, kw_only=True):
     stage: str | None
     team: str
     environment: str
+    namespace: str
     now: str | None
     quiet: bool
     debug: bool

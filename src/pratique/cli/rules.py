@@ -32,6 +32,7 @@ waiver_files = setting(
 _CONTEXT = (
     setting("--stage", type=click.Choice(STAGES), help="Where the decision is made, for rules that are bound to a stage."),
     setting("--team", default="", metavar="NAME", help="Whose image it is, for rules that are bound to a team."),
+    setting("--namespace", default="", metavar="NAME", help="Which namespace it is for, for rules that are bound to one."),
     setting("--environment", default="", metavar="NAME", help="Where it is to run, for rules and waivers bound to that."),
 )
 
@@ -56,6 +57,7 @@ class RuleOptions(TargetOptions, kw_only=True):
     stage: str | None = None
     team: str = ""
     environment: str = ""
+    namespace: str = ""
 
 
 class _Chosen(Protocol):
@@ -64,6 +66,7 @@ class _Chosen(Protocol):
     stage: str | None
     team: str
     environment: str
+    namespace: str
 
 
 def read_rules(options: _Chosen, say: Callable[[str], None] | None) -> Rules | None:
@@ -82,7 +85,8 @@ def context_of(options: _Chosen) -> Any:
     """Return where the decision is made."""
     from pratique.policy.facts import Context  # noqa: PLC0415 - only where there are rules
 
-    return msgspec.convert({"stage": options.stage or "", "team": options.team, "environment": options.environment}, Context)
+    said = {"team": options.team, "environment": options.environment, "namespace": options.namespace}
+    return msgspec.convert({"stage": options.stage or "", **said}, Context)
 
 
 def waiver_paths(given: tuple[str, ...]) -> list[Path]:

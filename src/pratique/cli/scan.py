@@ -15,7 +15,7 @@ from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
 from pratique.cli.progress import Progress
 from pratique.cli.rules import RuleOptions, read_rules, rule_settings
-from pratique.cli.target import HELP, given_as, scan_options, target_settings, vex_settings
+from pratique.cli.target import HELP, attestation_settings, given_as, scan_options, target_settings, vex_settings
 from pratique.model.errors import UsageError
 from pratique.model.finding import Severity
 from pratique.model.image import ImageRef
@@ -41,6 +41,7 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @rule_settings
 @privileges_setting
 @vex_settings
+@attestation_settings
 @target_settings
 def command(target: str, **given: object) -> int:
     """Inspect TARGET, match it against advisories, judge it and report.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pratique.image.options import SourceOptions
     from pratique.pipeline import ScanOptions
     from pratique.vexsources.load import VexSources
+    from pratique.vexsources.statements import AttestationSources
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 T = TypeVar("T")
@@ -83,9 +84,34 @@ _VEX = (
 )
 
 
+_ATTESTED = (
+    setting(
+        "--attestations",
+        multiple=True,
+        commas=False,
+        metavar="SOURCE",
+        help="Read what is attested of the image: oci (its registry), a file or folder; repeatable. Policies that ask do so.",
+    ),
+    setting(
+        "--attestation-key",
+        multiple=True,
+        commas=False,
+        metavar="FILE",
+        help="Attestations that this public key (PEM) signed are verified; repeatable.",
+    ),
+)
+
+
 def target_settings(function: F) -> F:
     """Give a command all options about the target and the knowledge."""
     for add in reversed(_SETTINGS):
+        function = add(function)
+    return function
+
+
+def attestation_settings(function: F) -> F:
+    """Give a command the options about attestations."""
+    for add in reversed(_ATTESTED):
         function = add(function)
     return function
 
@@ -114,6 +140,8 @@ class TargetOptions(msgspec.Struct, kw_only=True):
     vex: tuple[str, ...] = ()
     vex_key: tuple[str, ...] = ()
     vex_author: tuple[str, ...] = ()
+    attestations: tuple[str, ...] = ()
+    attestation_key: tuple[str, ...] = ()
     now: str | None
     as_of: str | None
     quiet: bool
@@ -150,6 +178,7 @@ def scan_options(options: TargetOptions, progress: Progress, fail_on: Sequence[s
         seconds=duration(options.timeout),
         fail_on=parse_fail_on(fail_on),
         vex=_vex(options, sources),
+        attestations=_attestations(options, sources),
         now=moment(options.now),
         as_of=moment(options.as_of) if options.as_of else "",
         tell=progress,
@@ -167,6 +196,15 @@ def _publications(options: TargetOptions) -> Publications | None:
             "--database needs --trusted-root", hint="metadata/1.root.json of the repository, as its publisher gave it"
         )
     return Publications(options.database, options.trusted_root)
+
+
+def _attestations(options: TargetOptions, sources: SourceOptions) -> AttestationSources | None:
+    """Return what is to be asked for attestations. Raises UsageError."""
+    if not (options.attestations or options.attestation_key):
+        return None
+    from pratique.vexsources.statements import AttestationSources  # noqa: PLC0415 - only where there are any
+
+    return AttestationSources(options.attestations, options.attestation_key, sources)
 
 
 def _vex(options: TargetOptions, sources: SourceOptions) -> VexSources | None:

@@ -29,13 +29,17 @@ _KINDS = ("in-toto", "dsse", "vex", "sigstore.bundle", "csaf")
 _PREDICATES = ("predicateType", "in-toto.io/predicate-type", "dev.sigstore.bundle.predicateType")
 
 
+_SIGNATURE = "dev.cosignproject.cosign/signature"  # base64, beside the payload that it signs
+
+
 class Attached(NamedTuple):
-    """One attachment: its digest, what it says of itself, and its bytes."""
+    """One attachment: its digest, what it says of itself, its bytes, and cosign's signature of them, if it is one."""
 
     digest: str
     kind: str
     predicate: str
     data: bytes
+    signature: str = ""
 
 
 class Attachments(NamedTuple):
@@ -54,21 +58,24 @@ class _Loose(msgspec.Struct, frozen=True, rename="camel"):
     artifact_type: Any = ""
 
 
-def attached(reference: str, digests: Sequence[str], options: SourceOptions) -> Attachments:
+def attached(reference: str, digests: Sequence[str], options: SourceOptions, *, every: bool = False) -> Attachments:
     """Return the attestations of an image. `digests` are its manifest's and its index's; an attestation is bound to one.
 
+    Of those that say what they are, only what may hold VEX is fetched, unless `every` asks for all, with cosign's signatures.
     Raises RegistryError, IntegrityError where the registry cannot be asked at all.
     """
     clients = Clients(options)
     try:
-        return _Search(Remote(parse_name(reference), clients, options)).run(digests)
+        return _Search(Remote(parse_name(reference), clients, options), every=every).run(digests)
     finally:
         clients.close()
 
 
 class _Search:
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, *, every: bool) -> None:
         self._remote = remote
+        self._interesting = _attesting if every else _interesting
+        self._suffixes = (".att", ".vex", ".sig") if every else (".att", ".vex")
         self._seen: set[str] = set()
         self._bytes = 0
         self._result = Attachments([], [])
@@ -89,7 +96,7 @@ class _Search:
         """Yield the digests of manifests that refer to this one, as each way of attaching lists them."""
         tag = digest.replace(":", "-")
         yield from self._index(f"referrers/{digest}") or self._index(f"manifests/{tag}")
-        for suffix in (".att", ".vex"):
+        for suffix in self._suffixes:
             found = self._manifest(f"manifests/{tag}{suffix}")
             if found is not None:
                 yield found[0]
@@ -99,7 +106,7 @@ class _Search:
         found = self._manifest(path)
         if found is None:
             return []
-        wanted = [one for one in found[1].manifests if _interesting(one.artifact_type or one.media_type, one.annotations)]
+        wanted = [one for one in found[1].manifests if self._interesting(one.artifact_type or one.media_type, one.annotations)]
         return [one.digest for one in wanted]
 
     def _in_index(self, digest: str) -> list[str]:
@@ -121,7 +128,7 @@ class _Search:
         for layer in manifest.layers:
             kind = layer.media_type or str(manifest.artifact_type)
             notes = {**(manifest.annotations or {}), **(layer.annotations or {})}
-            if not _interesting(kind, notes):
+            if not self._interesting(kind, notes):
                 continue
             if layer.size > MAX_BLOB or self._bytes + layer.size > MAX_BYTES:
                 self._result.failures.append(f"the attestation {layer.digest} has {layer.size} bytes, more than is read")
@@ -132,7 +139,8 @@ class _Search:
             except PratiqueError as error:
                 self._result.failures.append(f"the attestation {layer.digest} cannot be had: {error.message}")
                 continue
-            self._result.found.append(Attached(layer.digest, kind, _predicate(notes), data))
+            signature = str(notes.get(_SIGNATURE, ""))
+            self._result.found.append(Attached(layer.digest, kind, _predicate(notes), data, signature))
 
     def _blob(self, endpoint: Endpoint, layer: Descriptor) -> bytes:
         check_digest(layer.digest, "attestation")
@@ -178,6 +186,12 @@ def _interesting(kind: str, notes: dict[str, Any] | None) -> bool:
     if predicate:
         return "vex" in predicate or "cyclonedx" in predicate or "csaf" in predicate
     return any(word in str(kind).lower() for word in _KINDS)
+
+
+def _attesting(kind: str, notes: dict[str, Any] | None) -> bool:
+    """Say whether something is a statement or a signature: all that is fetched where attestations are asked for."""
+    words = ("in-toto", "dsse", "sigstore.bundle", "simplesigning", "cosign.artifact.sig")
+    return bool(_predicate(notes or {})) or any(word in str(kind).lower() for word in words)
 
 
 def _predicate(notes: dict[str, Any]) -> str:

@@ -175,6 +175,7 @@ def finding(name: str, hit: Hit, location: FindingLocation, waiver: dict[str, st
         fingerprint=digest.hexdigest()[:32],
         message=f"{hit.message}. {check.remedy}",
         references=check.references,
+        controls=check.benchmarks,
         location=location,
         waiver=waiver,
     )

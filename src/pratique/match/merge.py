@@ -166,6 +166,7 @@ def _finding(names: set[str], group: list[Match], known: Knowledge, instructions
         kev=any(cve in known.exploited for cve in cves),
         ssvc=_assessed(cves, known.assessed),
         published=min((record.published for record in records if record.published), default=""),
+        fixed_since=_fixed_since(group, known),
         location=_location(package, instructions),
         because=_reasons(group),
     )
@@ -188,6 +189,13 @@ def _fixed_in(group: Sequence[Match]) -> tuple[str, ...]:
     """List the versions that have a fix, oldest first; those that cannot be ordered last."""
     found = {match.within.fixed: match.within.upper_key for match in group if match.within is not None and match.within.fixed}
     return tuple(sorted(found, key=lambda version: (found[version] is None, found[version] or b"", version)))
+
+
+def _fixed_since(group: Sequence[Match], known: Knowledge) -> str:
+    """Return the day of the first notice that brought a fix. A record of the vulnerability itself may be older than its fix."""
+    keys = [(match.hit.feed, match.hit.id) for match in group if match.within is not None and match.within.fixed]
+    notices = [known.advisories[key] for key in keys if key in known.advisories and covers(known.advisories[key])]
+    return min((notice.published for notice in notices if notice.published), default="")
 
 
 def _title(identifier: str, records: Sequence[Advisory], package: Package) -> str:

@@ -121,6 +121,8 @@ class VexNote(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong. `fingerprint` is stable across scans (kind, id and package without version, path or layer).
 
+    `fixed_since` is when the first fix came (RFC 3339), "" where no source says: a distributor's notice does, few others do.
+    `controls` are those of benchmarks that a misconfiguration goes against ("CIS Docker 4.1").
     `baseline` compares with the baseline of the scan: not there, there but less grave, there; "" where none was given.
     """
 
@@ -144,4 +146,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     because: Because | None = None
     waiver: dict[str, Any] | None = None
     vex: VexNote | None = None
+    fixed_since: str = ""
+    controls: tuple[str, ...] = ()
     baseline: BaselineState = ""

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from pratique.model.attestation import Attestation
 from pratique.model.finding import Finding
 from pratique.model.inventory import Gap, Package
 from pratique.model.vex import VexReport
@@ -81,11 +82,16 @@ class PolicyRef(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """One rule that fired, with the fingerprints of the findings it fired on."""
+    """One rule that fired, with the fingerprints of the findings it fired on; `effect` is what it came to, `remedy` what to do.
+
+    `effect` is "" where nothing was decided by it: a remark.
+    """
 
     rule: str
     message: str
     findings: tuple[str, ...] = ()
+    effect: Literal["", "allow", "warn", "deny"] = ""
+    remedy: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +121,11 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The one document (`pratique schema scan`); every format is written from it."""
+    """The one document (`pratique schema scan`); every format is written from it.
+
+    `examined` names what was looked at, sorted: packages, configuration (of the image), attestations, dockerfile, compose,
+    kubernetes. `attestations` is null where nobody asked for them.
+    """
 
     schema: str
     complete: bool
@@ -127,3 +137,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     baseline: Baseline | None = None
     vex: VexReport | None = None
+    examined: tuple[str, ...] = ()
+    attestations: tuple[Attestation, ...] | None = None

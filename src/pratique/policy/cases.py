@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import msgspec
 
 from pratique._kit.text import Text
+from pratique.model.attestation import Attestation
 from pratique.model.finding import Because, Cvss, Epss, Finding, FindingLocation, FindingPackage, Severity
 from pratique.model.inventory import Gap, Package
 from pratique.model.report import Report, Target
@@ -15,9 +16,10 @@ from pratique.policy.compose import PolicySet
 from pratique.policy.document import CaseFinding, PolicyCase, PolicyTest, Waivers
 from pratique.policy.engine import decide
 from pratique.policy.facts import Context, Subject
-from pratique.policy.waiver import check_waivers
+from pratique.policy.waiver import COMMENT, check_waivers
 
 DEFAULT_NOW = "2026-01-01T00:00:00Z"  # a case that names no moment must come out alike on every day
+_ATTESTED = ("predicate", "signer", "builder", "build_type", "source", "revision")
 _ECOSYSTEMS = {
     "npm": "npm", "pypi": "PyPI", "maven": "Maven", "golang": "Go", "cargo": "crates.io", "gem": "RubyGems",
     "composer": "Packagist", "nuget": "NuGet",
@@ -25,17 +27,29 @@ _ECOSYSTEMS = {
 
 
 def of_report(report: Report, context: Context, now: str) -> Subject:
-    """Return what a saved report says, as it is before any waiver."""
-    findings = tuple(msgspec.structs.replace(f, waiver=None) if f.waiver is not None else f for f in report.findings)
+    """Return what a saved report says, as it is before any waiver; comments in files are part of what was found."""
+    findings = tuple(
+        msgspec.structs.replace(f, waiver=None) if f.waiver is not None and f.waiver.get("id") != COMMENT else f
+        for f in report.findings
+    )
     return Subject(
-        findings=findings, gaps=report.problems, packages=report.packages, target=report.target, context=context, now=now
+        findings=findings,
+        gaps=report.problems,
+        packages=report.packages,
+        target=report.target,
+        attestations=report.attestations or (),
+        examined=report.examined,
+        context=context,
+        now=now,
     )
 
 
 def of_case(case: PolicyCase, report: Report | None) -> Subject:
     """Return what a case describes; `report` is the one it names."""
     given = case.context
-    context = Context(stage=given.stage or "", team=given.team, environment=given.environment) if given else Context()
+    context = Context()
+    if given is not None:
+        context = Context(stage=given.stage or "", team=given.team, environment=given.environment, namespace=given.namespace)
     now = str(case.now or (report.meta.scanned_at if report is not None else DEFAULT_NOW))
     if report is not None:
         return of_report(report, context, now)
@@ -48,6 +62,13 @@ def of_case(case: PolicyCase, report: Report | None) -> Subject:
         findings=findings,
         gaps=tuple(Gap(code=g.code, message=g.code, path=g.path, package=g.package, source=g.source) for g in case.gaps),
         packages=tuple(packages.values()),
+        attestations=tuple(
+            Attestation(
+                **{name: getattr(a, name) for name in _ATTESTED}, signed_at=str(a.signed_at or ""), verified=bool(a.signer)
+            )
+            for a in case.attestations
+        ),
+        examined=case.examined,
         target=Target(reference=case.image, scheme="registry", digest="", platform="", distro=None, layers=()),
         context=context,
         now=now,
@@ -70,6 +91,7 @@ def _finding(case: CaseFinding, number: int) -> Finding:
         if package
         else None,
         fixed_in=case.fixed_in,
+        controls=case.controls,
         cvss=(Cvss("3.1", "", case.cvss),) if case.cvss else (),
         epss=Epss(case.epss, 0.0) if case.epss else None,
         kev=case.kev,
@@ -147,7 +169,7 @@ def hints(rule_set: PolicySet, name: str) -> list[str]:
         if entry.origin != name:
             continue
         where = f"{name}:{rule.place().line}:{rule.place().column}: rule {rule.id!r}"
-        if rule.effect == "deny" and not rule.remedy:
+        if rule.effect == "deny" and not rule.remedy and "{finding.message}" not in rule.message:
             found.append(f"{where} denies without a remedy: say what is to be done")
         if rule.effect != "allow" and not rule.message:
             found.append(f"{where} has no message of its own")

@@ -76,12 +76,16 @@ class SetRule(NamedTuple):
 
 
 class PolicySet(NamedTuple):
-    """A policy with all it imports. `digest` covers every effective rule and term; equal digests decide equally."""
+    """A policy with all it imports. `digest` covers every effective rule and term; equal digests decide equally.
+
+    `examine` is what has to be looked at for it beside packages.
+    """
 
     name: str
     digest: str
     rules: tuple[SetRule, ...]
     terms: tuple[WaiverTerms, ...]
+    examine: frozenset[str] = frozenset()
 
 
 def _bound(binding: Binding, context: Context, *, unknown: bool) -> bool:
@@ -90,6 +94,7 @@ def _bound(binding: Binding, context: Context, *, unknown: bool) -> bool:
     for allowed, said in (
         (binding.stages, context.stage),
         (binding.environments, context.environment),
+        (binding.namespaces, context.namespace),
         (binding.teams, context.team),
     ):
         if allowed and not (unknown if not said else any(fnmatchcase(said, pattern) for pattern in allowed)):
@@ -102,7 +107,13 @@ def load(name: str, content: bytes, resolve: Resolve) -> PolicySet:
     loader = _Loader(resolve)
     title, rules = loader.load(name, content, ())
     ordered = tuple(sorted(rules, key=lambda r: (r.rule.id, r.origin)))
-    return PolicySet(title, _digest(title, ordered, loader.terms), ordered, tuple(loader.terms))
+    examine = loader.examine | ({"attestations"} if any(_asks_for_attestations(rule) for rule in ordered) else set())
+    return PolicySet(title, _digest(title, ordered, loader.terms), ordered, tuple(loader.terms), frozenset(examine))
+
+
+def _asks_for_attestations(rule: SetRule) -> bool:
+    names = rule.condition.names
+    return rule.condition.each == "attestation" or bool({"image.attestations", "image.statements"} & set(names))
 
 
 class _Loader:
@@ -110,6 +121,7 @@ class _Loader:
 
     def __init__(self, resolve: Resolve) -> None:
         self.terms: list[WaiverTerms] = []
+        self.examine: set[str] = set()
         self._resolve = resolve
         self._count = 0
 
@@ -131,6 +143,7 @@ class _Loader:
             text.fail(spec.place(), "a policy without rules", "add rules: or import:")
         if spec.final:
             rules = [rule._replace(locked=True) for rule in rules]
+        self.examine |= set(spec.examine)
         if spec.waivers is not None and spec.waivers not in self.terms:
             self.terms.append(spec.waivers)
         return document.metadata.name, rules
@@ -149,7 +162,7 @@ class _Loader:
         if name in chain:
             text.fail(place, f"import {target!r}: it imports this policy")
         _, rules = self.load(name, content, chain)
-        if not isinstance(wanted, Import) or not (wanted.stages or wanted.environments or wanted.teams):
+        if not isinstance(wanted, Import) or not wanted.bound:
             return rules
         locked = next((rule for rule in rules if rule.locked), None)
         if locked is not None:
@@ -231,7 +244,7 @@ def _changed(rule: SetRule, override: Override) -> SetRule:
     }
     if override.grace is not None:
         given["grace"] = override.grace if _seconds(override.grace) else None
-    bound = (*rule.bindings, override) if override.stages or override.environments or override.teams else rule.bindings
+    bound = (*rule.bindings, override) if override.bound else rule.bindings
     return rule._replace(rule=msgspec.structs.replace(rule.rule, **given), bindings=bound, locked=rule.locked or override.final)
 
 
@@ -250,6 +263,7 @@ def _check_not_weaker(rule: SetRule, override: Override, text: Text) -> None:
         "waivable": override.waivable is True and not rule.rule.waivable,
         "stages": bool(override.stages),
         "environments": bool(override.environments),
+        "namespaces": bool(override.namespaces),
         "teams": bool(override.teams),
     }
     for name, holds in weaker.items():
@@ -264,8 +278,9 @@ def _plain(written: Written) -> bytes:
 
 def _unplaced(value: Any) -> Any:
     if isinstance(value, Written):
-        names = (name for name in value.__struct_fields__ if name not in ("places", "nodes"))
-        return {name: _unplaced(getattr(value, name)) for name in names}
+        # What is left at its default is left out, so that a field that a later version learns changes no digest.
+        fields = ((field.name, field.default) for field in msgspec.structs.fields(value) if field.name not in ("places", "nodes"))
+        return {name: _unplaced(here) for name, default in fields if (here := getattr(value, name)) != default}
     if isinstance(value, tuple):
         return [_unplaced(item) for item in value]
     if isinstance(value, str):
@@ -281,7 +296,7 @@ def _digest(name: str, rules: Sequence[SetRule], terms: Sequence[WaiverTerms]) -
 
 
 def _binding_only(bindings: Sequence[Binding]) -> list[Binding]:
-    return [Binding(stages=b.stages, environments=b.environments, teams=b.teams) for b in bindings]
+    return [Binding(stages=b.stages, environments=b.environments, namespaces=b.namespaces, teams=b.teams) for b in bindings]
 
 
 def render(template: str, known: dict[str, Any]) -> str:

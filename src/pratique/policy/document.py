@@ -16,6 +16,8 @@ MAX_RULES = 500  # rules of one policy: a hundred times what a person reads
 
 Effect = Literal["allow", "warn", "deny"]
 StageName = Literal["dev", "ci", "registry", "deploy", "runtime"]
+Examine = Literal["configuration", "attestations"]
+Examined = Literal["packages", "configuration", "attestations", "dockerfile", "compose", "kubernetes"]
 
 
 class Grace(Written, kw_only=True):
@@ -26,11 +28,17 @@ class Grace(Written, kw_only=True):
 
 
 class Binding(Written, kw_only=True):
-    """Where something applies: everywhere where nothing is said; environments and teams may hold * and ?."""
+    """Where something applies: everywhere where nothing is said; environments, namespaces and teams may hold * and ?."""
 
     stages: tuple[StageName, ...] = ()
     environments: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
+
+    @property
+    def bound(self) -> bool:
+        """Whether anything is said."""
+        return bool(self.stages or self.environments or self.namespaces or self.teams)
 
 
 class Rule(Binding, kw_only=True):
@@ -76,12 +84,16 @@ class WaiverTerms(Written, kw_only=True):
 
 
 class PolicySpec(Written, kw_only=True):
-    """The body of a policy. `final` makes all its rules final, those that it imports as well."""
+    """The body of a policy. `final` makes all its rules final, those that it imports as well.
+
+    `examine` is what a scan has to look at for it beside packages; a rule that asks about attestations says so by itself.
+    """
 
     rules: tuple[Rule, ...] = ()
     imports: tuple[str | Import, ...] = msgspec.field(default=(), name="import")
     overrides: tuple[Override, ...] = ()
     waivers: WaiverTerms | None = None
+    examine: tuple[Examine, ...] = ()
     final: bool = False
 
 
@@ -155,6 +167,7 @@ class CaseContext(Written, kw_only=True):
     stage: Literal["dev", "ci", "registry", "deploy", "runtime"] | None = None
     team: str = ""
     environment: str = ""
+    namespace: str = ""
 
 
 class CaseFinding(Written, kw_only=True):
@@ -174,6 +187,7 @@ class CaseFinding(Written, kw_only=True):
     published: Moment | None = None
     path: str = ""
     state: str = ""
+    controls: tuple[str, ...] = ()
 
 
 class CasePackage(Written, kw_only=True):
@@ -190,6 +204,18 @@ class CaseGap(Written, kw_only=True):
     path: str = ""
     package: str = ""
     source: str = ""
+
+
+class CaseAttestation(Written, kw_only=True):
+    """An attestation of a case; one with a signer is verified."""
+
+    predicate: str
+    signer: str = ""
+    signed_at: Moment | None = None
+    builder: str = ""
+    build_type: str = ""
+    source: str = ""
+    revision: str = ""
 
 
 class Expected(Written, kw_only=True):
@@ -211,6 +237,8 @@ class PolicyCase(Written, kw_only=True):
     findings: tuple[CaseFinding, ...] = ()
     packages: tuple[CasePackage, ...] = ()
     gaps: tuple[CaseGap, ...] = ()
+    attestations: tuple[CaseAttestation, ...] = ()
+    examined: tuple[Examined, ...] = ("packages",)
     waivers: tuple[Waiver, ...] = ()
 
 
@@ -226,6 +254,7 @@ class PolicyTest(Written, kw_only=True):
 
 __all__ = [
     "STAGES",
+    "CaseAttestation",
     "Duration",
     "Moment",
     "Policy",

@@ -13,17 +13,18 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from pratique._kit.moments import moment, written
+from pratique._kit.moments import lasting, moment, written
 from pratique.model.finding import Finding
 from pratique.model.report import PolicyRef, Reason, Verdict
 from pratique.policy.compose import STRENGTH, PolicySet, SetRule, fields_of, render
 from pratique.policy.document import Effect, Waiver
-from pratique.policy.facts import LONG_AGO, Each, Item, Subject, earlier, items
+from pratique.policy.facts import LONG_AGO, Each, Item, Subject, earlier, fixed_since, items
 from pratique.policy.judge import judge, parse_fail_on, waived
 from pratique.policy.language import Batch, values
-from pratique.policy.waiver import Waived, apply, choose, short_of, shown
+from pratique.policy.waiver import COMMENT, Waived, apply, choose, of_comment, short_of, shown
 
 MAX_QUESTIONS = 20_000_000  # rules times items; beyond, about a minute: the verdict is then that nobody can tell
+_NO_DAY = ", counted from disclosure: no source says since when there is a fix"
 MAX_MESSAGE = 500  # characters of a rendered message: it is one line of a report
 
 Outcome = Literal["fired", "error", "waived", "grace", "allowed", "known"]
@@ -161,22 +162,23 @@ def _held_back(deciding: _Deciding, rule: SetRule, item: Item, message: str) -> 
     note = ""
     for waiver in _waivers_for(deciding, rule, item):
         short = short_of(waiver, deciding.policy.terms, deciding.subject.now)
+        name = "the comment there" if waiver.id == COMMENT else f"waiver {waiver.id}"
         if not rule.rule.waivable:
-            note = f"waiver {waiver.id} does not count: the rule cannot be waived"
+            note = f"{name} does not count: the rule cannot be waived"
         elif short:
-            note = f"waiver {waiver.id} does not count: {short}"
+            note = f"{name} does not count: {short}"
         else:
             until = f", until {waiver.expires}" if waiver.expires else ""
-            by = f"waiver {waiver.id} of {waiver.owner or 'nobody'}{until}"
+            by = name + until if waiver.id == COMMENT else f"{name} of {waiver.owner or 'nobody'}{until}"
             return Firing(rule, item, "waived", "allow", message, by, waiver)
     ended = deciding.applied.get(id(item.finding))
     if ended is not None and ended.ended:
         note = f"waiver {ended.waiver.id} ended: {ended.ended}"
-    grace = _grace(rule, item)
-    if grace:
+    waits, grace = _grace(rule, item)
+    if waits:
         effect: Effect = "warn" if rule.rule.effect == "deny" else "allow"
         return Firing(rule, item, "grace", effect, message, grace)
-    return Firing(rule, item, "fired", rule.rule.effect, message, note)
+    return Firing(rule, item, "fired", rule.rule.effect, message, "; ".join(filter(None, (note, grace))))
 
 
 def _waivers_for(deciding: _Deciding, rule: SetRule, item: Item) -> list[Waiver]:
@@ -185,29 +187,37 @@ def _waivers_for(deciding: _Deciding, rule: SetRule, item: Item) -> list[Waiver]
     general = deciding.applied.get(id(item.finding)) if item.finding is not None else None
     if general is not None and not general.ended:
         found.append(general.waiver)
+    elif item.finding is not None and waived(item.finding):
+        found.append(of_comment(item.finding))
     special = choose(deciding.of_rules.get(rule.rule.id, ()), item)
     if special is not None and not special.ended:
         found.append(special.waiver)
     return found
 
 
-def _grace(rule: SetRule, item: Item) -> str:
-    """Say until when a rule waits for a finding; "" where it does not (any more). An unknown disclosure was long ago."""
+def _grace(rule: SetRule, item: Item) -> tuple[bool, str]:
+    """Say whether a rule waits for a finding, and until when or why not (any more). An unknown disclosure was long ago."""
     grace, finding = rule.grace(), item.finding
     if grace is None or finding is None:
-        return ""
-    begins = _moment(finding.published)
+        return False, ""
+    begins, instead = _moment(finding.published), ""
     if grace.since == "fix":
         if not finding.fixed_in:
-            return f"grace of {grace.lasts // 86_400} days begins when there is a fix"
-        begins = _moment(item.subject.fixed_since.get(finding.fingerprint) or finding.published)
+            return True, f"its grace of {lasting(grace.lasts)} begins when there is a fix"
+        known = fixed_since(item.subject, finding)
+        begins = _moment(known or finding.published)
+        instead = "" if known else _NO_DAY
     if begins == LONG_AGO:
-        return ""
+        missing = (
+            "neither the day of the fix nor that of disclosure is known" if instead else "the day of disclosure is not known"
+        )
+        return False, f"no grace: {missing}"
     try:
         ends = begins + dt.timedelta(seconds=grace.lasts)
     except OverflowError:
-        return "grace without end"
-    return f"grace until {written(ends)}" if moment(item.subject.now) < ends else ""
+        return True, "grace without end"
+    waits = moment(item.subject.now) < ends
+    return waits, f"its grace {'ends' if waits else 'ended'} {written(ends)}{instead}"
 
 
 def _moment(text: str) -> dt.datetime:
@@ -223,22 +233,36 @@ def _message(rule: SetRule, item: Item) -> str:
     return " ".join(text.split())[:MAX_MESSAGE]
 
 
+class _Said(NamedTuple):
+    """What firings are joined by, in the order in which reasons stand."""
+
+    weight: int
+    rule: str
+    message: str
+    effect: Effect
+    remedy: str
+
+
 def _reasons(firings: Iterable[Firing]) -> list[Reason]:
     """Join what says the same; in the order of decision, rule and message."""
-    joined: dict[tuple[int, str, str], set[str]] = {}
+    joined: dict[_Said, set[str]] = {}
     for firing in firings:
         if firing.effect == "allow" and not (firing.outcome == "waived" and firing.item.finding is None):
             continue  # a finding shows its waiver itself
-        message = firing.message
+        message, remedy = firing.message, ""
         if firing.outcome == "waived":
             message = f"waived: {message} ({firing.note})"
         else:
+            remedy = firing.rule.rule.remedy
             message = f"warning: {message}" if firing.effect == "warn" else message
             message += f" ({firing.note})" if firing.note else ""
-            message += f"; {firing.rule.rule.remedy}" if firing.rule.rule.remedy else ""
-        key = (-STRENGTH[firing.effect], firing.rule.rule.id, message)
-        joined.setdefault(key, set()).update([firing.item.finding.fingerprint] if firing.item.finding else [])
-    return [Reason(rule, message, tuple(sorted(prints))) for (_, rule, message), prints in sorted(joined.items())]
+            message += f"; {remedy}" if remedy else ""
+        said = _Said(-STRENGTH[firing.effect], firing.rule.rule.id, message, firing.effect, remedy)
+        joined.setdefault(said, set()).update([firing.item.finding.fingerprint] if firing.item.finding else [])
+    return [
+        Reason(said.rule, said.message, tuple(sorted(prints)), said.effect, said.remedy)
+        for said, prints in sorted(joined.items())
+    ]
 
 
 def _with_rule_waivers(findings: Sequence[Finding], firings: Iterable[Firing]) -> tuple[Finding, ...]:

@@ -62,12 +62,18 @@ def _story(rule: SetRule, policy: PolicySet, subject: Subject, firings: Sequence
 
 def _elsewhere(rule: SetRule, context: Context) -> str:
     said = f"stage {context.stage or '-'}, team {context.team or '-'}, environment {context.environment or '-'}"
+    said += f", namespace {context.namespace or '-'}"
     bound = "; ".join(filter(None, (_binding(binding) for binding in (rule.rule, *rule.bindings))))
     return f"it is bound to {bound}; this is {said}"
 
 
 def _binding(binding: Binding) -> str:
-    names = (("stages", binding.stages), ("environments", binding.environments), ("teams", binding.teams))
+    names = (
+        ("stages", binding.stages),
+        ("environments", binding.environments),
+        ("namespaces", binding.namespaces),
+        ("teams", binding.teams),
+    )
     return ", ".join(f"{name} {' '.join(values)}" for name, values in names if values)
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from pratique._kit import references
 from pratique._kit.moments import moment
+from pratique.model.attestation import Attestation
 from pratique.model.finding import Finding, Severity
 from pratique.model.inventory import Gap, Package
 from pratique.model.report import ReportLayer, Target
@@ -22,6 +23,7 @@ from pratique.policy.judge import bites, waived
 Stage = Literal["dev", "ci", "registry", "deploy", "runtime"]
 STAGES: tuple[Stage, ...] = ("dev", "ci", "registry", "deploy", "runtime")
 Each = Literal["finding", "package", "layer", "gap", "attestation", "image"]
+MAX_INSTRUCTION = 80  # characters of an instruction that tell which one it is
 LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)  # what an unknown day of disclosure counts as: no grace, any age
 
 
@@ -31,21 +33,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     stage: Literal["", "dev", "ci", "registry", "deploy", "runtime"] = ""
     team: str = ""
     environment: str = ""
-
-
-class Attestation(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed statement about the image: its predicate type, who signed, and whether signature and subject were verified."""
-
-    predicate: str
-    signer: str = ""
-    verified: bool = False
-    signed_at: str = ""
+    namespace: str = ""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """All that is judged. `now` is RFC 3339; `fixed_since` tells by fingerprint since when a fix is known, where that is kept.
 
-    `before` is what it is compared with, where only what is new counts.
+    `before` is what it is compared with, where only what is new counts. `examined` names what was looked at (`Report.examined`).
     """
 
     findings: tuple[Finding, ...] = ()
@@ -53,6 +47,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...] = ()
     target: Target | None = None
     attestations: tuple[Attestation, ...] = ()
+    examined: tuple[str, ...] = ()
     context: Context = Context()
     now: str
     fixed_since: Mapping[str, str] = {}
@@ -124,6 +119,24 @@ def _ssvc(name: str) -> Callable[[Item], Any]:
     return lambda item: getattr(item.finding.ssvc, name, "") if item.finding is not None else ""
 
 
+def _place(finding: Finding) -> str:
+    seen = finding.location
+    if seen is None:
+        return ""
+    path = f"{seen.path}:{seen.line}" if seen.path and seen.line else seen.path
+    return path or " ".join(seen.instruction.split())[:MAX_INSTRUCTION]
+
+
+def fixed_since(subject: Subject, finding: Finding) -> str:
+    """Return since when there is a fix (RFC 3339), as far as that is kept or a source says; "" where it is not known."""
+    return subject.fixed_since.get(finding.fingerprint) or finding.fixed_since
+
+
+def _fixed_since(item: Item) -> dt.datetime:
+    finding = item.finding or _NO_FINDING
+    return _since((fixed_since(item.subject, finding) or finding.published) if finding.fixed_in else "")
+
+
 def _package(name: str) -> Callable[[Item], Any]:
     def read(item: Item) -> str:
         if item.package is not None:
@@ -161,6 +174,10 @@ def _of_layer(name: str, default: Any) -> Callable[[Item], Any]:
 
 def _of_gap(name: str) -> Callable[[Item], Any]:
     return lambda item: getattr(item.gap, name, "")
+
+
+def _attested(name: str) -> Callable[[Item], Any]:
+    return lambda item: getattr(item.attestation, name, "")
 
 
 def _waiver(name: str) -> Callable[[Item], Any]:
@@ -219,6 +236,7 @@ VARIABLES: dict[str, Variable] = {
         "string", "vulnerability, secret, malware, misconfiguration, license, eol", _finding(lambda f: f.kind)
     ),
     "finding.title": Variable("string", "one line", _finding(lambda f: f.title)),
+    "finding.message": Variable("string", "what is wrong and what helps, in a sentence or two", _finding(lambda f: f.message)),
     "finding.status": Variable("string", "affected, fixed, not_affected, under_investigation", _finding(lambda f: f.status)),
     "finding.severity": Variable(
         "string", "unknown, negligible, low, medium, high, critical", _finding(lambda f: f.severity.value)
@@ -257,10 +275,19 @@ VARIABLES: dict[str, Variable] = {
     "finding.published": Variable(
         "timestamp", "disclosure; 1970 where unknown, so that it counts as old", _finding(lambda f: _since(f.published))
     ),
+    "finding.fixed_since": Variable(
+        "timestamp", "since when there is a fix; disclosure where no source says; 1970 where neither is known", _fixed_since
+    ),
+    "finding.controls": Variable(
+        "list(string)",
+        "what it goes against in benchmarks: CIS Docker 4.1, PSS baseline, ...",
+        _finding(lambda f: list(f.controls)),
+    ),
     "finding.known": Variable(
         "bool", "the baseline of the scan has it, and as grave", _finding(lambda f: f.baseline == "unchanged")
     ),
     "finding.path": Variable("string", "where it was found", _finding(lambda f: f.location.path if f.location else "")),
+    "finding.place": Variable("string", "file and line, or the instruction that brought it", _finding(_place)),
     "finding.fingerprint": Variable("string", "stable across scans", _finding(lambda f: f.fingerprint)),
     "package.purl": Variable("string", "package URL", _package("purl")),
     "package.name": Variable("string", "as its ecosystem writes it", _package("name")),
@@ -288,14 +315,20 @@ VARIABLES: dict[str, Variable] = {
     "gap.path": Variable("string", "the path concerned", _of_gap("path")),
     "gap.package": Variable("string", "the purl concerned", _of_gap("package")),
     "gap.source": Variable("string", "the advisory source concerned", _of_gap("source")),
-    "attestation.predicate": Variable("string", "predicate type", lambda item: getattr(item.attestation, "predicate", "")),
-    "attestation.signer": Variable("string", "who signed", lambda item: getattr(item.attestation, "signer", "")),
+    "attestation.predicate": Variable("string", "predicate type", _attested("predicate")),
+    "attestation.signer": Variable("string", "the key that verifies it, nothing where none does", _attested("signer")),
     "attestation.verified": Variable(
         "bool", "signature and subject hold", lambda item: getattr(item.attestation, "verified", False)
     ),
     "attestation.signed_at": Variable(
-        "timestamp", "1970 where unknown", lambda item: _since(item.attestation.signed_at if item.attestation else "")
+        "timestamp",
+        "the end of the build, as provenance says; 1970 where unknown",
+        lambda item: _since(item.attestation.signed_at if item.attestation else ""),
     ),
+    "attestation.builder": Variable("string", "who built, as provenance says: a URI", _attested("builder")),
+    "attestation.build_type": Variable("string", "how it was built, as provenance says: a URI", _attested("build_type")),
+    "attestation.source": Variable("string", "what was built, as provenance says: a repository", _attested("source")),
+    "attestation.revision": Variable("string", "its revision, as provenance says", _attested("revision")),
     "waiver.active": Variable(
         "bool", "a waiver holds for this finding", lambda item: bool(item.finding and waived(item.finding))
     ),
@@ -323,9 +356,20 @@ VARIABLES: dict[str, Variable] = {
         "predicate types of what was verified",
         lambda item: [a.predicate for a in item.subject.attestations if a.verified],
     ),
+    "image.statements": Variable(
+        "list(string)",
+        "predicate types of all that is attested of it, verified or not",
+        lambda item: [a.predicate for a in item.subject.attestations],
+    ),
+    "image.examined": Variable(
+        "list(string)",
+        "what was looked at: packages, configuration, attestations, dockerfile, compose, kubernetes",
+        lambda item: list(item.subject.examined),
+    ),
     "context.stage": Variable("string", "dev, ci, registry, deploy, runtime or nothing", lambda item: item.subject.context.stage),
     "context.team": Variable("string", "as given", lambda item: item.subject.context.team),
     "context.environment": Variable("string", "as given", lambda item: item.subject.context.environment),
+    "context.namespace": Variable("string", "as given", lambda item: item.subject.context.namespace),
     **_SEVERITY,
     "now": Variable("timestamp", "the moment of the decision", lambda item: _since(item.subject.now)),
 }

@@ -63,7 +63,7 @@ def judge(
         _add(reasons, "eol", "past the end of its security support", hit)
     if "gaps" in fail_on and gaps:
         codes = ", ".join(sorted({gap.code for gap in gaps}))
-        reasons.append(Reason("gaps", f"{len(gaps)} things could not be examined or known: {codes}"))
+        reasons.append(Reason("gaps", f"{len(gaps)} things could not be examined or known: {codes}", effect="deny"))
     return Verdict(decision="deny" if reasons else "allow", reasons=tuple(reasons))
 
 
@@ -73,4 +73,4 @@ def _count(findings: Sequence[Finding], noun: str) -> str:
 
 def _add(reasons: list[Reason], rule: str, message: str, findings: Sequence[Finding]) -> None:
     if findings:
-        reasons.append(Reason(rule, message, tuple(sorted({finding.fingerprint for finding in findings}))))
+        reasons.append(Reason(rule, message, tuple(sorted({finding.fingerprint for finding in findings})), "deny"))

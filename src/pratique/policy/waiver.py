@@ -13,13 +13,14 @@ from urllib.parse import unquote
 
 import msgspec
 
-from pratique._kit.moments import moment
+from pratique._kit.moments import lasting, moment, written
 from pratique._kit.text import Text
 from pratique.model.finding import Finding, Severity
-from pratique.policy.document import Waiver, Waivers, WaiverTerms
+from pratique.policy.document import Moment, Waiver, Waivers, WaiverTerms
 from pratique.policy.facts import Item, Subject, items, repository
 from pratique.policy.judge import waived
 
+COMMENT = "comment"  # the id of what a comment in a file accepts: `# pratique: ignore=ID why until=DATE`
 FACTS = ("fix-available", "kev", "severity-raised", "new-image")
 SCOPE = ("vulnerability", "package", "image", "layer", "path", "environment", "rule")
 NARROW = ("vulnerability", "package", "path", "rule")  # one of these keeps a waiver from covering all that an image has
@@ -102,6 +103,19 @@ def choose(waivers: Sequence[Waiver], item: Item) -> Waived | None:
 def _order(waived: Waived) -> tuple[bool, tuple[int, ...], str]:
     expires = waived.waiver.expires or "9999-12-31T23:59:59Z"
     return bool(waived.ended), tuple(-ord(letter) for letter in expires), waived.waiver.id
+
+
+def of_comment(finding: Finding) -> Waiver:
+    """Return the waiver that a finding came with, from a comment in the file that it is in: nobody's, as far as policies ask."""
+    known = finding.waiver or {}
+    expires = str(known.get("expires", ""))
+    return Waiver(
+        id=str(known.get("id", COMMENT)),
+        owner="",
+        reason=str(known.get("reason", "")),
+        expires=Moment(written(moment(expires)) if expires else ""),
+        legacy=True,
+    )
 
 
 def _indexed(waivers: Sequence[Waiver]) -> tuple[dict[str, list[Waiver]], list[Waiver]]:
@@ -271,7 +285,7 @@ def short_of(waiver: Waiver, terms: Sequence[WaiverTerms], now: str) -> str:
             begins = min(moment(waiver.created or now), moment(now))  # a day of the future would shorten it on paper only
             lasts = (moment(waiver.expires) - begins).total_seconds()
             if lasts > term.longest:
-                return f"it lasts longer than {term.longest // 86_400} days"
+                return f"it lasts longer than {lasting(term.longest)}"
         if term.ticket and not waiver.ticket:
             return "it has no ticket"
         if term.approver and not waiver.approver:

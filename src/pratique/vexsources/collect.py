@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,12 +11,13 @@ import msgspec
 
 from pratique.attest.limits import MAX_DOCUMENT
 from pratique.attest.vexfile import UNREADABLE, Found, Trust, read
-from pratique.model.errors import PratiqueError
+from pratique.model.errors import PratiqueError, UsageError
 from pratique.model.inventory import Gap
 from pratique.model.vex import Document, Product
 
 if TYPE_CHECKING:
     from pratique.attest.cyclonedx import Bom
+    from pratique.attest.keys import Key
 
 UNREACHABLE = "advisories.vex-unreachable"
 TRUNCATED = "advisories.vex-truncated"
@@ -165,6 +166,22 @@ def signature_beside(path: Path, look: Callable[[Path], bytes | None] | None = N
         if found is not None:
             return found
     return None
+
+
+def load_keys(option: str, names: Sequence[str]) -> tuple[Key, ...]:
+    """Read the public keys that an option names. Raises UsageError, ConfigurationError."""
+    if not names:
+        return ()
+    from pratique.attest.keys import MAX_KEY_FILE, load  # noqa: PLC0415 - only where keys are given
+
+    found: list[Key] = []
+    for name in dict.fromkeys(names):
+        try:
+            content = bounded(Path(name), MAX_KEY_FILE)
+        except OSError as error:
+            raise UsageError(f"{option} {name}: {error.strerror}") from None
+        found += load(name, content)
+    return tuple(found)
 
 
 def why(error: Exception) -> str:

@@ -25,13 +25,13 @@ from pratique.vexsources.collect import (
     bounded,
     is_address,
     is_loopback,
+    load_keys,
     read_tree,
     why,
 )
 
 if TYPE_CHECKING:
     from pratique.attest.cyclonedx import Bom
-    from pratique.attest.keys import Key
     from pratique.image.options import SourceOptions
 
 ATTACHED = "oci"
@@ -48,7 +48,7 @@ class VexSources:
     def __init__(self, names: Sequence[str], keys: Sequence[str], authors: Sequence[str], options: SourceOptions) -> None:
         self._names = tuple(dict.fromkeys(names))
         self._options = options
-        self.trust = Trust(_load_keys(keys), tuple(authors))
+        self.trust = Trust(load_keys("--vex-key", keys), tuple(authors))
         self._kept: dict[str, Collected] = {}
         for name in self._names:
             _check(name)
@@ -124,21 +124,6 @@ class VexSources:
             collected.fail(UNREACHABLE, f"attestations of {target.reference}: {failure}", ATTACHED)
         for one in found:
             collected.take(one.data, f"{ATTACHED}:{one.digest}", None)
-
-
-def _load_keys(names: Sequence[str]) -> tuple[Key, ...]:
-    if not names:
-        return ()
-    from pratique.attest.keys import MAX_KEY_FILE, load  # noqa: PLC0415 - only where keys are given
-
-    found: list[Key] = []
-    for name in dict.fromkeys(names):
-        try:
-            content = bounded(Path(name), MAX_KEY_FILE)
-        except OSError as error:
-            raise UsageError(f"--vex-key {name}: {error.strerror}") from None
-        found += load(name, content)
-    return tuple(found)
 
 
 def _check(name: str) -> None:

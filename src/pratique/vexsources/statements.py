@@ -1,0 +1,92 @@
+"""What --attestations and --attestation-key say in, what is attested of an image out.
+
+What cannot be had or read is a gap of the report; only what a person wrote down wrong is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pratique.attest.limits import MAX_DOCUMENT
+from pratique.attest.statements import Stated, read, read_signature
+from pratique.model.attestation import Attestation
+from pratique.model.errors import PratiqueError, UsageError
+from pratique.model.inventory import Gap
+from pratique.model.report import Target
+from pratique.vexsources.collect import bounded, load_keys, why
+
+if TYPE_CHECKING:
+    from pratique.image.options import SourceOptions
+
+ATTACHED = "oci"
+UNREACHABLE = "advisories.attestations-unreachable"
+UNREADABLE = "advisories.attestations-unreadable"
+MAX_FILES = 1_000  # of a folder: one image has dozens
+MAX_GAPS = 50  # the rest is counted in the last
+_SUFFIXES = (".json", ".jsonl", ".dsse", ".att", ".bundle", ".sigstore")
+_REGISTRIES = ("registry", "docker", "podman", "containerd")
+
+
+class AttestationSources:
+    """Where attestations of an image are to be had: `oci`, files and folders; and the keys that are believed.
+
+    Raises UsageError where a file or folder is not there, ConfigurationError for keys that are none.
+    """
+
+    def __init__(self, names: Sequence[str], keys: Sequence[str], options: SourceOptions) -> None:
+        self._names = tuple(dict.fromkeys(names)) or (ATTACHED,)
+        self._keys = load_keys("--attestation-key", keys)
+        self._options = options
+        for name in self._names:
+            if name != ATTACHED and not Path(name).exists():
+                raise UsageError(f"--attestations {name}: there is no such file or folder", hint=f"or {ATTACHED}, its registry")
+
+    def load(self, target: Target) -> tuple[tuple[Attestation, ...], list[Gap]]:
+        """Return what is attested of a target, sorted, and what could not be had."""
+        digests = frozenset(digest for digest in (target.digest, *target.digests) if digest)
+        found: set[Attestation] = set()
+        gaps: list[Gap] = []
+        for name in self._names:
+            try:
+                parts = self._attached(target, digests) if name == ATTACHED else self._local(Path(name), digests)
+            except PratiqueError as error:
+                gaps.append(Gap(code=UNREACHABLE, message=f"attestations of {target.reference}: {error.message}", source=name))
+                continue
+            except OSError as error:
+                gaps.append(Gap(code=UNREADABLE, message=f"{name}: {why(error)}", source=name))
+                continue
+            for part in parts:
+                found.update(part.attestations)
+                gaps += [Gap(code=UNREADABLE, message=failure, source=name) for failure in part.failures]
+        gaps = sorted(set(gaps))
+        if len(gaps) > MAX_GAPS:
+            message = f"{len(gaps) - MAX_GAPS:,} more problems with attestations are not listed"
+            gaps = [*gaps[:MAX_GAPS], Gap(code=UNREADABLE, message=message)]
+        return tuple(sorted(found)), gaps
+
+    def _attached(self, target: Target, digests: frozenset[str]) -> list[Stated]:
+        from pratique.image.referrers import attached  # noqa: PLC0415 - only where they are asked for
+
+        plain = [digest for digest in (target.digest, *target.digests) if digest.startswith("sha256:")]
+        if target.scheme not in _REGISTRIES or not plain:
+            raise UsageError(f"the registry of an image has them; this target is {target.scheme}:{target.reference}")
+        found, failures = attached(target.reference, plain, self._options, every=True)
+        parts = [Stated(failures=tuple(failures))]
+        for one in found:
+            origin = f"{ATTACHED}:{one.digest}"
+            if one.signature:
+                parts.append(read_signature(one.data, one.signature, origin, (self._keys, digests)))
+            else:
+                parts.append(read(one.data, origin, self._keys, digests))
+        return parts
+
+    def _local(self, path: Path, digests: frozenset[str]) -> list[Stated]:
+        files = [path]
+        parts = []
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(_SUFFIXES))
+            if len(files) > MAX_FILES:
+                parts.append(Stated(failures=(f"{path}: more than {MAX_FILES:,} files; the rest was not read",)))
+        return parts + [read(bounded(file, MAX_DOCUMENT), str(file), self._keys, digests) for file in files[:MAX_FILES]]
