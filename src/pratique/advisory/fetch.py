@@ -19,10 +19,10 @@ from urllib.parse import quote, unquote, urlsplit
 import msgspec
 
 from pratique._kit.http import explain
-from pratique._version import __version__
 from pratique.advisory import proof
 from pratique.advisory.download import bounded, discard, gunzip, note, retry_after
 from pratique.advisory.feeds import BESIDE, Step
+from pratique.advisory.line import ANSWER_SECONDS, Line
 from pratique.advisory.members import Increment
 from pratique.model.advisory import Feed
 from pratique.model.errors import FeedError, ParseError
@@ -36,8 +36,9 @@ ATTEMPTS = 4
 PARALLEL = 4
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
-# Between two packets. A connection that says nothing for this long is dead.
-_SILENCE_SECONDS = 30.0
+# On the average, once a download has gone on for a while: what is slower than a modem is no upstream, and holds everybody up.
+_SLOWEST = 4 << 10  # bytes a second
+_SETTLING_SECONDS = 60.0
 # One feed in all: the largest (300 MB) over 3 Mbit/s.
 _TOTAL_SECONDS = 900.0
 _MAX_REDIRECTS = 5
@@ -101,7 +102,7 @@ def address(feed: Feed, mirror: str) -> str:
 
 
 class Fetcher:
-    """Fetches feeds into `folder`. One may be used from several threads; `stop` ends all of them at their next packet."""
+    """Fetches feeds into `folder`. One may be used from several threads; `stop` ends all of them, also those that wait."""
 
     def __init__(self, folder: Path, *, mirror: str = "", attempts: int = ATTEMPTS, progress: Progress | None = None) -> None:
         self._folder = folder
@@ -111,15 +112,20 @@ class Fetcher:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._gate = threading.BoundedSemaphore(PARALLEL)
-        self._client: httpx2.Client | None = None
+        self._lines: list[Line] = []
+        self._idle: list[Line] = []
 
     def stop(self) -> None:
-        """Make every fetch under way raise FeedError soon."""
+        """Make every fetch under way raise FeedError soon: who waits for a dead server is woken by the end of the connection."""
         self._stopped.set()
+        with self._lock:
+            for line in self._lines:
+                line.hang_up()
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
+        with self._lock:
+            for line in self._lines:
+                line.close()
 
     @property
     def is_local(self) -> bool:
@@ -136,7 +142,8 @@ class Fetcher:
 
         url = address(feed, self._mirror)
         try:
-            with self._gate, self._open(url, {"Accept-Encoding": _codings(feed)}, "HEAD") as response:
+            until = time.monotonic() + ANSWER_SECONDS
+            with self._gate, self._open(url, {"Accept-Encoding": _codings(feed)}, until, "HEAD") as response:
                 found = Validators(url, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
                 return found if response.status_code == 200 and (found.etag or found.last_modified) else None
         except (httpx2.HTTPError, FeedError):
@@ -217,23 +224,25 @@ class Fetcher:
         if self._stopped.wait(pause):
             raise FeedError(f"{url}: stopped")
 
-    def _http(self) -> httpx2.Client:
-        import httpx2
-
+    @contextlib.contextmanager
+    def _line(self) -> Iterator[Line]:
+        """Borrow a line that nobody uses; there are no more than `PARALLEL`, as the gate is passed before."""
         with self._lock:
-            if self._client is None:
-                # Proxies and certificates come from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE).
-                self._client = httpx2.Client(
-                    timeout=_SILENCE_SECONDS, follow_redirects=False, headers={"User-Agent": f"pratique/{__version__}"}
-                )
-            return self._client
+            line = self._idle.pop() if self._idle else None
+            if line is None:
+                self._lines.append(line := Line(self._lines[0].trust if self._lines else None))
+        try:
+            yield line
+        finally:
+            with self._lock:
+                self._idle.append(line)
 
     def _try(self, feed: Feed, url: str, known: Validators, part: Path, deadline: float) -> Fetched:
         import httpx2
 
         begun = _begun(part, url)
         try:
-            with self._gate, self._open(url, _headers(feed, known, begun, part)) as response:
+            with self._gate, self._open(url, _headers(feed, known, begun, part), deadline) as response:
                 if response.status_code == 304 and begun is None and (known.etag or known.last_modified):
                     return Fetched(path=None, validators=known)
                 if response.status_code in _BUSY:
@@ -254,11 +263,14 @@ class Fetcher:
         return Fetched(path=_decoded(feed, part, validators), validators=validators)
 
     @contextlib.contextmanager
-    def _open(self, url: str, headers: dict[str, str], method: str = "GET") -> Iterator[httpx2.Response]:
+    def _open(self, url: str, headers: dict[str, str], deadline: float, method: str = "GET") -> Iterator[httpx2.Response]:
         """Follow redirects by hand: to https, or within the same loopback host."""
         at = url
         for _ in range(_MAX_REDIRECTS + 1):
-            with self._http().stream(method, at, headers=headers) as response:
+            if self._stopped.is_set():
+                raise FeedError(f"{url}: stopped")
+            seconds = max(0.0, deadline - time.monotonic())
+            with self._line() as line, line.ask(method, at, headers, seconds) as response:
                 if not response.has_redirect_location:
                     yield response
                     return
@@ -290,7 +302,8 @@ class Fetcher:
         return validators
 
     def _pour(self, feed: Feed, response: httpx2.Response, stream: BinaryIO, done: int, deadline: float) -> None:
-        total = done + int(response.headers.get("Content-Length", "0") or 0)
+        begun, total = done, done + int(response.headers.get("Content-Length", "0") or 0)
+        started = time.monotonic()
         for chunk in response.iter_raw():
             done += len(chunk)
             bounded(feed, done)
@@ -301,6 +314,9 @@ class Fetcher:
                 raise FeedError(f"{feed.name}: stopped")
             if time.monotonic() > deadline:
                 raise FeedError(f"{feed.name}: not complete after {_TOTAL_SECONDS:.0f} s; the next update goes on from there")
+            passed = time.monotonic() - started
+            if passed > _SETTLING_SECONDS and done - begun < passed * _SLOWEST:
+                raise FeedError(f"{feed.name}: slower than {_SLOWEST} bytes a second; the next update goes on from there")
 
 
 def _trouble(url: str, error: Exception) -> Exception:
