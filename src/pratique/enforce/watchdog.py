@@ -1,7 +1,7 @@
 """A gate that hangs is worse than none that answers: it ends itself, so that whoever watches over it starts it anew.
 
-Two watchers. systemd is told that the loop turns (WatchdogSec=); and a thread of the gate's own ends the process when the loop has
-not turned for too long, for machines where nobody else watches. What asks a gate that has ended is denied at once.
+Two watchers. systemd is told that the loop turns (WatchdogSec=); and a thread of the gate's own ends the process when the loop
+has not turned for too long, for machines where nobody else watches. What asks a gate that has ended is denied at once.
 """
 
 from __future__ import annotations
