@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pratique.model.errors import StoreError
-from pratique.store.place import Place, open_own
+from pratique.store.place import Place, have_own
 
 
 class StoreLockedError(StoreError):
@@ -59,7 +58,7 @@ def connect(place: Place, *, patience: float = PATIENCE) -> sqlite3.Connection:
     """Open the database of a store, made and brought up to date as needed. Raises StoreError."""
     path = place.database
     try:
-        os.close(open_own(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it as the umask says; its companions take this mode
+        have_own(path)  # SQLite would make it as the umask says; its companions take this mode
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
     until = time.monotonic() + patience

@@ -90,6 +90,23 @@ def open_own(path: Path, flags: int) -> int:
     return descriptor
 
 
+def have_own(path: Path) -> None:
+    """Make a file of the store where there is none; else check it as `open_own` does. Raises OSError, StoreError.
+
+    A file that is there is not opened: the kernel takes all locks of a process on a file away when the process closes any
+    descriptor of it, those of SQLite's other connections included. Another process would then put their log away under them.
+    Source: https://sqlite.org/howtocorrupt.html, 2.2.
+    """
+    try:
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        seen = path.lstat()
+        if not stat.S_ISREG(seen.st_mode) or foreign(seen):
+            raise StoreError(
+                f"{path}: others may write this file, so nothing in it can be trusted", hint=f"chmod 600 {path}"
+            ) from None
+
+
 def sync_folder(path: Path) -> None:
     """Have the names in a folder on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -9,7 +9,6 @@ believed, and is as unknown as if it were not there.
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import threading
@@ -24,7 +23,7 @@ from pratique.model.errors import StoreError
 from pratique.model.report import Decision, Reason
 from pratique.store.database import StoreLockedError, telling, writing
 from pratique.store.keys import Keys
-from pratique.store.place import Place, open_own
+from pratique.store.place import Place, have_own
 
 FILE = "verdicts.sqlite"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -175,7 +174,7 @@ class Verdicts:
 
 def _opened(path: Path, patience: float) -> sqlite3.Connection:
     try:
-        os.close(open_own(path, os.O_RDWR | os.O_CREAT))  # with the mode that its companions take over
+        have_own(path)  # with the mode that its companions take over
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
     until = time.monotonic() + patience
