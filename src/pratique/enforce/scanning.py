@@ -46,6 +46,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     insecure: tuple[str, ...] = ()
     seconds: float = 600.0
     resolve: bool = False
+    username: str = ""
+    password: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +59,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scanner:
-    """Runs scans. `engine` is the socket of the engine that holds `docker:` images, where that is not the usual one."""
+    """Runs scans. `engine` is the socket of the engine that holds `docker:` images, where that is not the usual one.
 
-    def __init__(self, engine: Path | None = None, *, at_once: int = MAX_SCANS) -> None:
+    With a `username` and `password` registries are asked as that user.
+    """
+
+    def __init__(self, engine: Path | None = None, *, at_once: int = MAX_SCANS, username: str = "", password: str = "") -> None:
         self._engine = engine
+        self._login = (username, password)
         self._at_once = at_once
         self._turn: asyncio.Semaphore | None = None
 
@@ -68,6 +74,8 @@ class Scanner:
         """Run a job, waiting for its turn. `seconds` bound it from then on. Never raises, cancellation aside."""
         import asyncio
 
+        if self._login[0]:
+            job = msgspec.structs.replace(job, username=self._login[0], password=self._login[1])
         if self._turn is None:
             self._turn = asyncio.Semaphore(self._at_once)
         async with self._turn:
@@ -169,7 +177,13 @@ def _options(job: Job) -> ScanOptions:
     policies, waivers = load_policies(job.policies), tuple(load_waivers([Path(name) for name in job.waivers]))
     context = Context(stage=job.stage, team=job.team, environment=job.environment)
     return ScanOptions(
-        sources=SourceOptions(cache_dir=default_cache_dir(), offline=job.offline, insecure=job.insecure),
+        sources=SourceOptions(
+            cache_dir=default_cache_dir(),
+            offline=job.offline,
+            insecure=job.insecure,
+            username=job.username,
+            password=job.password,
+        ),
         platform=parse_platform(job.platform) if job.platform else None,
         mirror=job.mirror,
         seconds=job.seconds,

@@ -1,0 +1,181 @@
+"""Who asks, and for which repository, in; whether it may be read, pushed to or deleted from out, at this moment.
+
+Reading is by a short file of readers; pushing and deleting are privileges, decided by the privilege policy and the grants that
+live. A push is a session: it takes one use of a grant when it begins, and ends when a tag is written, or when nothing came for a
+while. Between them every request is asked anew whether the grants that it began with still live.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections import OrderedDict
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pratique._kit.written import Written, read
+from pratique.enforce.keeper import Keeper, Session
+from pratique.grant.request import Request, Target, key
+from pratique.model.errors import PratiqueError
+from pratique.model.privilege import Decision, Subject
+from pratique.policyfiles import read_bounded
+
+# Seconds without a request after which a push has ended: more than a client takes to compress a large layer.
+PUSH_IDLE = 300.0
+_MAX_PUSHES = 10_000
+SCANNER = "@scanner"  # the gate's own reader; no account can have this name
+
+Change = Literal["push", "delete"]
+
+
+class Readers(Written, kw_only=True):
+    """Who may read which repositories, by globs: members of groups, those named (`PROVIDER:ID`), or anybody at all."""
+
+    repositories: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    anybody: bool = False
+    anonymous: bool = False
+
+
+class AccessSpec(Written, kw_only=True):
+    """Readers; to whom (`group:NAME`, `PROVIDER:ID`) the catalog of all repositories is shown."""
+
+    readers: tuple[Readers, ...] = ()
+    catalog: tuple[str, ...] = ()
+
+
+class Metadata(Written, kw_only=True):
+    """Name and purpose."""
+
+    name: str
+    description: str = ""
+
+
+class AccessFile(Written, kw_only=True):
+    """kind: RegistryAccess."""
+
+    apiVersion: Literal["pratique/v1"]  # noqa: N815 - as Kubernetes' users write it
+    kind: Literal["RegistryAccess"]
+    metadata: Metadata
+    spec: AccessSpec
+
+
+def load_access(path: Path) -> AccessSpec:
+    """Read a file of readers. Raises PolicyError with FILE:LINE:COLUMN."""
+    return read(str(path), read_bounded(path), AccessFile)[0].spec
+
+
+# Where no file is given: whoever has an account may read everything, nobody else anything.
+EVERYBODY = AccessSpec(readers=(Readers(repositories=("*",), anybody=True),))
+
+
+class _Push:
+    """A push that has begun."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.last = time.monotonic()
+
+
+class Doorman:
+    """Decides for one registry, called `name` in privileges: `registry.push:NAME/REPOSITORY`."""
+
+    def __init__(self, keeper: Keeper, spec: AccessSpec, name: str) -> None:
+        self._keeper = keeper
+        self._spec = spec
+        self._name = name
+        self._pushes: OrderedDict[tuple[str, str], _Push] = OrderedDict()
+
+    def may_read(self, subject: Subject | None, repository: str) -> bool:
+        """Say whether somebody may read a repository; None is whoever did not sign in."""
+        if subject is not None and subject.id == SCANNER:
+            return True
+        return any(
+            any(fnmatchcase(repository, pattern) for pattern in entry.repositories) and _is_meant(entry, subject)
+            for entry in self._spec.readers
+        )
+
+    def now(self) -> float:
+        """Return the time of decisions, in seconds since the epoch."""
+        return self._keeper.moment().wall
+
+    def may_list(self, subject: Subject | None) -> bool:
+        """Say whether somebody may see the names of all repositories."""
+        return subject is not None and bool(
+            {f"group:{group}" for group in subject.groups} | {key(subject)} & set(self._spec.catalog)
+        )
+
+    def would(self, subject: Subject | None, change: Change, repository: str) -> Decision:
+        """Decide without using anything: what a token may say."""
+        push = self._pushes.get(_name(subject, repository)) if change == "push" else None
+        held = push.session.decision.grants if push is not None and not _is_over(push) else ()
+        return self._keeper.decide(self._request(subject, change, repository), self._keeper.moment(), held)
+
+    async def change(self, subject: Subject | None, change: Change, repository: str, what: str = "") -> Decision:
+        """Decide a change, use a grant for it, and have it in the ledger. `what` is the manifest that is written or deleted."""
+        request = self._request(subject, change, repository, what)
+        if change == "delete":
+            return (await self._keeper.rule(request, secrets.token_hex(16))).decision
+        name = _name(subject, repository)
+        push = self._pushes.get(name)
+        if push is not None and not _is_over(push):
+            if not what and self._still(push, request):
+                push.last = time.monotonic()
+                return push.session.decision
+            session = await self._keeper.rule(request, push.session.key, held=push.session.decision.grants)
+        else:
+            session = await self._keeper.rule(request, secrets.token_hex(16))
+        if session.decision.allowed:
+            self._pushes[name] = _Push(session)
+            self._pushes.move_to_end(name)
+            while len(self._pushes) > _MAX_PUSHES:
+                self._pushes.popitem(last=False)
+        else:
+            self._pushes.pop(name, None)
+        return session.decision
+
+    def still(self, subject: Subject | None, repository: str) -> bool:
+        """Say whether a push that has begun may go on: asked while its bytes flow. Takes microseconds."""
+        push = self._pushes.get(_name(subject, repository))
+        if push is None:
+            return False
+        push.last = time.monotonic()
+        return self._still(push, self._request(subject, "push", repository))
+
+    def tagged(self, subject: Subject | None, repository: str) -> None:
+        """Note that a tag was written: that push has ended, and another one is another use."""
+        self._pushes.pop(_name(subject, repository), None)
+
+    def _still(self, push: _Push, request: Request) -> bool:
+        """Say whether what a push began with still holds; grants that it did not begin with do not count: they were not used."""
+        held = push.session.decision.grants
+        try:
+            decision = self._keeper.decide(request, self._keeper.moment(), held)
+        except PratiqueError:
+            return False
+        return decision.allowed and set(decision.grants) <= set(held) if not self._keeper.observe else True
+
+    def _request(self, subject: Subject | None, change: Change, repository: str, what: str = "") -> Request:
+        name = f"{self._name}/{repository}"
+        digest = what if what.startswith("sha256:") else ""
+        target = Target(host=os.uname().nodename, reference=name, digest=digest, name=name)
+        return Request(subject=subject, action=change, point="registry", target=target)
+
+
+def _is_over(push: _Push) -> bool:
+    return time.monotonic() - push.last > PUSH_IDLE
+
+
+def _name(subject: Subject | None, repository: str) -> tuple[str, str]:
+    return key(subject) if subject is not None else "", repository
+
+
+def _is_meant(entry: Readers, subject: Subject | None) -> bool:
+    if entry.anonymous:
+        return True
+    if subject is None:
+        return False
+    return entry.anybody or bool(set(entry.groups) & set(subject.groups)) or key(subject) in entry.ids

@@ -1,0 +1,189 @@
+"""The parts of the registry's gate put together: token service, proxy, judging, and the gate's own listener for scans."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - only `gate registry` imports this module
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h11  # noqa: TID253 - as above
+import msgspec
+
+from pratique.enforce.admission import Admission, AdmissionSpec
+from pratique.enforce.keeper import Keeper
+from pratique.enforce.registry.access import EVERYBODY, SCANNER, AccessSpec, Doorman
+from pratique.enforce.registry.accounts import Accounts
+from pratique.enforce.registry.contents import Contents
+from pratique.enforce.registry.exchange import Client, Gone, TooLargeError
+from pratique.enforce.registry.judging import Judging
+from pratique.enforce.registry.proxy import Front, Proxy, new_password
+from pratique.enforce.registry.service import TokenService, problem
+from pratique.enforce.registry.tokens import Tokens, load_signer
+from pratique.enforce.scanning import Scanner
+from pratique.enforce.serving import MAX_CONNECTIONS
+from pratique.store.place import Place
+
+if TYPE_CHECKING:
+    import ssl
+
+_CHUNK = 256 << 10
+_BAD = b"HTTP/1.1 %d Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+UPSTREAM = "pratique-upstream"  # the audience of what the registry is shown
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the gate listens, what it stands before, and by what it decides.
+
+    `name` is what people call the registry, such as `reg.example:5000`. `upstream` is the host and port of the registry itself.
+    `public` is the address that clients reach the gate at, as far as that is another than where it listens.
+    """
+
+    listen: tuple[str, int]
+    upstream: tuple[str, int]
+    users: Path
+    name: str = ""
+    public: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
+    access: AccessSpec | None = None
+    admission: AdmissionSpec | None = None
+    rsa: bool = False
+    observe: bool = False
+
+
+class RegistryGate:
+    """One gate, from `start` to `close`. Raises OSError, StoreError, ConfigurationError where it cannot stand."""
+
+    def __init__(self, place: Place, settings: Settings) -> None:
+        self._settings = settings
+        folder = place.folder / "gate" / "registry"
+        self._keeper = Keeper(place, observe=settings.observe)
+        signer = load_signer(folder, rsa=settings.rsa)
+        self._password = new_password()
+        self._admission: Admission | None = None
+        self._contents: Contents | None = None
+        if settings.admission is not None:
+            scanner = Scanner(username=SCANNER, password=self._password)
+            self._admission = Admission(place, settings.admission, scanner=scanner)
+            self._contents = Contents(folder)
+        self._judging = Judging(self._admission, self._contents)
+        self._signer = signer
+        self._accounts = Accounts(settings.users)
+        self._upstream = Tokens(signer, UPSTREAM)
+        self._servers: list[asyncio.Server] = []
+        self._open = 0
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen."""
+        settings = self._settings
+        context = _tls(settings)
+        host, port = settings.listen
+        outside = await asyncio.start_server(self._outside, host, port, ssl=context, limit=_CHUNK)
+        inside = await asyncio.start_server(self._inside, "127.0.0.1", 0, limit=_CHUNK)
+        self._servers = [outside, inside]
+        self.port = int(outside.sockets[0].getsockname()[1])
+        own = f"127.0.0.1:{inside.sockets[0].getsockname()[1]}"
+        self._judging.target = own
+        name = settings.name or f"{host}:{self.port}"
+        scheme = "https" if context is not None else "http"
+        public = settings.public or f"{scheme}://{name}"
+        doorman = Doorman(self._keeper, settings.access or EVERYBODY, name)
+        service = TokenService(self._signer, name, self._accounts, doorman, scanner=self._password)
+        behind = (settings.upstream, service, doorman, self._upstream, self._judging)
+        self._front = Proxy(Front(name, name, f"{public}/token"), *behind)
+        self._own = Proxy(Front(name, name, f"http://{own}/token"), *behind)
+
+    async def close(self) -> None:
+        """Take no more connections, and let go of the store."""
+        for server in self._servers:
+            server.close()
+        if self._admission is not None:
+            await self._admission.close()
+        if self._contents is not None:
+            self._contents.close()
+        self._keeper.close()
+
+    async def _outside(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(reader, writer, own=False)
+
+    async def _inside(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(reader, writer, own=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, own: bool) -> None:
+        self._open += 1
+        conversation = (self._own if own else self._front).connection(own=own)
+        try:
+            if self._open > MAX_CONNECTIONS:
+                return
+            handle: Any = writer.get_extra_info("socket")
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client = Client(reader, writer)
+            while await client.next():
+                try:
+                    await conversation.serve(client)
+                except TooLargeError:
+                    await client.say(problem(413, "SIZE_INVALID", "pratique: the body is too large"))
+                    return
+        except h11.RemoteProtocolError as error:
+            with contextlib.suppress(OSError):
+                writer.write(
+                    b"HTTP/1.1 %d Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % error.error_status_hint
+                )
+        except (OSError, TimeoutError, Gone, h11.LocalProtocolError):
+            writer.transport.abort()  # nobody is there, or nothing can be said any more: half an answer must not look whole
+        finally:
+            self._open -= 1
+            conversation.close()
+            writer.close()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.certificate is None:
+        return None
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.certificate, settings.key)
+    return context
+
+
+async def serve(place: Place, settings: Settings, ready: Callable[[RegistryGate], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError, StoreError, ConfigurationError before `ready` is called."""
+    gate = RegistryGate(place, settings)
+    await gate.start()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    if ready is not None:
+        ready(gate)
+    await stopped.wait()
+    await gate.close()
+
+
+def configuration(place: Place, settings: Settings) -> str:
+    """Return what to write into the registry's own configuration, so that it takes nobody's word but the gate's."""
+    signer = load_signer(place.folder / "gate" / "registry", rsa=settings.rsa)
+    return (
+        "# into the registry's configuration, in place of its own auth section; let it listen on a loopback address\n"
+        "http:\n"
+        f"  addr: {settings.upstream[0]}:{settings.upstream[1]}\n"
+        "  relativeurls: true\n"
+        "storage:\n"
+        "  redirect:\n"
+        "    disable: true\n"
+        "  delete:\n"
+        "    enabled: true\n"
+        "auth:\n"
+        "  token:\n"
+        f"    realm: {settings.public or 'http://' + (settings.name or 'the-gate')}/token\n"
+        f"    service: {UPSTREAM}\n"
+        "    issuer: pratique\n"
+        f"    rootcertbundle: {signer.certificate}\n"
+    )

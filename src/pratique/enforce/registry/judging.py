@@ -1,0 +1,72 @@
+"""What is about to be pulled from a registry in, why it may not be out: manifests by their verdict, blobs by who needs them."""
+
+from __future__ import annotations
+
+from pratique.enforce.admission import Admission, Image
+from pratique.enforce.registry.contents import Contents
+from pratique.enforce.registry.manifests import Manifest
+from pratique.enforce.registry.routes import is_digest
+
+
+class Judging:
+    """Judges what is pulled from one registry; with neither `admission` nor `contents` everything may be."""
+
+    def __init__(self, admission: Admission | None = None, contents: Contents | None = None) -> None:
+        self._admission = admission
+        self._contents = contents
+        self.target = ""  # where the gate's own listener is: images are scanned through it
+
+    def learn(self, repository: str, manifest: Manifest) -> None:
+        """Remember what a manifest needs. Raises StoreError."""
+        if self._contents is not None and manifest.kind != "index" and not self._contents.knows(repository, manifest.digest):
+            self._contents.learn(repository, manifest)
+
+    def forget(self, repository: str, digest: str) -> None:
+        """Forget a manifest that was deleted."""
+        if self._contents is not None and is_digest(digest):
+            self._contents.forget(repository, digest)
+
+    def begin(self, image: Image, manifest: Manifest) -> None:
+        """Have what was pushed scanned before anybody pulls it."""
+        if self._admission is not None and manifest.kind == "image":
+            self._admission.begin(self._aimed(image), "registry")
+
+    async def manifest(self, image: Image, manifest: Manifest) -> str:
+        """Return why a manifest may not be had, "" where it may."""
+        if self._admission is None or manifest.kind != "image":
+            return ""
+        judgement = await self._admission.judge(self._aimed(image), "registry")
+        return "" if judgement.allowed else judgement.reason
+
+    def known(self, image: Image) -> str:
+        """Return why an image may not be had, as far as that is known without a scan."""
+        judgement = self._admission.known(image, "registry") if self._admission is not None else None
+        return judgement.reason if judgement is not None and judgement.source == "store" and not judgement.allowed else ""
+
+    async def blob(self, front: str, repository: str, blob: str) -> str | None:
+        """Return why a blob may not be had, "" where it may, None where no manifest that went by needs it."""
+        if self._admission is None or self._contents is None:
+            return ""
+        why: str | None = None
+        waits = []
+        for one in self._contents.needing(repository, blob):
+            if one.kind == "artifact":
+                return ""
+            image = Image(f"{front}/{repository}@{one.digest}", (one.digest, one.config))
+            judgement = self._admission.known(image, "registry")
+            if judgement is None:
+                waits.append(image)
+            elif judgement.allowed:
+                return ""
+            else:
+                why = why or judgement.reason
+        for image in waits[:1]:  # the youngest
+            judgement = await self._admission.judge(self._aimed(image), "registry")
+            if judgement.allowed:
+                return ""
+            why = why or judgement.reason
+        return why
+
+    def _aimed(self, image: Image) -> Image:
+        repository = image.reference.partition("/")[2]
+        return image._replace(target=f"registry:{self.target}/{repository}" if self.target else "")

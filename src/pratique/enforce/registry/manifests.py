@@ -1,0 +1,101 @@
+"""A manifest's bytes in, what it is and what it refers to out.
+
+An index leads to manifests, and is itself nothing that runs. An image has layers that an engine unpacks. Anything else (a
+signature, an SBOM, a chart) is an artifact, which no engine runs: it has neither an image's configuration nor a layer of an
+image's type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from pratique.model.errors import ParseError
+
+MAX_MANIFEST = 4 << 20  # as distribution bounds it
+MAX_ENTRIES = 10_000  # blobs or manifests of one; images have at most 127 layers, indexes some tens of platforms
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_IMAGES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_LAYERS = (
+    "application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.", "application/vnd.docker.plugin",
+    "application/vnd.docker.container.image.rootfs", "application/x-tar", "application/tar",
+)  # fmt: skip
+
+
+class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
+    """What a manifest points to."""
+
+    digest: str
+    media_type: str = ""
+
+
+class _Manifest(msgspec.Struct, frozen=True, rename="camel"):
+    schema_version: int
+    media_type: str = ""
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] | None = None
+    manifests: tuple[Descriptor, ...] | None = None
+
+
+class Manifest(NamedTuple):
+    """What a manifest is: its digest, the blobs it needs (its configuration first), the manifests it leads to."""
+
+    kind: Literal["index", "image", "artifact"]
+    digest: str
+    blobs: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> str:
+        """The digest of its configuration, which engines know the image by; "" for an index."""
+        return self.blobs[0] if self.blobs else ""
+
+
+def read_manifest(body: bytes, media_type: str) -> Manifest:
+    """Read a manifest as the registry gives or takes it. Raises ParseError for what could be taken for two things."""
+    if len(body) > MAX_MANIFEST:
+        raise ParseError(f"the manifest has more than {MAX_MANIFEST >> 20} MiB")
+    try:
+        _once(body)
+        found = msgspec.json.decode(body, type=_Manifest)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError) as error:
+        raise ParseError(f"the manifest cannot be read: {error}") from None
+    stated = media_type.partition(";")[0].strip()
+    if found.schema_version != 2:
+        raise ParseError("the manifest is of schema 1, which names no digests that could be judged")
+    if found.media_type and stated and found.media_type != stated:
+        raise ParseError(f"the manifest says that it is {found.media_type[:80]!a}, the registry {stated[:80]!a}")
+    kind, digest = found.media_type or stated, "sha256:" + hashlib.sha256(body).hexdigest()
+    if max(len(found.manifests or ()), len(found.layers or ())) > MAX_ENTRIES:
+        raise ParseError(f"the manifest has more than {MAX_ENTRIES} entries")
+    if kind in _INDEXES:
+        if found.manifests is None or found.layers is not None or found.config is not None:
+            raise ParseError("an index that is an image as well")
+        return Manifest("index", digest, (), tuple(one.digest for one in found.manifests))
+    if kind not in _IMAGES or found.manifests is not None or found.config is None:
+        raise ParseError(f"a manifest of the type {kind[:80]!a} is not known here")
+    layers = found.layers or ()
+    image = found.config.media_type in _CONFIGS or any(one.media_type.startswith(_LAYERS) for one in layers)
+    return Manifest("image" if image else "artifact", digest, (found.config.digest, *(one.digest for one in layers)))
+
+
+# Keys that decide what a manifest is: Go reads them in any letter case, so that another spelling means two things.
+_KEYS = {name.casefold(): name for name in ("schemaVersion", "mediaType", "config", "layers", "manifests", "digest")}
+
+
+def _once(body: bytes) -> None:
+    """Refuse keys that come twice, or in another letter case: readers differ in which of them they take."""
+    import json  # noqa: PLC0415 - msgspec takes the last of several without a word
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name.casefold() for name, _ in found}) != len(found):
+            raise ValueError("a key comes twice")
+        for name, _ in found:
+            if _KEYS.get(name.casefold(), name) != name:
+                raise ValueError(f"{name[:40]!a} is spelled otherwise")
+        return dict(found)
+
+    json.loads(body, object_pairs_hook=pairs)
