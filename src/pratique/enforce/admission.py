@@ -84,7 +84,7 @@ class AdmissionSpec(Written, kw_only=True):
 
     `unknown` is for images that nobody has scanned, `unjudged` for those whose scan could not tell. `deadline` is how long
     a request waits for a scan, `scan` how long a scan may take. `exempt` are globs over NAME@DIGEST or DIGEST: no tag is
-    exempt, as tags move. `pulls: digest` refuses pulls by tag.
+    exempt, as tags move. `pulls: digest` refuses pulls by tag. `offline` fetches no advisories; images are fetched all the same.
     """
 
     policies: tuple[str, ...] = ()
@@ -358,6 +358,7 @@ class Admission:
             return f"it could not be scanned: {outcome.error}"
         if verdict.rules != rules:
             return "its rules changed while it was scanned: ask again"
+        verdict = msgspec.structs.replace(verdict, reference=image.reference or verdict.reference)
         if not {verdict.digest, *verdict.names} & set(image.digests):
             return f"another image ({verdict.digest[:19]}) was found in its place"
         loop = asyncio.get_running_loop()

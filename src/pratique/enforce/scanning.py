@@ -31,7 +31,7 @@ _NICE = 10  # what is being served goes before what is being scanned
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to scan and by what; with `resolve` only which digest a name has now. `docker` is the engine's socket."""
+    """What to scan and by what; with `resolve` only which digest a name has now. `offline` fetches no advisories."""
 
     target: str
     platform: str = ""
@@ -156,10 +156,12 @@ def perform(job: Job) -> Outcome:
 def _verdict(job: Job) -> KeptVerdict:
     from pratique.enforce.verdicts import rules_digest, verdict_of  # noqa: PLC0415 - in the child alone
     from pratique.image.reference import parse_target  # noqa: PLC0415
-    from pratique.pipeline import scan  # noqa: PLC0415
+    from pratique.pipeline import inspect, judge_inventory  # noqa: PLC0415
 
     how = _options(job)
-    report = scan(parse_target(job.target), how)
+    asked = msgspec.structs.replace(how, sources=msgspec.structs.replace(how.sources, offline=False))
+    inventory, target = inspect(parse_target(job.target), asked)
+    report = judge_inventory(inventory, target, how)
     return verdict_of(report, rules_digest(how.rules, how.fail_on))
 
 

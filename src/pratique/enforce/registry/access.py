@@ -115,19 +115,20 @@ class Doorman:
         return self._keeper.decide(self._request(subject, change, repository), self._keeper.moment(), held)
 
     async def change(self, subject: Subject | None, change: Change, repository: str, what: str = "") -> Decision:
-        """Decide a change, use a grant for it, and have it in the ledger. `what` is the manifest that is written or deleted."""
-        request = self._request(subject, change, repository, what)
+        """Decide a change, use a grant for it, and have it in the ledger. `what` is the manifest that is written."""
+        request = self._request(subject, change, repository)
+        seen = what if what.startswith("sha256:") else ""
         if change == "delete":
-            return (await self._keeper.rule(request, secrets.token_hex(16))).decision
+            return (await self._keeper.rule(request, secrets.token_hex(16), effective=seen)).decision
         name = _name(subject, repository)
         push = self._pushes.get(name)
         if push is not None and not _is_over(push):
             if not what and self._still(push, request):
                 push.last = time.monotonic()
                 return push.session.decision
-            session = await self._keeper.rule(request, push.session.key, held=push.session.decision.grants)
+            session = await self._keeper.rule(request, push.session.key, held=push.session.decision.grants, effective=seen)
         else:
-            session = await self._keeper.rule(request, secrets.token_hex(16))
+            session = await self._keeper.rule(request, secrets.token_hex(16), effective=seen)
         if session.decision.allowed:
             self._pushes[name] = _Push(session)
             self._pushes.move_to_end(name)
@@ -136,6 +137,13 @@ class Doorman:
         else:
             self._pushes.pop(name, None)
         return session.decision
+
+    async def refused(self, subject: Subject | None, repository: str, why: str) -> str:
+        """Put on record that an image was not given out; return the sentence for who asked, "" where that is only observed."""
+        import asyncio
+
+        what = f"pull {self._name}/{repository}"
+        return await asyncio.to_thread(self._keeper.refused, "registry", subject, what, why)
 
     def still(self, subject: Subject | None, repository: str) -> bool:
         """Say whether a push that has begun may go on: asked while its bytes flow. Takes microseconds."""
@@ -158,10 +166,10 @@ class Doorman:
             return False
         return decision.allowed and set(decision.grants) <= set(held) if not self._keeper.observe else True
 
-    def _request(self, subject: Subject | None, change: Change, repository: str, what: str = "") -> Request:
+    def _request(self, subject: Subject | None, change: Change, repository: str) -> Request:
+        """Name the repository alone: layers come before their manifest, when nobody knows the digest of it yet."""
         name = f"{self._name}/{repository}"
-        digest = what if what.startswith("sha256:") else ""
-        target = Target(host=os.uname().nodename, reference=name, digest=digest, name=name)
+        target = Target(host=os.uname().nodename, reference=name, name=name)
         return Request(subject=subject, action=change, point="registry", target=target)
 
 

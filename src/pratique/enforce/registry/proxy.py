@@ -120,6 +120,11 @@ class Proxy:
             return self.challenge(scope)
         return problem(403, "DENIED", f"pratique: {key(subject)} may not read {repository}")
 
+    async def refuse(self, asker: Asker, route: Route, why: str) -> None:
+        """Refuse what its verdict forbids, and have that on record; where it is only observed it goes on. Raises Refused."""
+        if sentence := await self._doorman.refused(asker.subject, route.repository, why):
+            raise Refused(problem(403, "DENIED", sentence))
+
     def may_mount(self, route: Route, asker: Asker, access: tuple[Access, ...]) -> bool:
         """Say whether a layer may be taken over from another repository: only by who may fetch it there."""
         source = route.query.get("from", "")
@@ -206,6 +211,8 @@ class Conversation:
             if client.begun:
                 raise Gone from error
             await client.say(problem(503, "UNAVAILABLE", f"pratique: {error.message}"))
+        finally:
+            self._upstream.tidy()
 
     async def _serve(self, client: Client) -> None:
         try:
@@ -255,8 +262,7 @@ class Conversation:
         if client.method == "HEAD":
             digest = answered.one(b"docker-content-digest")
             if not self._own and (why := self._proxy.judging.known(self._proxy.image(route.repository, digest, ""))):
-                await self._upstream.whole(0)
-                raise Refused(problem(403, "DENIED", f"pratique: denied: {why}"))
+                await self._proxy.refuse(asker, route, why)
             await self._pass(client, answered)
             return
         body = await self._upstream.whole(MAX_MANIFEST)
@@ -308,7 +314,7 @@ class Conversation:
             if why is None:
                 raise Refused(problem(404, "BLOB_UNKNOWN", "pratique: ask for the manifest that needs it first"))
             if why:
-                raise Refused(problem(403, "DENIED", f"pratique: denied: {why}"))
+                await self._proxy.refuse(asker, route, why)
         await self._pass(client, await self._ask(client, route, Access("repository", route.repository, ("pull",))))
 
     async def _begin(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:

@@ -61,6 +61,13 @@ class Upstream:
             self._writer.close()
         self._reader = self._writer = self._state = None
 
+    def tidy(self) -> None:
+        """Hang up where an answer was not read to its end: nothing more can be asked on this connection."""
+        import h11
+
+        if self._state is not None and self._state.our_state is not h11.IDLE:
+            self.close()
+
     async def ask(
         self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: AsyncIterator[bytes] | bytes = b""
     ) -> Answered:
