@@ -198,6 +198,17 @@ def test_freeze(victim: Victim) -> None:
     assert victim.pull(NOW + 9 * DAY).number == 3
 
 
+@pytest.mark.parametrize(("years", "answer"), [(-400, True), (400, False)])
+def test_the_clock_that_python_tuf_goes_by_is_the_one_it_is_given(victim: Victim, years: int, *, answer: bool) -> None:
+    """It has no argument for the time: should a release keep the time elsewhere, this fails, whatever the machine's clock is."""
+    victim.publisher.forge("timestamp", lambda signed: setattr(signed, "expires", NOW + 9 * DAY))
+    when = NOW + years * 365 * DAY
+    if answer:
+        assert victim.pull(when).number == 2
+    else:
+        victim.refuses("expired", now=when)
+
+
 def test_freeze_of_the_root(victim: Victim) -> None:
     """A root that has expired vouches for nothing, whatever is signed anew."""
     victim.publisher.forge("timestamp", lambda signed: setattr(signed, "expires", NOW + 900 * DAY))
