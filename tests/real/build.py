@@ -18,10 +18,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.images import SERVICES, SLIM, WEB, Builder, Debian, Modules, run
-from benchmarks.layers import EPOCH, Layer, from_difference, write_archive, write_layer
+from benchmarks.layers import EPOCH, Item, Layer, from_difference, from_items, walk_folder, write_archive, write_layer
+
+from real import apks, rpms
 
 MIRROR = "http://deb.debian.org/debian"
 NODE_APP = Modules("express@4.18.2 lodash@4.17.20 axios@1.6.0 minimist@1.2.5 jsonwebtoken@8.5.1", "srv/app")
@@ -67,6 +70,44 @@ def python_app(cache: Path) -> Path:
     builder = Builder(cache)
     layers = [builder.layer(recipe) for recipe in (Debian(), Debian(("python3", "python3-requests"), ()), WEB)]
     return write_archive(cache / "python-app.tar", layers, "python-app:latest")
+
+
+LANGUAGES = (
+    *("python3-yaml", "python3-gi", "python3-dbus", "python3-apt", "python3-jwt", "python3-cryptography", "python3-lxml"),
+    *("python3-pip", "mercurial", "ruby", "ruby-sinatra", "ruby-nokogiri", "libcommons-io-java", "libjackson2-databind-java"),
+    *("libhttpclient-java", "fzf", "composer"),
+)
+
+
+def languages(cache: Path) -> Path:
+    """Build Debian with what its packages bring of Python, Ruby, Java, Go and PHP, and an application's wheels above it."""
+    path = cache / "languages.tar"
+    root = cache / "root-languages.tar"
+    if not root.exists():
+        partial = cache / "partial-languages.tar"
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", *SLIM, f"--include={','.join(LANGUAGES)}", "trixie"]
+        run([*command, str(partial), f"deb {MIRROR} trixie main"], {"SOURCE_DATE_EPOCH": str(EPOCH)})
+        partial.replace(root)
+    base = write_layer(cache / "layer-languages.tar", "ADD rootfs.tar /", from_difference(root, None))
+    return write_archive(path, [base, Builder(cache).layer(WEB)], "languages:latest")
+
+
+def rocky(cache: Path) -> Path:
+    """Build a distribution of rpm: a real database, and what pip installs beside it."""
+    upper = [Item(path, text.encode()) for path, text in rpms.UPPER.items()]
+    layers = [
+        write_layer(cache / "layer-rocky.tar", "ADD rootfs.tar /", from_items(walk_folder(rpms.root(cache), ""))),
+        write_layer(cache / "layer-rocky-pip.tar", "RUN pip install jinja2", from_items(upper)),
+    ]
+    return write_archive(cache / "rocky.tar", layers, "rocky:latest")
+
+
+def alpine(cache: Path) -> Path:
+    """Build an Alpine image in apk's own form."""
+    items = [Item(path, text.encode()) for path, text in apks.files().items()]
+    return write_archive(
+        cache / "alpine.tar", [write_layer(cache / "layer-apk.tar", "ADD / /", from_items(items))], "alpine:latest"
+    )
 
 
 def umoci_image(cache: Path) -> Path:
@@ -123,6 +164,9 @@ IMAGES = {
     "debian-trixie": Image(("mmdebstrap",), debian("trixie")),
     "python-app": Image(("mmdebstrap",), python_app),
     "node-app": Image(("mmdebstrap", "npm"), _application("node-app", Debian(), Debian(SERVICES, ()), NODE_APP)),
+    "languages": Image(("mmdebstrap", "pip"), languages),
+    "rocky": Image(("rpm", "rpmbuild"), rocky),
+    "alpine": Image((), alpine),
     "umoci": Image(("mmdebstrap", "npm", "umoci", "tar"), umoci_image),
 }
 

@@ -23,7 +23,10 @@ MAX_GAPS = 100  # of one kind; a count of the rest follows
 
 
 class Component(msgspec.Struct, kw_only=True):
-    """One entry that is a package. `owner` is the `ref` of the component that installed it; a `purl` is the document's own."""
+    """One entry that is a package. `owner` is the `ref` of the component that installed it; a `purl` is the document's own.
+
+    `module` is the label of an rpm's module; `files` are references of files that it contains.
+    """
 
     ref: str = ""
     purl: str = ""
@@ -32,6 +35,8 @@ class Component(msgspec.Struct, kw_only=True):
     licenses: tuple[str, ...] = ()
     locations: tuple[Location, ...] = ()
     source: SourcePackage | None = None
+    module: str = ""
+    files: tuple[str, ...] = ()
     owner: str = ""
     role: str = ""
     declared: bool = False
@@ -46,12 +51,16 @@ class BillLayer(msgspec.Struct, kw_only=True):
 
 
 class Bill(msgspec.Struct, kw_only=True):
-    """A whole document. `subject` is the name of what it describes, `digest` and `platform` what it says of that."""
+    """A whole document. `subject` is the name of what it describes, `digest` and `platform` what it says of that.
+
+    `owners` is False where its writer lists what packages of the system brought along, and does not say so.
+    """
 
     format: str
     subject: str = ""
     digest: str = ""
     platform: str = ""
+    owners: bool = True
     layers: list[BillLayer] = msgspec.field(default_factory=list)
     distro: DistroEvidence | None = None
     components: list[Component] = msgspec.field(default_factory=list)

@@ -19,14 +19,17 @@ from pratique.inventory.sbom.bill import (
     place,
     restored,
 )
-from pratique.model.inventory import DistroEvidence, Location, SourcePackage
+from pratique.model.inventory import DistroEvidence, Gap, Location, SourcePackage
 
 FORMAT = "CycloneDX"
+MAX_FILES = 2_000_000  # entries of any kind; a document lists all files of an image, the largest of which has a million
 MAX_PROPERTIES = 5000  # of one component; Syft writes two a location and one a CPE
 # What is no package: files, keys and data by their nature, an operating system is the distribution.
 _NO_PACKAGES = frozenset(
     ("file", "operating-system", "container", "device", "data", "cryptographic-asset", "machine-learning-model")
 )
+# Writers that list what packages of the system brought along beside them, without a word on it (Trivy leaves it out).
+_SILENT = frozenset(("syft", "cdxgen"))
 
 
 class _Property(msgspec.Struct):
@@ -67,8 +70,17 @@ class _Component(msgspec.Struct):
     components: list[msgspec.Raw] | None = None
 
 
+class _Tool(msgspec.Struct):
+    name: str | None = None
+
+
+class _Tools(msgspec.Struct):
+    components: list[_Tool] | None = None
+
+
 class _Metadata(msgspec.Struct):
     component: _Component | None = None
+    tools: _Tools | list[_Tool] | None = None
 
 
 class _Document(msgspec.Struct):
@@ -83,6 +95,8 @@ def read(data: bytes) -> Bill:
     document = decode(data, _Document, FORMAT)
     bill = Bill(format=f"{FORMAT} {document.specVersion}".strip())
     for metadata in entries([document.metadata], _Metadata, bill, "metadata", 1):
+        tools = metadata.tools.components or [] if isinstance(metadata.tools, _Tools) else metadata.tools or []
+        bill.owners = not any(tool.name in _SILENT for tool in tools)
         if metadata.component is not None:
             _subject(metadata.component, bill)
             _nested(metadata.component, document)
@@ -101,15 +115,22 @@ def _nested(subject: _Component, document: _Document) -> None:
 
 
 def _all(raw: list[msgspec.Raw] | None, bill: Bill) -> Iterator[_Component]:
-    """Yield components and those inside of them, without recursion, MAX_COMPONENTS at most."""
-    waiting, left = [raw or []], MAX_COMPONENTS
+    """Yield components and those inside of them, without recursion: MAX_COMPONENTS packages at most, and MAX_FILES files."""
+    waiting, files, packages = [raw or []], MAX_FILES, MAX_COMPONENTS
     while waiting:
         some = waiting.pop()
-        for component in entries(some, _Component, bill, "component", left):
-            yield component
+        for component in entries(some, _Component, bill, "component", files):
+            files -= 1
             if component.components:
                 waiting.append(component.components)
-        left = max(left - len(some), 0)
+            if component.type == "file" and not component.purl:
+                continue
+            packages -= 1
+            if packages < 0:
+                message = f"{bill.format}: more than {MAX_COMPONENTS} packages; the rest was not read"
+                bill.gaps.append(Gap(code="inventory.truncated", message=message))
+                return
+            yield component
 
 
 def _facts(component: _Component) -> dict[str, str]:
@@ -165,6 +186,7 @@ def _package(component: _Component) -> Component:
         licenses=tuple(_licences(component.licenses or ())),
         locations=tuple(dict.fromkeys(_locations(component, facts))),
         source=_source(facts),
+        module=facts.get("aquasecurity:trivy:Modularitylabel", ""),
         owner=facts.get("pratique:owner", ""),
         role=facts.get("pratique:role", ""),
         declared=facts.get("pratique:declared") == "true",

@@ -11,6 +11,7 @@ import msgspec
 from pratique.inventory.assemble import ECOSYSTEMS, OS_TYPES, assemble
 from pratique.inventory.distro import advisory_ecosystem, settle_distro
 from pratique.inventory.sbom.bill import MAX_LOCATIONS, Bill, Component
+from pratique.inventory.sbom.installed import infer
 from pratique.inventory.squash import Seen
 from pratique.model.ecosystems import base
 from pratique.model.errors import ParseError
@@ -70,7 +71,11 @@ def settle(bill: Bill) -> Inventory:
     gaps = bill.gaps + [_renamed(gap, serial) for gap in assembled.gaps]
     packages, refs = _completed(assembled.packages, serial)
     packages += [package for package in _foreign(others, refs) if package is not None]
-    return Inventory(distro=distro, release=release, packages=tuple(_owned(packages, refs)), gaps=tuple(dict.fromkeys(gaps)))
+    owned = _owned(packages, refs)
+    if not bill.owners:
+        inferred = infer(owned)
+        owned = [msgspec.structs.replace(one, owner=inferred.get(one.purl, one.owner)) for one in owned]
+    return Inventory(distro=distro, release=release, packages=tuple(owned), gaps=tuple(dict.fromkeys(gaps)))
 
 
 def _parsed(component: Component, gaps: list[Gap]) -> Purl | None:
@@ -139,12 +144,14 @@ def _evidence(component: Component, purl: Purl, distro: Distro | None) -> Packag
             arch=purl.qualifiers.get("arch", ""),
             source=_source(component, purl, version),
             licenses=component.licenses,
-            qualifiers=_kept(purl, ("distro", "arch", "epoch", "upstream")),
+            qualifiers=_system_qualifiers(component, purl),
             role=component.role,
         )
     if kind not in ECOSYSTEMS:
         return None
     version = purl.version or component.version
+    if kind == "golang" and version == "(devel)":  # built from sources: it has none
+        version = ""
     namespace, name = (purl.namespace, purl.name) if kind != "golang" else _module(component, purl)
     if name == "stdlib" and not namespace:
         version = version.removeprefix("v")  # Trivy writes the compiler's version as a module's
@@ -157,9 +164,22 @@ def _evidence(component: Component, purl: Purl, distro: Distro | None) -> Packag
         version=version,
         licenses=component.licenses,
         qualifiers=_kept(purl, ()),
-        role=component.role or ("main" if kind == "golang" and not version else ""),  # built from sources: it has none
+        role=component.role or _role(kind, version, component),
         declared=component.declared,
     )
+
+
+# Manifests of what was installed; any other package.json is an application's own (as in `pratique.inventory.catalogers.node`).
+_INSTALLED_NODE = re.compile(r"(?:^|/)node_modules/|^usr/(?:share|lib|lib/[^/]+)/nodejs/|(?:^|/)(?:site|dist)-packages/")
+
+
+def _role(kind: str, version: str, component: Component) -> str:
+    """Say what an application is itself, where a document only has places."""
+    if kind == "golang":
+        return "main" if not version else ""
+    places = [place.path for place in component.locations]
+    own = kind == "npm" and places and all(path.endswith("package.json") and not _INSTALLED_NODE.search(path) for path in places)
+    return "main" if own else ""
 
 
 def _module(component: Component, purl: Purl) -> tuple[str, str]:
@@ -173,6 +193,14 @@ def _module(component: Component, purl: Purl) -> tuple[str, str]:
 
 def _kept(purl: Purl, but: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, value in purl.qualifiers.items() if key not in but and key.isascii())
+
+
+def _system_qualifiers(component: Component, purl: Purl) -> tuple[tuple[str, str], ...]:
+    """The module of an rpm stands in its purl, in a property, or in the metadata of Syft's own format."""
+    kept = _kept(purl, ("distro", "arch", "epoch", "upstream", "modularitylabel"))
+    module = component.module or purl.qualifiers.get("modularitylabel", "")
+    known = "rpmmod" in purl.qualifiers or not module or purl.type != "rpm"
+    return kept if known else tuple(sorted((*kept, ("rpmmod", module))))
 
 
 def _os_version(component: Component, purl: Purl) -> str:
@@ -220,8 +248,8 @@ def _completed(assembled: Sequence[Package], serial: Sequence[Component]) -> tup
         components = [serial[int(location.path)] for location in package.locations]
         refs.update({component.ref: package.purl for component in components if component.ref})
         places = {location for component in components for location in _primary(package.type, component.locations)}
-        owners = {component.owner for component in components}
-        owner = owners.pop() if len(owners) == 1 else ""  # a second copy of other making must be matched
+        owners = sorted({component.owner for component in components})
+        owner = owners[0]  # "" where one has none: a second copy of other making must be matched
         packages.append(msgspec.structs.replace(package, locations=tuple(sorted(places)[:MAX_LOCATIONS]), owner=owner))
     return packages, refs
 

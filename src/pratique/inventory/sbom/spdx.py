@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from pratique.inventory.sbom.bill import (
 from pratique.model.inventory import DistroEvidence, Location, SourcePackage
 
 FORMAT = "SPDX"
+MAX_FILES = 20  # of one package that are looked at for its place; Trivy names one
 MAX_NOTES = 5000  # annotations of one package
 _OVERLAP = "ownership-by-file-overlap"  # how Syft says that a package of the system brought another
 _SUBJECTS = frozenset(("CONTAINER", "SOURCE", "FILE", "DEVICE", "FIRMWARE", "OPERATING-SYSTEM"))
@@ -65,6 +66,13 @@ class Relation(msgspec.Struct):
     comment: str | None = None
 
 
+class FileName(msgspec.Struct):
+    """A file, by its name alone."""
+
+    id: str = msgspec.field(default="", name="SPDXID")
+    name: str = msgspec.field(default="", name="fileName")
+
+
 class Words(msgspec.Struct):
     """What a LicenseRef- stands for."""
 
@@ -79,6 +87,7 @@ class _Document(msgspec.Struct):
     packages: list[msgspec.Raw] | None = None
     relations: list[msgspec.Raw] | None = msgspec.field(default=None, name="relationships")
     words: list[msgspec.Raw] | None = msgspec.field(default=None, name="hasExtractedLicensingInfos")
+    files: list[msgspec.Raw] | None = None
 
 
 def read(data: bytes) -> Bill:
@@ -88,14 +97,35 @@ def read(data: bytes) -> Bill:
     packages = list(entries(document.packages, Package, bill, "package", MAX_COMPONENTS))
     words = list(entries(document.words, Words, bill, "licence", MAX_COMPONENTS))
     fill(bill, packages, entries(document.relations, Relation, bill, "relationship", MAX_RELATIONS), words)
+    if unplaced := unplaced_files(bill):
+        names = {file.id: file.name for file in entries(document.files, FileName, bill, "file", MAX_RELATIONS)}
+        put_files(unplaced, names)
     return bill
+
+
+def unplaced_files(bill: Bill) -> list[Component]:
+    """Return the components whose place is told by a file of theirs alone, as Trivy does."""
+    return [component for component in bill.components if component.files and not component.locations]
+
+
+def put_files(components: Iterable[Component], names: Mapping[str, str]) -> None:
+    """Give components the places of their files."""
+    for component in components:
+        found = (place(names.get(identity, "").removeprefix("./")) for identity in component.files)
+        component.locations = tuple(location for location in found if location is not None)
 
 
 def fill(bill: Bill, packages: Sequence[Package], relations: Iterator[Relation], words: Sequence[Words]) -> None:
     """Enter packages, which package brought which, and the words of licences."""
     purls = {package.id: _purl(package) for package in packages}
     described, owners = set(), {}
+    files: dict[str, list[str]] = {}
     for relation in relations:
+        if relation.type == "CONTAINS" and relation.right not in purls and purls.get(relation.left):
+            inside = files.setdefault(relation.left, [])
+            if len(inside) < MAX_FILES:
+                inside.append(relation.right)
+            continue
         if relation.type == "DESCRIBES":
             described.add(relation.right)
         elif (relation.type == "CONTAINS" and purls.get(relation.left, "").startswith(("pkg:deb/", "pkg:apk/", "pkg:rpm/"))) or (
@@ -111,6 +141,7 @@ def fill(bill: Bill, packages: Sequence[Package], relations: Iterator[Relation],
             _subject(package, bill)
         else:
             bill.components.append(_package(package, purl, owners.get(package.id, ""), spoken))
+            bill.components[-1].files = tuple(files.get(package.id, ()))
 
 
 def _said(text: str | None) -> str:
@@ -157,6 +188,7 @@ def _package(package: Package, purl: str, owner: str, spoken: dict[str, Any]) ->
         licenses=(str(spoken.get(licence) or licence),) if licence else (),
         locations=tuple(dict.fromkeys(_locations(package, facts))),
         source=_source(_said(package.source)),
+        module=facts.get("Modularitylabel", ""),
         owner=owner,
         role=facts.get("pratique:role", ""),
         declared=facts.get("pratique:declared") == "true",

@@ -29,7 +29,7 @@ class _Metadata(msgspec.Struct):
     source: str | None = None
     source_version: str | None = msgspec.field(default=None, name="sourceVersion")
     origin: str | None = msgspec.field(default=None, name="originPackage")
-    epoch: int | None = None
+    module: str | None = msgspec.field(default=None, name="modularityLabel")
 
 
 class _Artifact(msgspec.Struct):
@@ -116,8 +116,16 @@ def _package(artifact: _Artifact, owners: dict[str, str], bill: Bill) -> Compone
         licenses=tuple(item if isinstance(item, str) else item.expression or item.value for item in artifact.licenses or ()),
         locations=tuple(_locations(artifact)),
         source=_source(artifact, bill),
+        module=_module(artifact, bill),
         owner=owners.get(artifact.id, ""),
     )
+
+
+def _module(artifact: _Artifact, bill: Bill) -> str:
+    if artifact.type != "rpm":
+        return ""
+    read = entries([artifact.metadata], _Metadata, bill, f"metadata of {artifact.name[:100]}:", 1)
+    return next((metadata.module or "" for metadata in read), "")
 
 
 def _locations(artifact: _Artifact) -> Iterator[Location]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pratique.inventory.sbom.bill import MAX_COMPONENTS, Bill
-from pratique.inventory.sbom.spdx import FORMAT, Note, Package, Reference, Relation, Words, fill
+from pratique.inventory.sbom.bill import MAX_COMPONENTS, MAX_RELATIONS, Bill
+from pratique.inventory.sbom.spdx import FORMAT, Note, Package, Reference, Relation, Words, fill, put_files, unplaced_files
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
 
@@ -36,6 +36,7 @@ def read(data: bytes) -> Bill:
         message = f"{FORMAT}: more than {MAX_COMPONENTS} packages; {reader.dropped} were not read"
         bill.gaps.append(Gap(code="inventory.truncated", message=message))
     fill(bill, reader.packages, iter(reader.relations), reader.words)
+    put_files(unplaced_files(bill), reader.files)
     return bill
 
 
@@ -65,7 +66,9 @@ class _Reader:
         self.packages: list[Package] = []
         self.relations: list[Relation] = []
         self.words: list[Words] = []
+        self.files: dict[str, str] = {}
         self.dropped = 0
+        self._file = ""
         self._current: Package | None = None
         self._by_id: dict[str, Package] = {}
         self._comment = ""  # of the annotation whose subject is named next
@@ -75,7 +78,7 @@ class _Reader:
         if tag == "PackageName":
             self._begin(value)
         elif tag in _OTHERS:
-            self._current = None
+            self._current, self._file = None, value if tag == "FileName" else ""
             if tag == "LicenseID":
                 self.words.append(Words(id=value))
         elif tag in _PACKAGE and self._current is not None:
@@ -85,6 +88,8 @@ class _Reader:
         elif tag == "SPDXID" and self._current is not None:
             self._current.id = value
             self._by_id[value] = self._current
+        elif tag == "SPDXID" and self._file and len(self.files) < MAX_RELATIONS:
+            self.files[value] = self._file
         elif tag.startswith("Relationship"):
             self._relation(tag, value)
         else:
@@ -95,6 +100,7 @@ class _Reader:
             self.dropped += 1
             self._current = None
             return
+        self._file = ""
         self._current = Package(name=name, references=[], annotations=[])
         self.packages.append(self._current)
 
