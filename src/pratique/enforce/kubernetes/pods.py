@@ -78,7 +78,11 @@ def digest_in(image: str) -> str:
 
 
 def _effective(spec: Spec, status: Mapping[str, Any]) -> Spec:
-    """Say as whom it runs: what the node reports (from 1.31 on), else what is written, else that it is at least not root."""
+    """Say as whom it runs: what the node reports (from 1.31 on), else what is written, else that it is at least not root.
+
+    What is entered does not start again, whatever its container does.
+    """
+    spec = msgspec.structs.replace(spec, restart=None)
     user = _map(_map(status.get("user")).get("linux")).get("uid")
     if isinstance(user, int) and not isinstance(user, bool):
         return msgspec.structs.replace(spec, uid=user)

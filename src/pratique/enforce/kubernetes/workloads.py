@@ -14,8 +14,9 @@ import msgspec
 from pratique.enforce.kubernetes.pods import digest_in
 from pratique.enforce.kubernetes.review import Admission
 from pratique.grant.request import Request, Target
+from pratique.model.errors import ParseError
 from pratique.model.privilege import Subject
-from pratique.workload.kubernetes import extract_object, pod_templates
+from pratique.workload.kubernetes import CONTAINERS, extract_object, pod_templates
 from pratique.workload.place import Place
 from pratique.workload.spec import Mount, Spec
 
@@ -62,8 +63,14 @@ def request(review: Admission, spec: Spec, subject: Subject | None, cluster: str
 
 
 def templates(review: Admission) -> list[Mapping[str, Any]]:
-    """Return the pods that the object is or makes."""
-    return pod_templates(review.item)
+    """Return the pods that the object is or makes. Raises ParseError for containers that are no list of objects."""
+    found = [pod for pod in pod_templates(review.item) if _map(pod.get("spec"))]
+    for pod in found:
+        for key, _ in CONTAINERS:
+            listed = pod["spec"].get(key) or []
+            if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+                raise ParseError(f"the object's {key} are no list of containers")
+    return [pod for pod in found if any(pod["spec"].get(key) for key, _ in CONTAINERS)]
 
 
 def volume(review: Admission, subject: Subject | None, cluster: str) -> Request | None:
