@@ -104,7 +104,8 @@ def _rules(policies: Sequence[str], waivers: Sequence[Path | str], stage: str) -
         context = msgspec.convert({"stage": stage}, Context)
     except msgspec.ValidationError:
         raise UsageError(f"stage {stage!r} is none", hint="dev, ci, registry, deploy or runtime") from None
-    return Rules(load_policies(policies), load_waivers([Path(path) for path in waivers]), context)
+    loaded = load_policies(policies)
+    return Rules(loaded, load_waivers([Path(path) for path in waivers], loaded), context)
 
 
 def open_database(cache_dir: Path | str | None = None, as_of: dt.datetime | None = None) -> Database:

@@ -78,16 +78,30 @@ def _resolve(importer: str, wanted: str) -> tuple[str, bytes]:
     return str(path), _read(path)
 
 
-def load_waivers(paths: Sequence[Path]) -> tuple[Waiver, ...]:
-    """Read files of waivers. Raises PolicyError."""
+def load_waivers(paths: Sequence[Path], policies: Sequence[PolicySet] = (), signers: Path | None = None) -> tuple[Waiver, ...]:
+    """Read files of waivers. Where a policy asks, git is asked who signed the last change of each. Raises PolicyError.
+
+    `signers` is a file of SSH keys that are believed, as ssh-keygen(1) describes it.
+    """
     from pratique.policy.document import Waivers, read  # noqa: PLC0415 - only where waivers are given
     from pratique.policy.waiver import check_waivers  # noqa: PLC0415 - as above
 
     found: list[Waiver] = []
+    asked = any(term.signed for policy in policies for term in policy.terms)
     for path in paths:
         document, text = read(str(path), read_bounded(path), Waivers)
-        found += check_waivers(text, document)
+        waivers = check_waivers(text, document)
+        found += _signed(waivers, path, signers) if asked else waivers
     return tuple(found)
+
+
+def _signed(waivers: Sequence[Waiver], path: Path, signers: Path | None) -> list[Waiver]:
+    import msgspec  # noqa: PLC0415 - only where it is asked for
+
+    from pratique._kit.gitsigned import signer_of  # noqa: PLC0415 - as above
+
+    signed = signer_of(path, signers)
+    return [msgspec.structs.replace(waiver, signed_by=signed.signer, unsigned=signed.why_not) for waiver in waivers]
 
 
 def read_bounded(path: Path) -> bytes:

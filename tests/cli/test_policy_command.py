@@ -117,7 +117,8 @@ def test_imports_are_beside_the_policy(call: Call, here: Path, image: str) -> No
 def test_waivers_beside_the_configuration(call: Call, here: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """waivers.yaml is used without being asked for; the finding stays in the report, with its waiver."""
     (here / "pratique.toml").write_text('policy = ["kev"]\n')
-    added = call("waiver", "add", "--vulnerability", "CVE-2023-4911", "--owner", "a", "--reason", "b", "--expires", "2024-06-02")
+    line = ("waiver", "add", "--vulnerability", "CVE-2023-4911", "--owner", "a", "--reason", "b", "--now", "2024-06-01")
+    added = call(*line, "--expires", "2024-06-02")
     assert added.code == 0
     (here / "deep").mkdir()
     monkeypatch.chdir(here / "deep")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,7 +107,7 @@ def test_people_s_files_stay_as_they_are(call: Call, here: Path) -> None:
 def test_expiring(call: Call, here: Path) -> None:
     """Those that hold now and end within the time, the soonest first."""
     for name, expires in (("late", "2026-03-03"), ("soon", "2026-01-20"), ("gone", "2025-12-31"), ("edge", "2026-01-31")):
-        assert call(*ADD, "--id", name, "--path", name, "--expires", expires).code == 0
+        assert call(*ADD, "--id", name, "--path", name, "--expires", expires, "--now", "2025-12-01").code == 0
     rows = call("waiver", "list", "--expiring", "30d", "-f", "json", "--now", "2026-01-01").json
     assert [row["id"] for row in rows] == ["soon", "edge"]
     lines = call("waiver", "list", "--now", "2026-01-01").out.splitlines()
@@ -143,3 +145,79 @@ def test_any_words_come_back(fields: dict[str, str], reason: str) -> None:
             assert getattr(waiver, name) == ((value,) if name == "vulnerability" else value)
     only = edit.remove(Text("f", twice), [0])
     assert read("f", only.encode(), Waivers)[0].waivers[0].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--until", "fix-availble"), "until: 'fix-availble' is not understood (did you mean 'fix-available'?)"),
+        (("--until", "severity-raised"), "severity-raised needs the severity at the time of the waiver"),
+        (("--id", " "), ""),
+        (("--package", " "), "package is empty"),
+    ],
+)
+def test_what_cannot_be_added(call: Call, here: Path, more: tuple[str, ...], said: str) -> None:
+    """One line about the option, not about a place in a file that was never written."""
+    ran = call("waiver", "add", "--vulnerability", "CVE-1", "--owner", "o", "--reason", "r", "--expires", "30d", *more)
+    if not said:
+        assert ran.code == 0
+        return
+    assert ran.code == 2
+    assert said in ran.err
+    assert "waivers.yaml" not in ran.err
+    assert not (here / "waivers.yaml").exists()
+
+
+def test_what_is_over_is_not_added(call: Call, here: Path) -> None:
+    """It would never hold."""
+    line = ("waiver", "add", "--vulnerability", "CVE-1", "--owner", "o", "--reason", "r", "--now", "2026-03-01")
+    for expires in ("2026-02-28", "2026-03-01T00:00:00Z"):
+        ran = call(*line, "--expires", expires)
+        assert (ran.code, "that is over" in ran.err) == (2, True)
+    assert not (here / "waivers.yaml").exists()
+    assert call(*line, "--expires", "2026-03-01T00:00:01Z").code == 0
+
+
+@pytest.mark.needs("git", "ssh-keygen")
+def test_waivers_under_a_signature(call: Call, here: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that asks for it: an unsigned commit, a signed one, and a line that was added behind its back."""
+    monkeypatch.setenv("HOME", str(here))
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str) -> None:
+        subprocess.run(arguments, cwd=here, check=True, capture_output=True)
+
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "key")
+    (here / "allowed").write_text(f"eve@acme.example {(here / 'key.pub').read_text()}")
+    body = "waivers: {signed: true}\n  rules:\n  - {id: kev, when: finding.kev, effect: deny}\n"
+    (here / "policy.yaml").write_text(f"apiVersion: pratique/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  {body}")
+    call("waiver", "add", "--vulnerability", "CVE-2023-4911", "--owner", "o", "--reason", "r", "--expires", "2030-01-01")
+    run("git", "init", "-q")
+    for name, value in (("user.name", "e"), ("user.email", "e@x"), ("gpg.format", "ssh"), ("user.signingkey", "key.pub")):
+        run("git", "config", name, value)
+    run("git", "add", "waivers.yaml")
+    run("git", "commit", "-q", "--no-gpg-sign", "-m", "m")
+    line = (
+        "scan",
+        image,
+        "--offline",
+        "--now",
+        "2027-01-01",
+        "--policy",
+        "policy.yaml",
+        "--waiver-signers",
+        "allowed",
+        "-f",
+        "json",
+    )
+    ran = call(*line)
+    assert ran.code == 1
+    assert "nobody vouches for its file: its last change, commit" in ran.json["verdict"]["reasons"][0]["message"]
+    run("git", "commit", "-q", "--amend", "-S", "--no-edit")
+    assert call(*line).code == 0
+    with (here / "waivers.yaml").open("a") as file:
+        file.write("- {vulnerability: CVE-1, owner: m, reason: r, expires: 2030-01-01}\n")
+    assert "it is not as it was committed" in call(*line).json["verdict"]["reasons"][0]["message"]
+    ran = call(*line[:-3], "nowhere")
+    assert (ran.code, "--waiver-signers nowhere: there is no such file" in ran.err) == (2, True)

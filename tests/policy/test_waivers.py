@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from policying import DIGEST, decision, finding, judged, policy, rule, subject, waivers
-from pratique.model.finding import Finding
+from pratique.model.errors import PolicyError
+from pratique.model.finding import Finding, FindingLocation
 from pratique.model.inventory import Gap, Location, Package
+from pratique.model.report import ReportLayer, Target
 from pratique.policy.waiver import purl_matches
 
 DENY = rule("finding.id != ''")
@@ -155,6 +158,7 @@ def test_images(image: str, reference: str, expected: bool) -> None:
         ("package: 'lod*'", "allow"),
         ("package: pkg:npm/lodash, path: lib/*", "deny"),
         ("layer: 'sha256:x'", "deny"),
+        ("base: 'sha256:x'", "deny"),
     ],
 )
 def test_the_whole_scope_counts(scope: str, expected: str) -> None:
@@ -217,6 +221,8 @@ def test_waivers_of_one_rule() -> None:
         ("expires: 2026-04-01, ticket: T-1", "nobody approved it"),
         ("expires: 2026-04-01, ticket: T-1, approver: team-a", "its approver is its owner or author"),
         ("expires: 2026-04-01, ticket: T-1, author: bob, approver: bob", "its approver is its owner or author"),
+        ("expires: 2026-04-01, ticket: T-1, approver: 'Team-A '", "its approver is its owner or author"),
+        ("expires: 2026-04-01, ticket: T-1, author: bob, approver: BOB", "its approver is its owner or author"),
         ("expires: 2026-04-01, ticket: T-1, author: bob, approver: eve", ""),
     ],
 )
@@ -250,3 +256,69 @@ def test_reports_tell_waivers_apart() -> None:
         assert accepted(found) is holds
         assert bool(waiver_text(found)) is holds
         assert waiver_note(found) == note
+
+
+def _layered(*places: str, base: str, scope: str = "base") -> str:
+    """Decide on a package of layers sha256:1 to sha256:4 that lies in some of them."""
+    layers = tuple(ReportLayer("", f"sha256:{number}", "", 1) for number in range(1, 5))
+    target = Target(reference="a", scheme="registry", digest=DIGEST, platform="", distro=None, layers=layers)
+    package = Package(
+        name="lodash",
+        version="4",
+        purl="pkg:npm/lodash@4.17.20",
+        type="npm",
+        ecosystem="npm",
+        locations=tuple(Location(f"app/{layer}", f"sha256:{layer}") for layer in places),
+    )
+    found = finding(location=FindingLocation(path="app", layer=f"sha256:{places[0]}") if places else None)
+    seen = msgspec.structs.replace(subject(found, packages=(package,)), target=target)
+    return decision(seen, DENY, under=waivers(f"{CVE}, {LATER}, {scope}: 'sha256:{base}'"))
+
+
+@pytest.mark.parametrize(
+    ("places", "base", "expected"),
+    [
+        (("1",), "2", "allow"),
+        (("2",), "2", "allow"),
+        (("1", "2"), "2", "allow"),
+        (("3",), "2", "deny"),
+        (("1", "3"), "2", "deny"),
+        (("1",), "9", "deny"),
+        ((), "2", "deny"),
+    ],
+)
+def test_what_a_base_image_brought(places: tuple[str, ...], base: str, expected: str) -> None:
+    """Its last layer says which it is; a copy in a layer above is not the base's, and another base is another."""
+    assert _layered(*places, base=base) == expected
+
+
+def test_a_package_that_is_also_in_another_layer() -> None:
+    """A waiver for one layer does not cover the copy in the next."""
+    assert _layered("1", base="1", scope="layer") == "allow"
+    assert _layered("1", "2", base="1", scope="layer") == "deny"
+
+
+def test_an_image_goes_by_all_its_digests() -> None:
+    """That of the index is the image's as well: for the scope, and for a new version of it."""
+    index = "sha256:" + "e" * 64
+    seen = subject(finding())
+    assert seen.target is not None
+    seen = msgspec.structs.replace(seen, target=msgspec.structs.replace(seen.target, digests=(index,)))
+    for scope in (f"image: '{index}'", f"image: 'reg.example/shop@{index}'", f"until: new-image, digest: '{index}'"):
+        assert decision(seen, DENY, under=waivers(f"{CVE}, {LATER}, {scope}")) == "allow", scope
+
+
+def test_signed_files() -> None:
+    """A policy that asks for it counts only waivers that somebody vouches for, and says why one does not count."""
+    rules = policy("waivers: {signed: true}\nrules:\n- {id: k, when: finding.kev, effect: deny}\n")
+    (plain,) = waivers(f"{CVE}, {LATER}")
+    for waiver, expected in (
+        (plain, "it is not in a file under version control"),
+        (msgspec.structs.replace(plain, unsigned="it is not committed"), "it is not committed"),
+        (msgspec.structs.replace(plain, signed_by="eve@acme.example"), ""),
+    ):
+        verdict = judged(subject(finding(kev=True)), rules, under=(waiver,)).verdict
+        assert verdict.decision == ("deny" if expected else "allow")
+        assert all(expected in reason.message for reason in verdict.reasons)
+    with pytest.raises(PolicyError, match="unknown field 'signed_by'"):
+        waivers(f"{CVE}, {LATER}, signed_by: me")

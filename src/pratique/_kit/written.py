@@ -87,7 +87,7 @@ def _fields(kind: type[Written]) -> dict[str, _Field]:
     return {
         field.encode_name: _Field(field.name, hints[field.name], field.required)
         for field in msgspec.structs.fields(kind)
-        if field.name not in ("places", "nodes", "legacy")
+        if field.name not in ("places", "nodes", "legacy", "signed_by", "unsigned")
     }
 
 

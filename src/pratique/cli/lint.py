@@ -126,6 +126,7 @@ class _Options(msgspec.Struct, kw_only=True):
     team: str
     environment: str
     namespace: str
+    waiver_signers: str | None
     output: tuple[str, ...]
     format: str | None
     template: Path | None

@@ -244,6 +244,7 @@ class _Simulate(msgspec.Struct, kw_only=True):
     team: str
     environment: str
     namespace: str
+    waiver_signers: str | None
     now: str | None
     quiet: bool
     debug: bool

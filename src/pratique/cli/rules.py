@@ -11,7 +11,7 @@ import msgspec
 
 from pratique.cli.options import FILE_NAME, F, nearest, setting
 from pratique.cli.target import TargetOptions
-from pratique.model.errors import PolicyError
+from pratique.model.errors import PolicyError, UsageError
 
 if TYPE_CHECKING:
     from pratique.policy.document import Waiver
@@ -22,13 +22,25 @@ STAGES = ("dev", "ci", "registry", "deploy", "runtime")
 IGNORES = (".trivyignore", ".trivyignore.yaml", ".grype.yaml")
 
 policies = setting("--policy", multiple=True, metavar="NAME|FILE", help="Decide by this rule set or policy file; repeatable.")
-waiver_files = setting(
+_waivers = setting(
     "--waivers",
     multiple=True,
     commas=False,
     metavar="FILE",
     help=f"Accepted risks; repeatable (default: {WAIVERS} beside {FILE_NAME}, or here).",
 )
+_signers = setting(
+    "--waiver-signers",
+    metavar="FILE",
+    help="SSH keys that may sign changes of waivers, for policies that ask for it (as ssh-keygen's ALLOWED SIGNERS).",
+)
+
+
+def waiver_files(function: F) -> F:
+    """Give a command the options about waivers."""
+    return _waivers(_signers(function))
+
+
 _CONTEXT = (
     setting("--stage", type=click.Choice(STAGES), help="Where the decision is made, for rules that are bound to a stage."),
     setting("--team", default="", metavar="NAME", help="Whose image it is, for rules that are bound to a team."),
@@ -58,6 +70,7 @@ class RuleOptions(TargetOptions, kw_only=True):
     team: str = ""
     environment: str = ""
     namespace: str = ""
+    waiver_signers: str | None = None
 
 
 class _Chosen(Protocol):
@@ -67,6 +80,7 @@ class _Chosen(Protocol):
     team: str
     environment: str
     namespace: str
+    waiver_signers: str | None
 
 
 def read_rules(options: _Chosen, say: Callable[[str], None] | None) -> Rules | None:
@@ -77,8 +91,12 @@ def read_rules(options: _Chosen, say: Callable[[str], None] | None) -> Rules | N
         return None
     from pratique.policyfiles import Rules, load_policies, load_waivers  # noqa: PLC0415 - only where there are rules
 
-    waivers = [*load_waivers(files), *_ignored(ignores, say)]
-    return Rules(load_policies(options.policy), tuple(waivers), context_of(options))
+    loaded = load_policies(options.policy)
+    signers = Path(options.waiver_signers) if options.waiver_signers else None
+    if signers is not None and not signers.is_file():
+        raise UsageError(f"--waiver-signers {signers}: there is no such file", hint="lines NAME KEY, see ssh-keygen(1)")
+    waivers = [*load_waivers(files, loaded, signers), *_ignored(ignores, say)]
+    return Rules(loaded, tuple(waivers), context_of(options))
 
 
 def context_of(options: _Chosen) -> Any:

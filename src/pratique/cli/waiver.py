@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 from pratique.cli.options import duration, setting
 from pratique.cli.rules import default_waivers, waiver_paths
 from pratique.cli.target import HELP, moment
-from pratique.model.errors import UsageError
+from pratique.model.errors import PolicyError, UsageError
 from pratique.model.vex import JUSTIFICATIONS
 from pratique.report.text import plural, safe
 
@@ -27,7 +28,8 @@ _debug = setting("--debug", is_flag=True, help="Show where an error came from.")
 _report = click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE", help="Judge their conditions by a saved JSON report."
 )
-_SCOPE = ("vulnerability", "package", "image", "layer", "path", "environment", "rule")
+_PLACE = re.compile(r"^.*:\d+:\d+: ")
+_SCOPE = ("vulnerability", "package", "image", "layer", "base", "path", "environment", "rule")
 
 
 @click.group(short_help="Waivers: add, list, prune.", context_settings=HELP)
@@ -41,6 +43,7 @@ def command() -> None:
 @click.option("--package", metavar="PURL", help="pkg:npm/lodash (any version), pkg:npm/lodash@4.17.20, or a name with *.")
 @click.option("--image", metavar="IMAGE", help="Repository, name with a tag, or digest; * stands for anything.")
 @click.option("--layer", metavar="DIFF_ID", help="Only what this layer brought.")
+@click.option("--base", metavar="DIFF_ID", help="Only what the base image brought that ends with this layer.")
 @click.option("--path", metavar="PATH", help="Only what lies there; * stands for anything.")
 @click.option("--environment", metavar="NAME", help="Only where it runs there.")
 @click.option("--rule", metavar="ID", help="Only for this rule of a policy.")
@@ -82,8 +85,13 @@ def add(**given: Any) -> int:
     now = moment(given["now"])
     fields = _fields(given, now, {waiver.id for waiver in check_waivers(text, document)})
     after = edit.add(decode(str(path), before), fields)
-    document, text = read(str(path), after.encode(), Waivers)
-    check_waivers(text, document)
+    try:
+        document, text = read(str(path), after.encode(), Waivers)
+        check_waivers(text, document)
+    except PolicyError as error:  # its place is in a text that is not written
+        raise UsageError(f"the waiver would not be sound: {_PLACE.sub('', error.message)}", hint=error.hint) from None
+    if str(fields["expires"]) <= now:
+        raise UsageError(f"--expires {fields['expires']}: that is over, so the waiver would never hold")
     _replace(path, after)
     click.echo(safe(f"{path}: added {fields['id']}, until {fields['expires']}"))
     return 0
@@ -145,7 +153,7 @@ def list_(expiring: str | None, report: Path | None, **given: Any) -> int:
 
 
 def _row(waiver: Waiver, why: str) -> dict[str, Any]:
-    names = (name for name in waiver.__struct_fields__ if name not in ("places", "nodes", "legacy"))
+    names = (name for name in waiver.__struct_fields__ if name not in ("places", "nodes", "legacy", "signed_by", "unsigned"))
     values = {name: getattr(waiver, name) for name in names}
     shown = {name: list(value) if isinstance(value, tuple) else str(value) for name, value in values.items() if value}
     return {**shown, "state": "ended" if why else "active", "ended": why}

@@ -76,11 +76,14 @@ class Override(Binding, kw_only=True):
 
 
 class WaiverTerms(Written, kw_only=True):
-    """What this policy asks of a waiver before it counts: longest life, a ticket, an approver who is not its owner or author."""
+    """What this policy asks of a waiver before it counts: longest life, a ticket, an approver who is not its owner or author, and
+    that the last change of its file was signed.
+    """
 
     longest: Duration | None = None
     ticket: bool = False
     approver: bool = False
+    signed: bool = False
 
 
 class PolicySpec(Written, kw_only=True):
@@ -118,7 +121,9 @@ class Waiver(Written, kw_only=True):
     """An accepted risk. What it covers is the whole of `vulnerability` (aliases too), `package`, `image`, `layer`, `path`, ...
 
     `severity` and `digest` are those at the time it was granted, for `until: [severity-raised, new-image]`. `legacy` marks what
-    was read from another program's ignore file, which has neither owner nor, mostly, an end. With a `justification`, a word of
+    was read from another program's ignore file, which has neither owner nor, mostly, an end; `signed_by` is whoever signed the
+    last change of the file, where a policy asks for that, and `unsigned` says why nobody did. `base` is the last layer of a base
+    image: it covers what that layer and those below brought. With a `justification`, a word of
     VEX, the waiver says that the product is not affected, and VEX documents say so too; `impact` says in words why.
     """
 
@@ -127,6 +132,7 @@ class Waiver(Written, kw_only=True):
     package: str = ""
     image: str = ""
     layer: str = ""
+    base: str = ""
     path: str = ""
     environment: str = ""
     rule: str = ""
@@ -150,6 +156,8 @@ class Waiver(Written, kw_only=True):
     ] = ""
     impact: str = ""
     legacy: bool = False
+    signed_by: str = ""
+    unsigned: str = ""
 
 
 class Waivers(Written, kw_only=True):

@@ -5,7 +5,9 @@ A waiver ends by itself, at the second it expires or as soon as one of its condi
 
 from __future__ import annotations
 
+import difflib
 import re
+import unicodedata
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from pratique.policy.judge import waived
 
 COMMENT = "comment"  # the id of what a comment in a file accepts: `# pratique: ignore=ID why until=DATE`
 FACTS = ("fix-available", "kev", "severity-raised", "new-image")
-SCOPE = ("vulnerability", "package", "image", "layer", "path", "environment", "rule")
+SCOPE = ("vulnerability", "package", "image", "layer", "base", "path", "environment", "rule")
 NARROW = ("vulnerability", "package", "path", "rule")  # one of these keeps a waiver from covering all that an image has
 
 _EPSS = re.compile(r"epss\s*>\s*(0(?:\.\d{1,6})?|1(?:\.0+)?)")
@@ -65,7 +67,9 @@ def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
 def check_condition(text: Text, waiver: Waiver, condition: str) -> None:
     """Check one word of `until`. Raises PolicyError."""
     if condition not in FACTS and not _EPSS.fullmatch(condition):
-        text.fail(waiver.place("until"), f"until: {condition[:60]!r} is not understood", f"one of {', '.join(FACTS)}, epss>0.5")
+        near = difflib.get_close_matches(condition, FACTS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(FACTS)}, epss>0.5"
+        text.fail(waiver.place("until"), f"until: {condition[:60]!r} is not understood", hint)
     if condition == "severity-raised" and not waiver.severity:
         text.fail(waiver.place("until"), "severity-raised needs the severity at the time of the waiver", "add severity: medium")
     if condition == "new-image" and not waiver.digest:
@@ -165,9 +169,8 @@ def _holds(condition: str, waiver: Waiver, item: Item) -> str:
     finding, target = item.finding, item.subject.target
     if condition == "new-image":
         digest = target.digest if target is not None else ""
-        return (
-            "" if digest == waiver.digest else f"it was given for {waiver.digest}, this image is {digest or 'without a digest'}"
-        )
+        same = target is not None and waiver.digest in (digest, *target.digests)
+        return "" if same else f"it was given for {waiver.digest}, this image is {digest or 'without a digest'}"
     if finding is None:
         return ""
     if condition == "fix-available":
@@ -191,6 +194,7 @@ def covers(waiver: Waiver, item: Item) -> bool:
         and (not waiver.environment or fnmatchcase(item.subject.context.environment, waiver.environment))
         and (not waiver.path or _all(_paths(item), lambda path: fnmatchcase(path, waiver.path.lstrip("/"))))
         and (not waiver.layer or _all(_layers(item), lambda layer: layer == waiver.layer))
+        and (not waiver.base or _in_base(waiver.base, item))
     )
 
 
@@ -222,9 +226,19 @@ def _layers(item: Item) -> list[str]:
         return [item.layer.diff_id]
     if item.gap is not None:
         return [item.gap.layer] if item.gap.layer else []
-    if item.finding is not None and item.finding.location is not None and item.finding.location.layer:
-        return [item.finding.location.layer]
-    return [place.layer for place in item.package.locations] if item.package is not None else []
+    if item.package is not None and item.package.locations:
+        return [place.layer for place in item.package.locations]
+    seen = item.finding.location.layer if item.finding is not None and item.finding.location is not None else ""
+    return [seen] if seen else []
+
+
+def _in_base(last: str, item: Item) -> bool:
+    """Say whether a base image that ends with this layer brought all of an item."""
+    target = item.subject.target
+    layers = [layer.diff_id for layer in target.layers] if target is not None else []
+    if last not in layers:
+        return False
+    return _all(_layers(item), layers[: layers.index(last) + 1].__contains__)
 
 
 def _package(pattern: str, item: Item) -> bool:
@@ -262,10 +276,11 @@ def _image(pattern: str, subject: Subject) -> bool:
     target = subject.target
     if target is None:
         return False
+    digests = (target.digest, *target.digests)
     if pattern.startswith("sha256:"):
-        return target.digest == pattern
+        return pattern in digests
     name, at, digest = pattern.partition("@")
-    if at and target.digest != digest:
+    if at and digest not in digests:
         return False
     tag = name.rpartition("/")[2].partition(":")[2]
     given_tag = target.reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
@@ -274,6 +289,11 @@ def _image(pattern: str, subject: Subject) -> bool:
     repo = name.removesuffix(f":{tag}") if tag else name
     given = repository(target.reference)
     return fnmatchcase(given, repo if repo.startswith("*") else repository(repo))
+
+
+def _same(name: str) -> str:
+    """Return a name as people read it: Team-A is team-a, and so is one with a space behind it."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def short_of(waiver: Waiver, terms: Sequence[WaiverTerms], now: str) -> str:
@@ -290,6 +310,8 @@ def short_of(waiver: Waiver, terms: Sequence[WaiverTerms], now: str) -> str:
             return "it has no ticket"
         if term.approver and not waiver.approver:
             return "nobody approved it"
-        if term.approver and waiver.approver in (waiver.owner, waiver.author):
+        if term.approver and _same(waiver.approver) in (_same(waiver.owner), _same(waiver.author)):
             return "its approver is its owner or author"
+        if term.signed and not waiver.signed_by:
+            return f"nobody vouches for its file: {waiver.unsigned or 'it is not in a file under version control'}"
     return ""
