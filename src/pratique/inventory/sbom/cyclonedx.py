@@ -28,6 +28,7 @@ MAX_PROPERTIES = 5000  # of one component; Syft writes two a location and one a 
 _NO_PACKAGES = frozenset(
     ("file", "operating-system", "container", "device", "data", "cryptographic-asset", "machine-learning-model")
 )
+_SOURCE = "source"  # cdxgen's tag of what is no package of its own
 # Writers that list what packages of the system brought along beside them, without a word on it (Trivy leaves it out).
 _SILENT = frozenset(("syft", "cdxgen"))
 
@@ -52,8 +53,17 @@ class _Occurrence(msgspec.Struct):
     context: str | None = msgspec.field(default=None, name="additionalContext")
 
 
+class _Method(msgspec.Struct):
+    value: str | None = None
+
+
+class _Identity(msgspec.Struct):
+    methods: list[_Method] | None = None
+
+
 class _Evidence(msgspec.Struct):
     occurrences: list[_Occurrence] | None = None
+    identity: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _Component(msgspec.Struct):
@@ -67,6 +77,7 @@ class _Component(msgspec.Struct):
     licenses: list[_Licence] | None = None
     properties: list[_Property] | None = None
     evidence: _Evidence | None = None
+    tags: list[str] | None = None
     components: list[msgspec.Raw] | None = None
 
 
@@ -100,12 +111,33 @@ def read(data: bytes) -> Bill:
         if metadata.component is not None:
             _subject(metadata.component, bill)
             _nested(metadata.component, document)
+    sources: dict[str, SourcePackage] = {}
     for component in _all(document.components, bill):
         if component.type == "operating-system":
             bill.distro = bill.distro or _distro(component)
-        elif component.type not in _NO_PACKAGES or component.purl:
+            continue
+        if _SOURCE in (component.tags or ()):
+            sources.update(_built(component))
+            if "aquasecurity:trivy:PkgID" not in _facts(component):
+                continue  # else a package of the same name and version, too
+        if component.type not in _NO_PACKAGES or (component.purl and not component.purl.startswith("pkg:generic/")):
             bill.components.append(_package(component))
+    for package in bill.components if sources else ():
+        package.source = package.source or sources.get(package.name.rpartition("/")[2])
     return bill
+
+
+def _built(component: _Component) -> Iterator[tuple[str, SourcePackage]]:
+    """Yield the names of packages that were built from a source package: cdxgen lists it beside them, with them as evidence."""
+    source = SourcePackage(component.name or "", component.version or "")
+    try:
+        found = msgspec.json.decode(
+            component.evidence.identity if component.evidence else b"[]", type=list[_Identity] | _Identity
+        )
+    except (msgspec.DecodeError, RecursionError):
+        return
+    for identity in found if isinstance(found, list) else [found]:
+        yield from ((method.value, source) for method in identity.methods or () if method.value and source.name)
 
 
 def _nested(subject: _Component, document: _Document) -> None:

@@ -47,6 +47,7 @@ _DATABASES = re.compile(
     r"(?:^|/)(?:var/lib/dpkg/status(?:\.d/[^/]+)?|(?:usr/)?lib/apk/db/installed|(?:var/lib|usr/lib/sysimage)/rpm/[^/]+"
     r"|var/lib/rpmmanifest/[^/]+)$"
 )
+_REBUILT = re.compile(r"\+b\d+$")  # Debian built the same source once more: no source package has such a version
 _PRIMARY = {"pypi": re.compile(r"/(?:METADATA|PKG-INFO)$|\.egg-info$")}
 
 
@@ -197,7 +198,7 @@ def _kept(purl: Purl, but: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def _system_qualifiers(component: Component, purl: Purl) -> tuple[tuple[str, str], ...]:
     """The module of an rpm stands in its purl, in a property, or in the metadata of Syft's own format."""
-    kept = _kept(purl, ("distro", "arch", "epoch", "upstream", "modularitylabel"))
+    kept = _kept(purl, ("distro", "distro_name", "arch", "epoch", "upstream", "modularitylabel"))
     module = component.module or purl.qualifiers.get("modularitylabel", "")
     known = "rpmmod" in purl.qualifiers or not module or purl.type != "rpm"
     return kept if known else tuple(sorted((*kept, ("rpmmod", module))))
@@ -226,6 +227,8 @@ def _source(component: Component, purl: Purl, version: str) -> SourcePackage | N
             name, release, build = upstream.removesuffix(".src.rpm").rsplit("-", 2)
             epoch, colon, _ = version.partition(":")
             source = SourcePackage(name, f"{epoch}:{release}-{build}" if colon else f"{release}-{build}")
+    if not source.name and purl.type == "deb" and (rebuilt := _REBUILT.search(version)):
+        return SourcePackage(purl.name, version[: rebuilt.start()])
     if not source.name or (source.name == purl.name and source.version in ("", version)):
         return None
     return source if source.version else SourcePackage(source.name, version)
