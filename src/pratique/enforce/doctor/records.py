@@ -1,0 +1,117 @@
+"""Clock, policy, store and ledger: what decisions rest on, and what is left of them."""
+
+from __future__ import annotations
+
+import ctypes
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator
+
+from pratique.enforce.doctor.finding import Checked, amber, green, red
+from pratique.grant.lifecycle import unreviewed
+from pratique.granting.clock import present
+from pratique.granting.desk import Desk
+from pratique.store.facts import ledger_name
+from pratique.store.place import Place
+from pratique.store.verify import Expected, Outcome, verify
+
+# A decision is about 600 bytes of ledger: this much is a hundred thousand of them.
+_LITTLE_ROOM = 64 << 20
+_UNSYNCHRONISED = 0x0040  # STA_UNSYNC of adjtimex(2)
+_CLOCK_SLACK = 2.0
+
+
+def look(place: Place) -> Iterator[Checked]:
+    """Look at one store. Raises StoreError, LedgerError where it cannot be opened."""
+    outcome = verify(place, Expected("", (), ledger_name(place)))
+    yield _ledger(outcome)
+    yield from _clock(outcome)
+    with Desk(place) as desk:
+        yield _policy(desk)
+        yield _broken_glass(desk)
+    yield _room(place)
+
+
+def _ledger(outcome: Outcome) -> Checked:
+    if outcome.problems:
+        first = outcome.problems[0]
+        more = f" and {len(outcome.problems) - 1} more" if len(outcome.problems) > 1 else ""
+        return red(
+            "ledger", f"{first.segment}: {first.text}{more}", "pratique audit verify shows all; keep the files as they are"
+        )
+    if outcome.unsure:
+        return amber(
+            "ledger", "the last lines cannot be told from forged ones: the secret cannot be read", "run as the store's owner"
+        )
+    return green("ledger", f"whole: {outcome.lines} lines in {outcome.segments} segments")
+
+
+def _clock(outcome: Outcome) -> Iterator[Checked]:
+    now = present().wall
+    if outcome.head is not None:
+        ahead = dt.datetime.fromisoformat(outcome.head.time).timestamp() - now
+        if ahead > _CLOCK_SLACK:
+            yield red(
+                "clock", f"the ledger's last line is {ahead:.0f} s in the future: the clock was set back", "set the clock right"
+            )
+            return
+    synchronised = _is_synchronised()
+    if synchronised is False:
+        yield amber("clock", "nothing keeps this machine's clock right", "run a time service: systemd-timesyncd, chrony, ntpd")
+    elif synchronised is None:
+        yield amber("clock", "the kernel does not say whether the clock is kept right", "run a time service")
+    else:
+        yield green("clock", "the clock is kept right, and the ledger is not ahead of it")
+
+
+class _Timex(ctypes.Structure):
+    """The head of `struct timex` of adjtimex(2), and room for the rest."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long), ("status", ctypes.c_int), ("rest", ctypes.c_byte * 256),
+    )  # fmt: skip
+
+
+def _is_synchronised() -> bool | None:
+    try:
+        state = _Timex()
+        if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(state)) < 0:
+            return None
+    except (OSError, AttributeError):
+        return None
+    return not state.status & _UNSYNCHRONISED
+
+
+def _policy(desk: Desk) -> Checked:
+    standing = desk.rules.current(present())
+    if standing.state == "set":
+        return green("policy", f"the store's policy holds: {standing.policy.digest[:19]}")
+    if standing.state == "built-in":
+        return amber("policy", "no policy was set: the built-in one holds", "pratique grant policy set FILE")
+    how = (
+        "the last good one holds for a day"
+        if standing.state == "last-good"
+        else "nothing beyond the strictest baseline is allowed"
+    )
+    return red("policy", f"the policy cannot be read ({standing.why}): {how}", "pratique grant policy set FILE")
+
+
+def _broken_glass(desk: Desk) -> Checked:
+    """Look whether broken glass waits for its review: whoever broke it gets nothing more until then."""
+    now = present()
+    waiting = unreviewed((kept.grant for kept in desk.store.find()), desk.rules.current(now).policy, now)
+    if waiting:
+        names = ", ".join(grant.id for grant in waiting[:5])
+        return amber("break-glass", f"not reviewed in time: {names}", "pratique break-glass review ID")
+    return green("break-glass", "nothing waits for a review")
+
+
+def _room(place: Place) -> Checked:
+    free = shutil.disk_usage(place.folder).free
+    if os.statvfs(place.folder).f_favail == 0:
+        return red("room", f"there are no inodes left for {place.folder}", "make room: without it no privilege is allowed")
+    if free < _LITTLE_ROOM:
+        return amber("room", f"{free >> 20} MiB are left for {place.folder}", "make room: without it no privilege is allowed")
+    return green("room", f"{free >> 20} MiB are left for {place.folder}")
