@@ -35,7 +35,8 @@ spec:
   - id: debug
     privileges: [exec.any, exec.root, exec.privileged, attach, debug.ephemeral, run.root, run.privileged, run.new-privileges,
       "run.hostns:pid", "run.hostns:net", "run.mount:/srv/**:rw", "run.cap:ALL", token.mint, engine.admin, "impersonate:**",
-      volume.hostbind, "run.hostport:*", "run.unconfined:seccomp"]
+      volume.hostbind, "run.hostport:*", "run.unconfined:seccomp",
+      "run.image:**@sha256:*"]
     maxTTL: 30m
     maxUses: 0
     approvals: {from: [group:oncall]}
@@ -69,8 +70,8 @@ class Cluster:
     def __init__(self, place: Place, *pods: Mapping[str, Any], **settings: Any) -> None:
         self.place = place
         self.api = Pods(*(pods or (GOOD,)))
-        admit = settings.pop("admit", None)
-        self.gate = Gate(place, Settings(**({"anybody": True, "cluster": "c1"} | settings)), self.api, admit)  # type: ignore[arg-type]
+        judge = settings.pop("judge", None)
+        self.gate = Gate(place, Settings(**({"anybody": True, "cluster": "c1"} | settings)), self.api, judge)  # type: ignore[arg-type]
         self.desk: Desk = self.gate.keeper.desk
         self.desk.set_policy("policy.yaml", POLICY, ONCALL)
 

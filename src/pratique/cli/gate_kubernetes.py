@@ -9,52 +9,69 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pratique.cli.options import setting
+from pratique.cli.options import F, setting
 from pratique.cli.store import DEBUG, STORE, place
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 from pratique.report.text import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pratique.enforce.kubernetes.api import ApiClient
+    from pratique.enforce.kubernetes.images import Judge
     from pratique.enforce.kubernetes.settings import Settings
+    from pratique.store.place import Place
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 _SERVICE = "pratique-gate.pratique-system.svc"
 
 
-@click.group(short_help="A Kubernetes cluster's gate: serve, certificates, policy objects.", context_settings=HELP)
+@click.group(short_help="A Kubernetes cluster's gate: serve, relay, certificates.", context_settings=HELP)
 def command() -> None:
     """Decide what a cluster's API server asks: who may enter pods, and what may run in them."""
 
 
+_LISTENING = (
+    click.option("--listen", default="0.0.0.0:8443", show_default=True, metavar="HOST:PORT", help="Where to serve HTTPS."),
+    click.option("--tls-cert", type=_FILE, required=True, metavar="FILE", help="The serving certificate; a new one is taken up."),
+    click.option("--tls-key", type=_FILE, required=True, metavar="FILE", help="Its key."),
+    click.option("--client-ca", type=_FILE, metavar="FILE", help="Answer only clients with a certificate of this authority."),
+    click.option("--client-name", multiple=True, metavar="CN", help="... and with this common name; repeatable."),
+    click.option("--client-token", type=_FILE, metavar="FILE", help="Answer only clients that send the token in FILE."),
+    click.option("--cluster", default="", metavar="NAME", help="This cluster's name in policies, scopes and ledger."),
+    click.option(
+        "--pod-security",
+        multiple=True,
+        metavar="[NAMESPACES=]LEVEL[:VERSION]",
+        help="Hold pods to this level of the Pod Security Standards; the first that matches holds. Repeatable.",
+    ),
+    click.option("--exempt", multiple=True, metavar="NAME|group:NAME", help="Ask no grant of them; record it. Repeatable."),
+    click.option(
+        "--exempt-namespace",
+        multiple=True,
+        default=("kube-system",),
+        show_default=True,
+        metavar="GLOB",
+        help="Ask no grant for what runs in them; record it. Repeatable.",
+    ),
+)
+
+
+def _listening(function: F) -> F:
+    for add in reversed(_LISTENING):
+        function = add(function)
+    return function
+
+
 @command.command(context_settings=HELP)
-@click.option("--listen", default="0.0.0.0:8443", show_default=True, metavar="HOST:PORT", help="Where to serve HTTPS.")
-@click.option("--tls-cert", type=_FILE, required=True, metavar="FILE", help="The serving certificate; followed when it changes.")
-@click.option("--tls-key", type=_FILE, required=True, metavar="FILE", help="Its key.")
-@click.option("--client-ca", type=_FILE, metavar="FILE", help="Answer only clients with a certificate of this authority.")
-@click.option("--client-name", multiple=True, metavar="CN", help="... and with this common name; repeatable.")
-@click.option("--client-token", type=_FILE, metavar="FILE", help="Answer only clients that send the token in FILE.")
+@_listening
 @click.option("--any-client", is_flag=True, help="Answer whoever asks: only where nobody but the API server can reach it.")
-@click.option("--cluster", default="", metavar="NAME", help="This cluster's name in policies, scopes and ledger.")
 @click.option("--api-server", default="", metavar="URL", help="Where pods are looked up (default: the cluster it runs in).")
 @click.option("--api-token", type=_FILE, metavar="FILE", help="The token for it.")
 @click.option("--api-ca", type=_FILE, metavar="FILE", help="The authority that signed its certificate.")
-@click.option(
-    "--pod-security",
-    multiple=True,
-    metavar="[NAMESPACES=]LEVEL[:VERSION]",
-    help="Hold pods to this level of the Pod Security Standards; the first that matches holds. Repeatable.",
-)
-@click.option("--exempt", multiple=True, metavar="NAME|group:NAME", help="Ask no grant of them; record it. Repeatable.")
-@click.option(
-    "--exempt-namespace",
-    multiple=True,
-    default=("kube-system",),
-    show_default=True,
-    metavar="GLOB",
-    help="Ask no grant for what runs in them; record it. Repeatable.",
-)
+@click.option("--images", type=_FILE, metavar="FILE", help="The admission policy by which images are judged.")
 @click.option("--evict", is_flag=True, help="Delete a pod that runs by a grant when the grant ends.")
 @click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
 @STORE
@@ -69,20 +86,70 @@ def serve(**given: Any) -> int:
     """
     import asyncio
 
-    from pratique.enforce.kubernetes.gate import serve as run  # noqa: PLC0415 - start-up stays lazy
+    from pratique.enforce.kubernetes.gate import Gate, run  # noqa: PLC0415 - start-up stays lazy
+
+    settings, api = _settings(given), _api(given)
+    at = place(given, create=True)
+    how = "observing only: nothing is denied" if settings.observe else "enforcing"
+
+    async def main() -> None:
+        await run(settings, Gate(at, settings, api, _judge(given, at)), _ready(settings, how))
+
+    asyncio.run(main())
+    return 0
+
+
+@command.command(context_settings=HELP)
+@_listening
+@click.option("--upstream", required=True, metavar="URL", help="The gate with the store.")
+@click.option("--upstream-ca", type=_FILE, required=True, metavar="FILE", help="The authority that signed its certificate.")
+@click.option("--upstream-cert", type=_FILE, required=True, metavar="FILE", help="The certificate to show to it.")
+@click.option("--upstream-key", type=_FILE, required=True, metavar="FILE", help="Its key.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR", help="Where to keep the policy."
+)
+@click.option("--pass-all", is_flag=True, help="Pass on whatever is admitted: where the gate with the store judges images.")
+@DEBUG
+def relay(**given: Any) -> int:
+    """Answer an API server's webhooks without a store: what needs no grant here, all else by the gate that has one.
+
+    Any number of relays may run. They go on letting through what is within the baseline while the store is away, by its last
+    policy for a day; what needs a grant is denied then.
+
+    Exit codes: 0 it was told to stop, 2 bad usage or configuration, 3 it could not serve.
+    """
+    import asyncio
+
+    from pratique.enforce.kubernetes.gate import run  # noqa: PLC0415 - start-up stays lazy
+    from pratique.enforce.kubernetes.relay import Relay, Upstream  # noqa: PLC0415
 
     settings = _settings(given)
+    upstream = Upstream(
+        address=given["upstream"],
+        authority=given["upstream_ca"],
+        certificate=given["upstream_cert"],
+        key=given["upstream_key"],
+    )
 
-    def ready(port: int) -> None:
-        from pratique.enforce.notify import ready as notify  # noqa: PLC0415 - as above
+    async def main() -> None:
+        service = Relay(settings, upstream, given["keep"], images=given["pass_all"])
+        await run(settings, service, _ready(settings, f"relaying to {upstream.address}"))
 
-        how = "observing only: nothing is denied" if settings.observe else "enforcing"
+    asyncio.run(main())
+    return 0
+
+
+def _ready(settings: Settings, how: str) -> Callable[[int], None]:
+    """Return what says that it serves: to people, and to systemd, which waits for it."""
+
+    def say(port: int) -> None:
+        from pratique.enforce.notify import ready  # noqa: PLC0415 - start-up stays lazy
+
         sys.stderr.write(safe(f"pratique: the gate stands ({how}) at https://{settings.host}:{port}") + "\n")
         sys.stderr.flush()
-        notify()
+        ready()
 
-    asyncio.run(run(place(given, create=True), settings, _api(given), ready))
-    return 0
+    return say
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -102,13 +169,13 @@ def _settings(given: dict[str, Any]) -> Settings:
         client_authority=given["client_ca"],
         clients=given["client_name"],
         token=given["client_token"],
-        anybody=given["any_client"],
+        anybody=given.get("any_client", False),
         cluster=given["cluster"],
         standards=tuple(map(parse_standard, given["pod_security"])),
         exempt=given["exempt"],
         exempt_namespaces=tuple(name for name in given["exempt_namespace"] if name),
-        evict=given["evict"],
-        observe=given["observe"],
+        evict=given.get("evict", False),
+        observe=given.get("observe", False),
     )
 
 
@@ -117,14 +184,22 @@ def _api(given: dict[str, Any]) -> ApiClient | None:
 
     client = ApiClient(given["api_server"], given["api_token"], given["api_ca"]) if given["api_server"] else in_cluster()
     if client is None:
-        sys.stderr.write("pratique: no API server to look pods up: every exec is taken for one into a privileged container\n")
         if given["evict"]:
             raise UsageError("--evict needs --api-server")
+        sys.stderr.write("pratique: no API server to look pods up: every exec is taken for one into a privileged container\n")
     return client
 
 
+def _judge(given: dict[str, Any], at: Place) -> Judge | None:
+    if given["images"] is None:
+        return None
+    from pratique.enforce.admission import Admission, load_admission  # noqa: PLC0415 - start-up stays lazy
+
+    return Admission(at, load_admission(given["images"]))
+
+
 @command.command(context_settings=HELP)
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=_FOLDER, metavar="DIR")
 @click.option(
     "--name", multiple=True, default=(_SERVICE,), show_default=True, metavar="HOST", help="A name or address of the gate."
 )

@@ -13,7 +13,10 @@ import pytest
 from reviewing import DEV, GOOD, ROOT, Cluster, changed, creates, enters, pod, recorded
 from storing import place_in
 
+from pratique.enforce.admission import Image, Judgement
 from pratique.enforce.kubernetes.podsecurity import parse_standard
+
+DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.fixture
@@ -238,21 +241,48 @@ def test_the_pod_security_standards_hold_beside_the_policy(tmp_path: Path) -> No
     cluster.close()
 
 
+class Judge:
+    """Images by verdicts of the test."""
+
+    def __init__(self, privilege: str) -> None:
+        self.privilege = privilege
+        self.seen: list[Image] = []
+
+    async def judge(self, image: Image, point: str, *, deadline: float | None = None) -> Judgement:
+        self.seen.append(image)
+        bad = "bad" in image.reference
+        reason = "critical vulnerabilities" if bad else ""
+        return Judgement(allowed=not bad, source="store", reason=reason, privilege=self.privilege if bad else "")
+
+    async def resolve(self, reference: str, deadline: float | None = None) -> str:
+        return DIGEST if ":known" in reference else ""
+
+    async def close(self) -> None:
+        return
+
+
 def test_images_are_asked_about(tmp_path: Path) -> None:
-    """A verdict on an image denies by the same answer, even where nobody has to ask for grants."""
-    seen: list[Any] = []
-
-    async def admit(images: Any, namespace: str, stage: str) -> list[str]:
-        seen.append((tuple(images), namespace, stage))
-        return ["reg.example/app: critical vulnerabilities"]
-
-    cluster = Cluster(place_in(tmp_path), admit=admit)
-    made = pod()
-    made["metadata"] = {**made["metadata"], "namespace": "kube-system", "labels": {"pratique.stage": "prod"}}
-    answer = cluster.admit(creates(made))
-    assert not answer["allowed"]
+    """A verdict on an image denies by the same answer, even where nobody has to ask for grants; tags are resolved."""
+    judge = Judge("")
+    cluster = Cluster(place_in(tmp_path), judge=judge)
+    for image, allowed in ((f"good@{DIGEST}", True), (f"bad@{DIGEST}", False), ("good:known", True), ("good:stranger", False)):
+        assert cluster.admit(creates(pod(image=image)))["allowed"] is allowed
+    assert judge.seen[2] == Image("good:known", (DIGEST,), f"registry:good:known@{DIGEST}")
+    bad = pod(image=f"bad@{DIGEST}")
+    bad["metadata"] = {**bad["metadata"], "namespace": "kube-system"}
+    answer = cluster.admit(creates(bad))
     assert "critical vulnerabilities" in answer["status"]["message"]
-    assert seen == [((("reg.example/app@sha256:" + "a" * 64, "sha256:" + "a" * 64),), "kube-system", "prod")]
+    cluster.close()
+
+
+def test_a_grant_lets_a_refused_image_run_for_a_task(tmp_path: Path) -> None:
+    """Where the verdict names a privilege it can be asked for, and the denial says how."""
+    cluster = Cluster(place_in(tmp_path), judge=Judge(f"run.image:bad@{DIGEST}"))
+    answer = cluster.admit(creates(pod(image=f"bad@{DIGEST}")))
+    assert "critical vulnerabilities" in answer["status"]["message"]
+    assert f"--privilege run.image:bad@{DIGEST}" in answer["status"]["message"]
+    cluster.grant(f"run.image:bad@{DIGEST}")
+    assert cluster.admit(creates(pod(image=f"bad@{DIGEST}")))["allowed"]
     cluster.close()
 
 

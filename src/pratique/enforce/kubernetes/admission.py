@@ -16,25 +16,23 @@ from pratique.enforce.kubernetes import podsecurity, workloads
 from pratique.enforce.kubernetes import review as reviews
 from pratique.enforce.kubernetes.entering import Entering
 from pratique.enforce.kubernetes.eviction import Placed
-from pratique.enforce.kubernetes.keeper import Asked, ClusterKeeper, Ruling
+from pratique.enforce.kubernetes.images import Judge, refusals
+from pratique.enforce.kubernetes.keeper import Asked, Decider, Ruling
 from pratique.enforce.kubernetes.orders import Orders
-from pratique.enforce.kubernetes.pods import digest_in
 from pratique.enforce.kubernetes.review import Admission, Resource
 from pratique.enforce.kubernetes.sessions import Key, Reservations
-from pratique.enforce.kubernetes.settings import GROUP, Admit, Settings
+from pratique.enforce.kubernetes.settings import GROUP, Settings
 from pratique.enforce.kubernetes.subjects import is_controller, is_node
 from pratique.grant.globs import part_covers
 from pratique.grant.request import Request, Target, key
-from pratique.model.errors import BudgetExceededError, ParseError, PratiqueError
+from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.privilege import Denial, Subject
-from pratique.workload.spec import Spec
 
 if TYPE_CHECKING:
     from pratique.enforce.serving import Asked as HttpAsked
 
 _MIRROR = "kubernetes.io/config.mirror"
 _TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105 - a type of secrets, as the API names it
-_STAGE = "pratique.stage"
 _ENTERED = frozenset((("pods", "exec"), ("pods", "attach"), ("pods", "portforward"), ("pods", "proxy")))
 # What makes pods, in whatever group and version; others do where they hold a pod's template.
 _WORKLOADS = frozenset(
@@ -50,18 +48,20 @@ class Admitter:
 
     def __init__(
         self,
-        keeper: ClusterKeeper,
+        keeper: Decider,
         entering: Entering,
         reservations: Reservations,
         settings: Settings,
-        admit: Admit | None = None,
+        orders: Orders | None,
+        judge: Judge | None = None,
     ) -> None:
+        """`orders` is None where orders are carried out elsewhere, and refused here."""
         self._keeper = keeper
         self._entering = entering
         self._reservations = reservations
         self._settings = settings
-        self._admit = admit
-        self._orders = Orders(keeper, entering, settings)
+        self._judge_images = judge
+        self._orders = orders
         self.placed: list[Placed] = []
 
     async def handle(self, asked: HttpAsked) -> bytes:
@@ -83,6 +83,8 @@ class Admitter:
         if review.operation not in reviews.OPERATIONS:
             return self._unreadable(review.uid, review.subject, review.what, "this operation is not known here")
         if review.resource.group == GROUP:
+            if self._orders is None:
+                return self._unreadable(review.uid, review.subject, review.what, "orders are not carried out here")
             return await self._orders.answer(review)
         if review.operation == "DELETE":
             return reviews.admitted(review.uid)
@@ -159,10 +161,19 @@ class Admitter:
         extra = podsecurity.lifting(pods, standard)
         if extra:  # what the standard forbids is asked for, so that a grant can be found for it
             requests[0] = msgspec.structs.replace(requests[0], extra=extra)
+        bad = await refusals(self._judge_images, specs) if self._judge_images is not None else {}
+        for number, spec in enumerate(specs):
+            if spec.image in bad and bad[spec.image].privilege:
+                more_of = (*requests[number].extra, bad[spec.image].privilege)
+                requests[number] = msgspec.structs.replace(requests[number], extra=more_of)
         asked = self._keeper.consider(requests, self._keeper.moment(), held)
         granted = self._keeper.held([name for one in asked for name in one.decision.grants])
         more = podsecurity.denials(pods, standard, granted)
-        more += await self._images(review, specs)
+        more += [
+            Denial(rule="image", path="spec.image", text=bad[spec.image].reason)
+            for spec, one in zip(specs, asked, strict=True)
+            if spec.image in bad and not (one.decision.allowed and bad[spec.image].privilege)
+        ]
         return await self._settle(review, asked, session, more)
 
     def _made_for(self, review: Admission) -> tuple[Subject | None, tuple[str, ...], str]:
@@ -178,27 +189,13 @@ class Admitter:
             for owner in owners if isinstance(owners, list) else []:
                 if isinstance(owner, Mapping) and owner.get("kind") == "Job" and owner.get("controller") is True:
                     session = f"job:{owner.get('uid')}"
-                    held = self._used_by(session)
+                    held = self._keeper.used_by(session)
                     if held:
-                        return self._keeper.live().grants[held[0]].asked.subject, held, session
+                        return held[0].asked.subject, tuple(grant.id for grant in held), session
         uid = metadata.get("uid")
         if review.resource == Resource("batch", "jobs") and isinstance(uid, str) and uid:
             return review.subject, (), f"job:{uid}"
         return review.subject, (), f"k8s:{review.uid}"
-
-    def _used_by(self, session: str) -> tuple[str, ...]:
-        try:
-            return self._keeper.used_by(session)
-        except PratiqueError:
-            return ()
-
-    async def _images(self, review: Admission, specs: Sequence[Spec]) -> list[Denial]:
-        if self._admit is None:
-            return []
-        images = list(dict.fromkeys((spec.image, digest_in(spec.image)) for spec in specs if spec.image))
-        labels = {name: value for spec in specs for name, value in spec.labels.items()}
-        reasons = await self._admit(images, review.namespace, labels.get(_STAGE, ""))
-        return [Denial(rule="image", path="spec.image", text=reason) for reason in reasons]
 
     # -- the ruling -----------------------------------------------------------------------------------------------------------
 

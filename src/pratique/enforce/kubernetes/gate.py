@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import signal
 from collections.abc import Callable
+from typing import Protocol
 
 from pratique.enforce.kubernetes import review as reviews
 from pratique.enforce.kubernetes.admission import Admitter
@@ -14,23 +15,25 @@ from pratique.enforce.kubernetes.api import ApiClient
 from pratique.enforce.kubernetes.authorize import Authorizer
 from pratique.enforce.kubernetes.entering import Entering
 from pratique.enforce.kubernetes.eviction import Evictor
+from pratique.enforce.kubernetes.images import Judge
 from pratique.enforce.kubernetes.keeper import ClusterKeeper
+from pratique.enforce.kubernetes.orders import Orders
 from pratique.enforce.kubernetes.sessions import Reservations
-from pratique.enforce.kubernetes.settings import DEADLINE, Admit, Settings
+from pratique.enforce.kubernetes.settings import DEADLINE, Settings
 from pratique.enforce.kubernetes.tls import Identity, names_in
 from pratique.enforce.serving import Answer, HttpServer
 from pratique.enforce.serving import Asked as HttpAsked
 from pratique.model.errors import ConfigurationError, PratiqueError
 from pratique.store.place import Place
 
-ADMIT, AUTHORIZE, ALIVE, READY = "/admit", "/authorize", "/livez", "/readyz"
+ADMIT, AUTHORIZE, ALIVE, READY, POLICY = "/admit", "/authorize", "/livez", "/readyz", "/policy"
 _TICK = 1.0  # seconds between looks at certificates, late authorisations and ended grants
 
 
 class Gate:
     """One gate in front of one cluster."""
 
-    def __init__(self, place: Place, settings: Settings, api: ApiClient | None, admit: Admit | None = None) -> None:
+    def __init__(self, place: Place, settings: Settings, api: ApiClient | None, judge: Judge | None = None) -> None:
         """Raises ConfigurationError, StoreError."""
         if not (settings.client_authority or settings.token or settings.anybody):
             raise ConfigurationError(
@@ -39,10 +42,12 @@ class Gate:
             )
         self._settings = settings
         self._api = api
+        self._images = judge
         self.keeper = ClusterKeeper(place, node=settings.cluster, observe=settings.observe)
         entering, reservations = Entering(api, settings.cluster), Reservations()
         self.authorizer = Authorizer(self.keeper, entering, reservations, settings)
-        self.admitter = Admitter(self.keeper, entering, reservations, settings, admit)
+        orders = Orders(self.keeper, entering, settings)
+        self.admitter = Admitter(self.keeper, entering, reservations, settings, orders, judge)
         self._evictor = Evictor(self.keeper, api, place.folder / "gate") if settings.evict and api is not None else None
 
     async def handle(self, asked: HttpAsked) -> Answer:
@@ -50,8 +55,10 @@ class Gate:
         path = asked.target.partition("?")[0]
         if asked.method == "GET" and path in (ALIVE, READY):
             return self._health(path)
-        if not self._is_known(asked):
+        if not is_known(self._settings, asked):
             return Answer(401, b"this gate answers API servers that it knows\n", "text/plain")
+        if asked.method == "GET" and path == POLICY:
+            return self._policy()
         if asked.method != "POST" or path not in (ADMIT, AUTHORIZE):
             return Answer(404, b"there are /admit and /authorize\n", "text/plain")
         if path == AUTHORIZE:
@@ -72,6 +79,8 @@ class Gate:
         """Let go of everything."""
         if self._api is not None:
             await self._api.close()
+        if self._images is not None:
+            await self._images.close()
         self.keeper.close()
 
     def _health(self, path: str) -> Answer:
@@ -84,20 +93,31 @@ class Gate:
                 return Answer(503, f"{error.message}\n".encode(), "text/plain")
         return Answer(200, b"ok\n", "text/plain")
 
-    def _is_known(self, asked: HttpAsked) -> bool:
-        settings = self._settings
-        if settings.token is not None:
-            try:
-                token = settings.token.read_bytes().strip()
-            except OSError:
-                return False
-            given = asked.headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1")
-            if not token or not hmac.compare_digest(token, given):
-                return False
-        if settings.client_authority is not None:  # TLS verified that the authority signed it
-            names = names_in(asked.peer.certificate)
-            return bool(asked.peer.certificate) and (not settings.clients or any(name in settings.clients for name in names))
-        return True
+    def _policy(self) -> Answer:
+        """Give the policy that holds to relays, as it was written; nothing where none was set."""
+        standing = self.keeper.desk.standing()
+        if standing.state == "built-in":
+            return Answer(204, b"", "text/plain")
+        kept = self.keeper.desk.facts.former_policy()
+        if standing.state != "set" or kept is None:
+            return Answer(503, f"{standing.why}\n".encode(), "text/plain")
+        return Answer(200, kept.body, "application/yaml")
+
+
+def is_known(settings: Settings, asked: HttpAsked) -> bool:
+    """Say whether it is an API server, or a relay of one, that asks."""
+    if settings.token is not None:
+        try:
+            token = settings.token.read_bytes().strip()
+        except OSError:
+            return False
+        given = asked.headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1")
+        if not token or not hmac.compare_digest(token, given):
+            return False
+    if settings.client_authority is not None:  # TLS verified that the authority signed it
+        names = names_in(asked.peer.certificate)
+        return bool(asked.peer.certificate) and (not settings.clients or any(name in settings.clients for name in names))
+    return True
 
 
 def failed(asked: HttpAsked, why: str) -> Answer:
@@ -107,18 +127,22 @@ def failed(asked: HttpAsked, why: str) -> Answer:
     return Answer(200, reviews.refused(reviews.uid_of(asked.body), f"pratique: denied: {why}"))
 
 
-async def serve(
-    place: Place,
-    settings: Settings,
-    api: ApiClient | None,
-    ready: Callable[[int], None],
-    admit: Admit | None = None,
-) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told the port. Raises ConfigurationError, OSError, StoreError before."""
-    identity = Identity(settings.certificate, settings.key, settings.client_authority)
-    gate = Gate(place, settings, api, admit)
-    server = HttpServer(gate.handle, failed, seconds=DEADLINE, max_body=reviews.MAX_BODY)
+class Service(Protocol):
+    """What answers, and has something to do in between."""
+
+    async def handle(self, asked: HttpAsked) -> Answer: ...
+
+    async def tend(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def run(settings: Settings, service: Service, ready: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is told the port. Raises ConfigurationError, OSError before."""
+    server: HttpServer | None = None
     try:
+        identity = Identity(settings.certificate, settings.key, settings.client_authority)
+        server = HttpServer(service.handle, failed, seconds=DEADLINE, max_body=reviews.MAX_BODY)
         port = await server.listen(settings.host, settings.port, identity.context)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -126,10 +150,11 @@ async def serve(
             loop.add_signal_handler(number, stopped.set)
         ready(port)
         while not stopped.is_set():
+            identity.refresh()
+            await service.tend()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), _TICK)
-            identity.refresh()
-            await gate.tend()
     finally:
-        server.close()
-        await gate.close()
+        if server is not None:
+            server.close()
+        await service.close()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from pratique.enforce.keeper import Keeper, denial
 from pratique.grant import privileges
-from pratique.grant.decide import decide, request_command
-from pratique.grant.index import GrantIndex
 from pratique.grant.privileges import Privilege
 from pratique.grant.request import Request
 from pratique.model.errors import PratiqueError
-from pratique.model.privilege import Decision, Denial, Moment
+from pratique.model.privilege import Decision, Denial, Grant, Moment, Point, Subject
 
 # Grants that are asked whether a workload used them; whoever holds more at once is not helped by this gate.
 MAX_ASKED = 200
@@ -43,6 +41,26 @@ class Asked(NamedTuple):
     decision: Decision
 
 
+class Decider(Protocol):
+    """Decides and records; what is behind it holds the store, or asks one who does."""
+
+    def moment(self) -> Moment: ...
+
+    def consider(self, requests: Iterable[Request], now: Moment, held: Sequence[str] = ()) -> list[Asked]: ...
+
+    async def settle(
+        self, asked: Sequence[Asked], session: str, more: Sequence[Denial] = (), *, dry_run: bool = False
+    ) -> Ruling: ...
+
+    async def exempted(self, requests: Sequence[Request], what: str) -> str: ...
+
+    def used_by(self, session: str) -> list[Grant]: ...
+
+    def held(self, names: Sequence[str]) -> tuple[Privilege, ...]: ...
+
+    def refused(self, point: Point, subject: Subject | None, what: str, why: str) -> str: ...
+
+
 class ClusterKeeper(Keeper):
     """One gate's connection to the store."""
 
@@ -55,10 +73,6 @@ class ClusterKeeper(Keeper):
             return self.decide(request, now, held)
         except PratiqueError as error:
             return denial("store", "", str(error))
-
-    def within_baseline(self, request: Request, now: Moment) -> Decision:
-        """Decide as if nobody held a grant: what the baseline gives and what would be needed beyond it. Raises StoreError."""
-        return decide(request, self.policy(now), GrantIndex(), now)
 
     async def settle(self, asked: Sequence[Asked], session: str, more: Sequence[Denial] = (), *, dry_run: bool = False) -> Ruling:
         """Use the grants of what was allowed, or record what was denied; the ledger has it before this returns.
@@ -119,21 +133,18 @@ class ClusterKeeper(Keeper):
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, write)
 
-    def used_by(self, session: str) -> tuple[str, ...]:
-        """Return the grants that live, or are spent, which a session used before. Raises StoreError."""
-        grants = list(self.live().grants)[:MAX_ASKED]
-        return tuple(name for name in grants if self.desk.store.used_in(name, session))
+    def used_by(self, session: str) -> list[Grant]:
+        """Return the grants that live, or are spent, which a session used before; none where nobody can tell."""
+        try:
+            grants = list(self.live().grants.values())[:MAX_ASKED]
+            return [grant for grant in grants if self.desk.store.used_in(grant.id, session)]
+        except PratiqueError:
+            return []
 
     def held(self, names: Sequence[str]) -> tuple[Privilege, ...]:
-        """Return the privileges of these grants. Raises StoreError."""
-        grants = self.live().grants
+        """Return the privileges of these grants; none where nobody can tell."""
+        try:
+            grants = self.live().grants
+        except PratiqueError:
+            return ()
         return privileges.parse_all(text for name in names if name in grants for text in grants[name].asked.privileges)
-
-    def command(self, request: Request, wanted: Sequence[Privilege], now: Moment) -> str:
-        """Return the command that asks for privileges, "" where nothing entitles to them. Raises StoreError."""
-        if request.subject is None or not wanted:
-            return ""
-        for entitlement in self.policy(now).entitlements(request.subject, request.target):
-            if entitlement.covers(wanted):
-                return request_command(request, entitlement, wanted)
-        return ""

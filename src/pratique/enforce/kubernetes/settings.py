@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -13,13 +11,6 @@ from pratique.enforce.kubernetes.podsecurity import Standard
 # An API server waits for its webhooks, and its user for the API server.
 DEADLINE = 0.5
 GROUP = "grants.pratique"
-
-
-class Admit(Protocol):
-    """Whether images may run: each by the reference and the digest that is known, "" where none is."""
-
-    def __call__(self, images: Sequence[tuple[str, str]], namespace: str, stage: str) -> Awaitable[Sequence[str]]:
-        """Return why not; nothing where all may. `stage` is the label `pratique.stage` of the pod, "" where it has none."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
