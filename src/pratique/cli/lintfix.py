@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from pratique.cli.outputs import replaced
-from pratique.linting import LintOptions, Rewrite, rewrites
+from pratique.linting import LintOptions, rewrites
 from pratique.model.errors import TargetError
 from pratique.report.text import plural, safe
 
@@ -36,7 +36,7 @@ def show(paths: Sequence[str], how: LintOptions, *, unsafe: bool) -> int:
     count = 0
     for found in rewrites(paths, how, unsafe=unsafe):
         count += 1
-        for line in _patch(found):
+        for line in _patch(found.path, found.before, found.after):
             shown = safe(line.rstrip("\n")) + "\n" if sys.stdout.isatty() else line
             sys.stdout.buffer.write(shown.encode("utf-8", "surrogateescape"))
     sys.stdout.buffer.flush()
@@ -44,9 +44,14 @@ def show(paths: Sequence[str], how: LintOptions, *, unsafe: bool) -> int:
     return 1 if count else 0
 
 
-def _patch(found: Rewrite) -> Iterator[str]:
+def patch(path: str, before: bytes, after: bytes) -> str:
+    """Return a unified patch, "" where nothing is different."""
+    return "".join(_patch(path, before, after))
+
+
+def _patch(path: str, before: bytes, after: bytes) -> Iterator[str]:
     """Yield the lines of a unified patch, which `patch` and `git apply` take."""
-    before, after = (list(io.StringIO(text.decode("utf-8"), newline="\n")) for text in (found.before, found.after))
-    name = found.path.lstrip("/")
-    for line in difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"):
+    old, new = (list(io.StringIO(text.decode("utf-8"), newline="\n")) for text in (before, after))
+    name = path.lstrip("/")
+    for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"):
         yield line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"

@@ -37,10 +37,10 @@ Read = Callable[[int], bytes]
 class Header:
     """One entry. `size` is the payload in the archive, `real_size` that of the file (they differ for sparse files).
 
-    `capable` says that whoever runs the file is given capabilities.
+    `capable` says that whoever runs the file is given capabilities. `pax` are extensions that were applied, None without any.
     """
 
-    __slots__ = ("block", "capable", "kind", "link", "path", "real_size", "segments", "size")
+    __slots__ = ("block", "capable", "kind", "link", "path", "pax", "real_size", "segments", "size")
 
     def __init__(self, path: bytes, kind: int, size: int, link: bytes, block: bytes) -> None:
         self.path = path
@@ -51,11 +51,24 @@ class Header:
         self.segments: Segments | None = None
         self.block = block
         self.capable = False
+        self.pax: dict[bytes, bytes] | None = None
 
     @property
     def mode(self) -> int:
         """Permission bits; decoded only when asked for, since few entries are looked at. Raises ParseError."""
         return number(self.block[100:108]) & 0o7777
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """User and group; decoded when asked for. Raises ParseError."""
+        pax = self.pax or {}
+        uid, gid = pax.get(b"uid"), pax.get(b"gid")
+        return (_decimal(uid) if uid else number(self.block[108:116]), _decimal(gid) if gid else number(self.block[116:124]))
+
+    @property
+    def capabilities(self) -> bytes:
+        """The extended attribute with the file's capabilities, as the kernel keeps it."""
+        return (self.pax or {}).get(_CAPABILITY, b"")
 
 
 def number(field: bytes) -> int:
@@ -199,6 +212,7 @@ def _apply(header: Header, pax: dict[bytes, bytes], gnu: tuple[bytes, bytes], fl
         header.size = _decimal(size)
     header.real_size = header.size
     header.capable = _CAPABILITY in pax
+    header.pax = pax
 
 
 def _decimal(text: bytes) -> int:

@@ -114,6 +114,8 @@ class _Reader:
 
     def _close(self, words: list[ShellWord], pipe: int, inside: int) -> int:
         rest = list(words)
+        if len(rest) > 2 and rest[0].raw and rest[0].text == "function":  # bash's: a name and what is in it
+            rest = rest[2:]
         while rest and rest[0].raw and rest[0].text in _KEYWORDS:
             rest = rest[1:]
         assignments = []

@@ -70,6 +70,16 @@ def text_of(node: Node) -> str:
     return _DEFAULT.sub(value, node.string)
 
 
+def words(node: Node) -> tuple[str, ...]:
+    """Return a command line, written as a list or as a shell's line. Raises BudgetExceededError."""
+    if node.kind != "text":
+        return tuple(text_of(item) for item in _listed(node))
+    try:
+        return tuple(shlex.split(text_of(node)))
+    except ValueError:
+        return (text_of(node),)
+
+
 def _listed(node: Node) -> list[Node]:
     items = list(node) if node.kind == "list" else [node] if node.kind == "text" and node.given else []
     if len(items) > MAX_LISTED:
@@ -150,13 +160,7 @@ class _Service:
             yield word, said
 
     def _words(self, key: str) -> tuple[str, ...]:
-        node = self._get(key, "command")
-        if node.kind != "text":
-            return tuple(text_of(item) for item in _listed(node))
-        try:
-            return tuple(shlex.split(text_of(node)))
-        except ValueError:
-            return (text_of(node),)
+        return words(self._get(key, "command"))
 
     def _joins(self) -> Iterator[str]:
         for key, namespace in _NAMESPACES:

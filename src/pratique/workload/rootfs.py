@@ -1,4 +1,4 @@
-"""The entries of an image's layers in, what a container would find out: owners, modes and links, as runtimes lay layers over one another.
+"""The entries of an image's layers in, what a container would find out: owners, modes and links, as runtimes have it.
 
 https://github.com/opencontainers/image-spec/blob/main/layer.md
 """

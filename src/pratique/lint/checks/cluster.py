@@ -85,12 +85,16 @@ def low_user(pod: Pod) -> Iterator[Hit]:
 
 
 def low_port(pod: Pod) -> Iterator[Hit]:
-    """To open a port below 1024, a program needs root or a capability."""
+    """To open a port below 1024, a program needs root or a capability, unless the pod's own network says otherwise."""
+    free = FIRST_FREE_PORT
+    for item in pod.spec.get("securityContext", "sysctls"):
+        if item.get("name").string == "net.ipv4.ip_unprivileged_port_start":
+            free = item.get("value").integer or 0
     for container in pod.containers():
         who = f"{pod.subject}, {container.sort} {container.name}"
         for item in container.node.get("ports"):
             port = item.get("containerPort").integer
-            if port is not None and 0 < port < FIRST_FREE_PORT:
+            if port is not None and 0 < port < free:
                 message = f"{who}: to open port {port} it needs root or NET_BIND_SERVICE"
                 yield Hit(item.get("containerPort").place, message, f"{who}\0port {port}", pod.subject)
 

@@ -119,8 +119,13 @@ def propose(scene: Scene, kind: str, name: str, hit: Hit) -> Fix | None:
     node = (scene.pod(hit) if change.pod else scene.container(hit)) if change is not None else None
     if change is None or node is None:
         return None
-    edit = _given(scene, node, change.path, change)
+    edit = edit_of(scene, node, change)
     return Fix(name, hit, change.title, safe=False, edits=(edit,)) if edit is not None else None
+
+
+def edit_of(scene: Scene, node: Node, change: Change) -> Edit | None:
+    """Return how a path below a node gets a value, None where that is not known: what is said elsewhere is never changed."""
+    return _given(scene, node, change.path, change)
 
 
 def _given(scene: Scene, node: Node, path: tuple[str, ...], change: Change) -> Edit | None:
@@ -129,6 +134,8 @@ def _given(scene: Scene, node: Node, path: tuple[str, ...], change: Change) -> E
     value = node.get(key)
     if not value.given:
         return _replaced(scene, node, key, value, rest, change) if key in node.pairs else _inserted(scene, node, path, change)
+    if not node.start <= value.start <= value.end <= node.end:  # a reference: others mean the same text
+        return None
     if rest:
         if value.kind == "map" and value.flow and not value.pairs:
             return Edit(value.start, value.end, _flow(rest, change))
@@ -140,7 +147,7 @@ def _given(scene: Scene, node: Node, path: tuple[str, ...], change: Change) -> E
     if value.flow:
         return Edit(value.start + 1, value.start + 1, change.value + (", " if value.items else ""))
     last = value.items[-1]
-    if last.kind != "text" or "\n" in scene.text[last.start : last.end]:
+    if last.kind == "text" and "\n" in scene.text[last.start : last.end]:
         return None
     line = scene.text.rfind("\n", 0, last.start) + 1
     lead = scene.text[line : last.start]
