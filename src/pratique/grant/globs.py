@@ -66,9 +66,16 @@ def covers(pattern: str, name: str) -> bool:
     """Say whether every name that `name` stands for is one that `pattern` stands for. Parts are separated by `/`."""
     if pattern == name:
         return True
-    if not is_pattern(pattern) or len(pattern) > MAX_PATTERN:
+    if not is_pattern(pattern) or len(pattern) > MAX_PATTERN or not name.startswith(_beginning(pattern)):
         return False
     return _parts(pattern.split("/"), name.split("/"))
+
+
+@lru_cache(maxsize=4096)
+def _beginning(pattern: str) -> str:
+    """Return the whole parts before the first wildcard, with which every name that is covered begins; most others do not."""
+    first = min(at for at in (pattern.find("*"), pattern.find("?")) if at >= 0)
+    return pattern[:first].rpartition("/")[0]
 
 
 def _parts(patterns: list[str], names: list[str]) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pratique.grant import privileges
+from pratique.grant.globs import is_pattern
 from pratique.grant.privileges import Privilege
 from pratique.grant.request import Target, key
 from pratique.model.privilege import LIVE_STATES, Grant, Subject
 
 _ANY = ""
+_NAMESPACE = "namespace "  # with a space, which no id and no digest has
 
 
 class Held(NamedTuple):
@@ -28,7 +30,7 @@ class GrantIndex:
 
     def __init__(self, grants: Iterable[Grant] = ()) -> None:
         self._held: dict[str, Held] = {}
-        # subject -> form -> container, digest or "" -> grant ids, in the order they came
+        # subject -> form -> container, digest, namespace or "" -> grant ids, in the order they came
         self._by: dict[str, dict[str, dict[str, dict[str, None]]]] = {}
         self._broken: dict[str, dict[str, Grant]] = {}
         for grant in grants:
@@ -72,7 +74,7 @@ class GrantIndex:
             return
         for form in privileges.forms_covering(want.form):
             places: Mapping[str, dict[str, None]] = forms.get(form, {})
-            for place in {_ANY: None, target.container: None, target.digest: None}:
+            for place in dict.fromkeys((_ANY, target.container, target.digest, f"{_NAMESPACE}{target.namespace}")):
                 for name in places.get(place, ()):
                     held = self._held[name]
                     if privileges.covered(held.privileges, want):
@@ -90,7 +92,10 @@ class GrantIndex:
 
     def _buckets(self, held: Held) -> Iterator[dict[str, None]]:
         scope = held.grant.asked.scope
-        places = [scope.container] if scope.container else [image.rpartition("@")[2] for image in scope.images] or [_ANY]
+        places = [scope.container] if scope.container else [image.rpartition("@")[2] for image in scope.images]
+        if not places and scope.namespaces and not any(map(is_pattern, scope.namespaces)):
+            places = [f"{_NAMESPACE}{name}" for name in scope.namespaces]
+        places = places or [_ANY]
         forms = self._by.setdefault(key(held.grant.asked.subject), {})
         for form in {privilege.form for privilege in held.privileges}:
             for place in places:

@@ -201,7 +201,8 @@ def _stands_for(have: Privilege, want: Privilege) -> bool:
 
 def covered(have: Iterable[Privilege], want: Privilege) -> bool:
     """Say whether one of them is enough."""
-    return any(covers(one, want) for one in have)
+    form = want.form
+    return any((one.form == form or form in _STANDS_FOR.get(one.form, ())) and covers(one, want) for one in have)
 
 
 def forms_covering(form: str) -> tuple[str, ...]:

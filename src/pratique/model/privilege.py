@@ -1,6 +1,7 @@
 """Root, by name: who asks, for which task, for what, where, until when; and the decision on it.
 
-The vocabulary of grants and gates. Everything here is data; `pratique.grant` decides, `pratique.store` keeps.
+The vocabulary of grants and gates. Everything here is data; `pratique.grant` decides, `pratique.store` keeps. What a gate holds
+thousands of has `gc=False`: it holds nothing that could lead back to it, and a collector that walks it all costs a gate 20 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LIVE_STATES: frozenset[State] = frozenset(("approved", "active"))
 FINAL_STATES: frozenset[State] = frozenset(("denied", "cancelled", "lapsed", "exhausted", "expired", "revoked", "completed"))
 
 
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
+class Subject(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who asks. `id` is unique within `provider`; `strength` is one of the constants above.
 
     `owner` is the person who answers for a robot: an owner does not approve what the robot asks for.
@@ -38,7 +39,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What it is for."""
 
     id: str
@@ -46,7 +47,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str = ""
 
 
-class Scope(msgspec.Struct, frozen=True, kw_only=True):
+class Scope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a grant holds. An empty field does not restrict; every other must match, by glob where it says so.
 
     `images` are `NAME@sha256:...` or `sha256:...`: names and tags were resolved when the request was made. `hosts`,
@@ -68,7 +69,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] | None = None
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a person asks for; its hash is what approvers sign, so that an edit is a new request. Durations in seconds.
 
     `uses` 0 is without limit. `idle` 0 is without. `nonce` makes two like requests differ.
@@ -88,7 +89,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str = ""
 
 
-class Approval(msgspec.Struct, frozen=True, kw_only=True):
+class Approval(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One approver's word on one request hash, at a time (seconds since the epoch)."""
 
     by: Subject
@@ -97,7 +98,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request and what became of it. Times are seconds since the epoch, 0 where it has not happened.
 
     `expires_at` is wall clock, `expires_boot` the same instant on the boot clock of the boot `boot_id`: whichever comes first
