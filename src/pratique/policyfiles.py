@@ -46,12 +46,15 @@ def policy_content(name: str) -> tuple[str, bytes]:
         return name, read_bounded(Path(name))
     known = shipped()
     if name not in known:
-        import difflib  # noqa: PLC0415 - only for the hint
-
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}, or a file: ./{name}.yaml"
-        raise PolicyError(f"--policy {name}: there is no such rule set", hint=hint)
+        raise PolicyError(f"policy {name!r}: there is no such rule set", hint=_nearest(name, known))
     return name, (resources.files("pratique.policy") / "sets" / f"{name}.yaml").read_bytes()
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for the hint
+
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}, or a file: ./{name}.yaml"
 
 
 def load_policy(name: str) -> PolicySet:
@@ -71,7 +74,7 @@ def _resolve(importer: str, wanted: str) -> tuple[str, bytes]:
     if not is_file_name(wanted):
         known = shipped()
         if wanted not in known:
-            raise LookupError(f"one of {', '.join(known)}, or a file: ./{wanted}.yaml")
+            raise LookupError(_nearest(wanted, known))
         return policy_content(wanted)
     base = Path(importer).parent if is_file_name(importer) else Path()
     path = Path(wanted) if Path(wanted).is_absolute() else base / wanted

@@ -111,7 +111,7 @@ def test_imports_are_beside_the_policy(call: Call, here: Path, image: str) -> No
     assert call("scan", image, *NOW, "--policy", "teams/a.yaml").code == 1
     (here / "teams" / "a.yaml").write_text(head + "  import: [org.yaml]\n")
     ran = call("policy", "check", "teams/a.yaml")
-    assert (ran.code, ran.err) == (2, "pratique: teams/a.yaml:5:11: import 'org.yaml': No such file or directory\n")
+    assert (ran.code, ran.err) == (2, "pratique: teams/a.yaml:5:12: import 'org.yaml': No such file or directory\n")
 
 
 def test_waivers_beside_the_configuration(call: Call, here: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:

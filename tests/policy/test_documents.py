@@ -214,3 +214,26 @@ def test_waivers_without_owner_or_twice(entry: str, said: str) -> None:
     document, text = read("f", content.encode(), Waivers)
     with pytest.raises(PolicyError, match=said):
         check_waivers(text, document)
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("finding.kev &&", "the condition ends too early"),
+        ("finding.kev = true", "write == to compare"),
+        ("finding.kev and finding.fixable", "write && for and"),
+        ("finding.published > now - 14d", r"a duration is written duration\('336h'\)"),
+        ("finding.id.startWith('CVE')", "did you mean 'startsWith'"),
+        ("package.licenses.contains('MIT')", "for a list, write 'x' in LIST"),
+        ("package.licenses.matches('MIT')", "for a list, write LIST.exists"),
+        ("'MIT' in package.licenses", "put it into double quotes"),
+        ("!finding.kev", "put it into double quotes"),
+        ("finding.title == 'a: b'", "a colon and a space"),
+    ],
+)
+def test_what_people_write_first(when: str, said: str) -> None:
+    """What other languages have, and what YAML takes for its own: one line with a place, and what to write."""
+    body = f"rules:\n- id: a\n  when: {when}\n  effect: deny\n"
+    with pytest.raises(PolicyError, match=rf"^p\.yaml:7:\d+: .*{said}") as caught:
+        policy(body, name="p.yaml")
+    assert len(str(caught.value)) < 250

@@ -36,7 +36,13 @@ def test_names() -> None:
 @pytest.mark.parametrize("kind", [PolicySpec, Rule, Override, Waiver, CaseFinding])
 def test_fields(kind: type[msgspec.Struct]) -> None:
     """Every field that people may write."""
-    fields = {field.encode_name for field in msgspec.structs.fields(kind)} - {"places", "nodes", "legacy", "signed_by", "unsigned"}
+    fields = {field.encode_name for field in msgspec.structs.fields(kind)} - {
+        "places",
+        "nodes",
+        "legacy",
+        "signed_by",
+        "unsigned",
+    }
     assert {field for field in fields if f"`{field}`" not in REFERENCE and f"`spec.{field}`" not in REFERENCE} == set()
 
 

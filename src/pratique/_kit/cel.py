@@ -29,6 +29,19 @@ _TOKEN = re.compile(
 _MACROS = frozenset(("all", "exists", "exists_one", "existsOne", "filter", "map"))
 _MESSAGE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_FUNCTIONS = ("startsWith", "endsWith", "contains", "matches", "size", "exists", "all", "duration", "timestamp", "getFullYear")
+_EXPECTING = re.compile(r" expecting .*", re.DOTALL)
+_DURATION = re.compile(r"(\d{1,6})([hdw])\b")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+_WORDS = "write && for and, || for or, ! for not"
+_ADVICE = (
+    ("double, int", "a number with a point is a double: write 1.0 for 1"),
+    ("'contains' applied to '(list", "for a list, write 'x' in LIST"),
+    ("'matches' applied to '(list", "for a list, write LIST.exists(x, x.matches('...'))"),
+    ("'startsWith' applied to '(list", "for a list, write LIST.exists(x, x.startsWith('...'))"),
+    ("token recognition error at: '=", "write == to compare"),
+    ("input 'and'", _WORDS), ("input 'or'", _WORDS), ("input 'not'", _WORDS), ("input 'AND'", _WORDS), ("input 'OR'", _WORDS),
+)  # fmt: skip
 # "package" is a word that CEL reserves, and the one that everybody would write: inside it has a name of the same length.
 _RESERVED, _INSIDE = "package", "PACKAGE"
 
@@ -139,11 +152,11 @@ class Language:
             if word is not None:
                 undeclared = re.fullmatch("(.*)", word.text)  # a path that goes on behind a plain value
         if undeclared is None:
-            hint = "a number with a point is a double: write 1.0 for 1" if "double, int" in message else ""
-            return ConditionError(message, min(offset, len(text)), hint)
+            return ConditionError(*_advised(message, text, min(offset, len(text))))
         name = undeclared[1]
         piece = next((p for p in pieces if p.kind == "name" and (p.text == name or p.text.startswith(f"{name}."))), None)
         near = difflib.get_close_matches(name, self.types, 1) or difflib.get_close_matches(name, self._known, 1)
+        near = near or difflib.get_close_matches(name, _FUNCTIONS, 1)
         at = offset if piece is None else piece.offset + _odd_part(name, self._known)
         return ConditionError(f"there is no {name!r}", at, f"did you mean {near[0]!r}?" if near else "")
 
@@ -165,6 +178,18 @@ class Language:
                 compared = []
             for word in compared:
                 _check_word(piece.text, word, allowed)
+
+
+def _advised(message: str, text: str, offset: int) -> tuple[str, int, str]:
+    """Say what is wrong in fewer words than a parser does, and what people mean who write it."""
+    message = _EXPECTING.sub("", message)
+    written = _DURATION.search(text[:offset].rpartition(" ")[2] + text[offset:].partition(" ")[0])
+    hint = next((advice for sign, advice in _ADVICE if sign in message), "")
+    if "'<EOF>'" in message and "mismatched" in message:
+        return "the condition ends too early", offset, hint
+    if "extraneous input" in message and written is not None:
+        return message, offset, f"a duration is written duration('{int(written[1]) * _HOURS[written[2]]}h')"
+    return message, offset, hint
 
 
 def inside(name: str) -> str:

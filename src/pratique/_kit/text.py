@@ -8,6 +8,14 @@ from pratique._kit.place import Place
 from pratique._kit.yamltree import Node, YamlError, document, place_of
 from pratique.model.errors import PolicyError
 
+# What people write into a condition, and YAML reads as something else.
+_QUOTE = "a value that begins with a quote, ! or & is YAML's own: put it into double quotes, or on a line of its own behind >"
+_HINTS = (
+    ("did not find expected key", _QUOTE), ("expected <block end>", _QUOTE), ("tag !", _QUOTE), ("alias", _QUOTE),
+    ("anchor", _QUOTE),
+    ("mapping values are not allowed", "a text with a colon and a space in it has to stand in quotes"),
+    ("found character '\\t'", "YAML is indented with spaces"),
+)  # fmt: skip
 MAX_BYTES = 1 << 20  # a policy is pages of text; the largest rule set shipped is 6 KB
 
 
@@ -44,7 +52,7 @@ def parse(text: Text) -> Node:
     try:
         return document(text.content)
     except YamlError as error:
-        text.fail(error.place, error.reason, error.hint)
+        text.fail(error.place, error.reason, error.hint or next((hint for sign, hint in _HINTS if sign in error.reason), ""))
 
 
 def within(text: Text, scalar: Node, offset: int) -> Place:

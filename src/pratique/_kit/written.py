@@ -33,7 +33,7 @@ class Moment(str):
 
 
 class Written(msgspec.Struct, kw_only=True):
-    """Base of what people write. `places` holds where each value stands; "" is where the struct itself begins."""
+    """Base of what people write. `places` holds where each value stands ("NAME.0" a list's first); "" is the struct itself."""
 
     places: dict[str, Place] = {}
     nodes: dict[str, Node] = {}
@@ -109,6 +109,8 @@ def _struct(text: Text, node: Node, kind: type[Written], where: str) -> Any:
         places[field.name] = value.place
         if value.kind == "text":
             nodes[field.name] = value
+        if value.kind == "list":
+            places |= {f"{field.name}.{number}": item.place for number, item in enumerate(value.items)}
     for name, field in fields.items():
         if field.required and field.name not in given:
             text.fail(node.place, f"{where or 'the document'} lacks {name!r}")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pratique._kit.place import Place
 from pratique._kit.text import Text
 from pratique.policy.document import (
     MAX_RULES,
@@ -22,6 +23,7 @@ from pratique.policy.document import (
     Import,
     Override,
     Policy,
+    PolicySpec,
     Rule,
     WaiverTerms,
     Written,
@@ -133,8 +135,8 @@ class _Loader:
         if len(spec.rules) > MAX_RULES:
             text.fail(spec.place("rules"), f"more than {MAX_RULES} rules")
         rules: list[SetRule] = []
-        for wanted in spec.imports:
-            rules += self._imported(document, text, wanted, (*chain, name))
+        for number, wanted in enumerate(spec.imports):
+            rules += self._imported((text, _place(spec, number)), wanted, (*chain, name))
         rules = _without_twins(rules)
         for override in spec.overrides:
             rules = _overridden(rules, override, text)
@@ -148,8 +150,8 @@ class _Loader:
             self.terms.append(spec.waivers)
         return document.metadata.name, rules
 
-    def _imported(self, document: Policy, text: Text, wanted: str | Import, chain: tuple[str, ...]) -> list[SetRule]:
-        place = wanted.place("policy") if isinstance(wanted, Import) else document.spec.place("imports")
+    def _imported(self, where: tuple[Text, Place], wanted: str | Import, chain: tuple[str, ...]) -> list[SetRule]:
+        text, place = where
         target = wanted.policy if isinstance(wanted, Import) else wanted
         if self._count >= MAX_DOCUMENTS:
             text.fail(place, f"more than {MAX_DOCUMENTS} policies are imported")
@@ -168,6 +170,12 @@ class _Loader:
         if locked is not None:
             text.fail(wanted.place(), f"rule {locked.rule.id!r} of {locked.origin} is final: it cannot be bound to less")
         return [rule._replace(bindings=(*rule.bindings, wanted)) for rule in rules]
+
+
+def _place(spec: PolicySpec, number: int) -> Place:
+    """Return where the name of an imported policy stands."""
+    wanted = spec.imports[number]
+    return wanted.place("policy") if isinstance(wanted, Import) else spec.places.get(f"imports.{number}", spec.place("imports"))
 
 
 def _without_twins(rules: Sequence[SetRule]) -> list[SetRule]:
