@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pratique.cli.grantkey import key
 from pratique.cli.options import duration
 from pratique.cli.store import (
     AS,
     DEBUG,
     FORMAT,
+    KEY,
     STORE,
     as_document,
     asked,
@@ -22,6 +24,7 @@ from pratique.cli.store import (
     name_of,
     print_grant,
     print_json,
+    signed_by,
     subject_of,
     when,
 )
@@ -31,7 +34,9 @@ from pratique.model.privilege import LIVE_STATES, Grant
 from pratique.report.text import pad, plural, safe
 
 if TYPE_CHECKING:
+    from pratique.granting.approvers import Act
     from pratique.granting.desk import Desk
+    from pratique.granting.remote import RemoteDesk
 
 _STATES = (
     "requested", "denied", "cancelled", "lapsed", "approved", "active", "exhausted", "expired", "revoked", "completed",
@@ -75,7 +80,7 @@ def request(**given: Any) -> int:
     return 0
 
 
-def _what_next(at: Desk, grant: Grant) -> list[str]:
+def _what_next(at: Desk | RemoteDesk, grant: Grant) -> list[str]:
     """Say who must approve what, and until when."""
     from pratique.grant.policy import PENDING  # noqa: PLC0415 - start-up stays lazy
     from pratique.grant.request import target_of  # noqa: PLC0415
@@ -105,6 +110,7 @@ def _as_json(grant: Grant, given: dict[str, Any]) -> bool:
 @click.option("--request", "seen", default="", metavar="HASH", help="The request as you saw it; another one is not approved.")
 @_REASON
 @click.option("--as", "who", metavar="NAME", help="A claimed identity: recorded as claimed, honoured by no gate.")
+@KEY
 @FORMAT
 @STORE
 @DEBUG
@@ -114,7 +120,8 @@ def approve(name: str, seen: str, reason: str, who: str | None, **given: Any) ->
     Exit codes: 0 approved, 1 you may not, or it is too late, 2 bad usage, 3 the store could not be written.
     """
     with desk(given) as at:
-        grant = at.approve(name, subject_of(who), reason, request_seen=seen)
+        by = signed_by(at, given, "approve", name, subject_of(who))
+        grant = at.approve(name, by, reason, request_seen=seen)
     if not _as_json(grant, given):
         text = f"{grant.id} {grant.state}: {', '.join(grant.asked.privileges)} for {name_of(grant.asked.subject)}"
         click.echo(safe(text) + (f" until {when(grant.expires_at)}" if grant.expires_at else ""))
@@ -123,26 +130,28 @@ def approve(name: str, seen: str, reason: str, who: str | None, **given: Any) ->
     return 0
 
 
-def _ends(name: str, words: str) -> click.Command:
+def _ends(name: Act, words: str) -> click.Command:
     """Make a command that ends a grant."""
 
     @click.argument("name", metavar="ID")
     @_REASON
     @click.option("--as", "who", metavar="NAME", help="A claimed identity: recorded as claimed, honoured by no gate.")
+    @KEY
     @FORMAT
     @STORE
     @DEBUG
     def run(**given: Any) -> int:
         from pratique.grant import lifecycle  # noqa: PLC0415 - start-up stays lazy
 
-        by, reason = subject_of(given["who"]), given["reason"]
-        events: dict[str, lifecycle.Event] = {
-            "deny": lifecycle.Deny(by, reason),
-            "revoke": lifecycle.Revoke(by, reason),
-            "cancel": lifecycle.Cancel(by),
-            "complete": lifecycle.Complete(by),
-        }
+        reason = given["reason"]
         with desk(given) as at:
+            by = signed_by(at, given, name, given["name"], subject_of(given["who"]))
+            events: dict[str, lifecycle.Event] = {
+                "deny": lifecycle.Deny(by, reason),
+                "revoke": lifecycle.Revoke(by, reason),
+                "cancel": lifecycle.Cancel(by),
+                "complete": lifecycle.Complete(by),
+            }
             grant = at.act(given["name"], events[name])
         if not _as_json(grant, given):
             click.echo(safe(f"{grant.id} {grant.state}"))
@@ -176,7 +185,7 @@ def show(name: str, **given: Any) -> int:
     return 0
 
 
-def _sweep(at: Desk) -> None:
+def _sweep(at: Desk | RemoteDesk) -> None:
     """End what time has ended; where the store cannot be written just now, it can be looked at all the same."""
     try:
         at.sweep()
@@ -261,3 +270,6 @@ def show_(**given: Any) -> int:
     if kept is not None:
         sys.stdout.write("".join(safe(line) + "\n" for line in kept.body.decode("utf-8", "replace").splitlines()))
     return 1 if standing.why else 0
+
+
+command.add_command(key)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,10 +17,16 @@ from pratique.model.privilege import Asked, Grant, Scope, Subject, Task
 from pratique.report.text import safe
 
 if TYPE_CHECKING:
+    from pratique.granting.approvers import Act
     from pratique.granting.desk import Desk
+    from pratique.granting.remote import RemoteDesk
     from pratique.store.place import Place
 
-STORE = setting("--store", metavar="DIR", help="The store of grants and ledger (default: $XDG_STATE_HOME/pratique).")
+STORE = setting(
+    "--store", metavar="DIR|unix:SOCKET", help="The store (default: $XDG_STATE_HOME/pratique, else this machine's desk)."
+)
+KEY = setting("--key", metavar="FILE", help="Sign with this Ed25519 key, PEM or OpenSSH, so that you are known with strength 2.")
+_DESK = "/run/pratique/desk.sock"  # as pratique.granting.wire has it, which start-up does not import
 FORMAT = setting(
     "-f", "--format", type=click.Choice(["table", "json"], case_sensitive=False), default="table", help="table or json."
 )
@@ -92,6 +100,7 @@ def asked(given: dict[str, Any], subject: Subject) -> Asked:
 
 
 def label(text: str) -> tuple[str, str]:
+    """Read NAME=VALUE. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--label {text!r} is no label", hint="NAME=VALUE")
@@ -114,11 +123,47 @@ def place(given: dict[str, Any], *, create: bool) -> Place:
     return open_place(given["store"], create=create)
 
 
-def desk(given: dict[str, Any], *, create: bool = False) -> Desk:
-    """Open the store that is meant. Raises StoreError, UsageError."""
+def desk(given: dict[str, Any], *, create: bool = False) -> Desk | RemoteDesk:
+    """Open the store that is meant, or the desk of whoever owns it. Raises StoreError, UsageError."""
+    socket = _socket(given["store"])
+    if socket is not None:
+        from pratique.granting.remote import Key, RemoteDesk  # noqa: PLC0415 - start-up stays lazy
+
+        return RemoteDesk(socket, Key(Path(given["key"]), _passphrase) if given.get("key") else None)
     from pratique.granting.desk import Desk  # noqa: PLC0415 - start-up stays lazy
 
     return Desk(place(given, create=create))
+
+
+def _socket(store: str | None) -> Path | None:
+    """Return the socket of a desk: where one is named, or where this user has no store, or may not read it, and there is one."""
+    from pratique._kit.folders import default_store_dir  # noqa: PLC0415 - start-up stays lazy
+
+    if store and store.startswith("unix:"):
+        return Path(store.removeprefix("unix:").removeprefix("//"))
+    folder, socket = Path(store) if store else default_store_dir(), Path(_DESK)
+    if os.geteuid() == 0 or not socket.is_socket():
+        return None
+    if not store:
+        return socket if not folder.exists() else None
+    return socket if folder.exists() and not os.access(folder, os.R_OK | os.X_OK) else None
+
+
+def signed_by(at: Desk | RemoteDesk, given: dict[str, Any], act: Act, name: str, by: Subject) -> Subject:
+    """Return who somebody is known as by their key, in a store of this process; a desk asks for the signature itself."""
+    from pratique.granting.remote import RemoteDesk  # noqa: PLC0415 - start-up stays lazy
+
+    if not given["key"] or isinstance(at, RemoteDesk):
+        return by
+    from pratique.granting.approvers import Approvers, Signed, sign  # noqa: PLC0415 - as above
+
+    grant = at.store.get(name).grant
+    said = Signed(act=act, grant=grant.id, request=grant.request, at=at.now().wall)
+    return Approvers(at).strengthened(by, sign(Path(given["key"]), said, _passphrase))
+
+
+def _passphrase() -> str:
+    return str(click.prompt("Passphrase of the key", hide_input=True, err=True))
 
 
 def subject_of(name: str | None) -> Subject:

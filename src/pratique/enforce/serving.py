@@ -94,9 +94,17 @@ class HttpServer:
     """Serves one handler. `failed` is the answer when the handler raises or is late: a gate's denial."""
 
     def __init__(
-        self, handler: Handler, failed: Callable[[Asked, str], Answer], *, seconds: float, max_body: int = MAX_BODY
+        self,
+        handler: Handler,
+        failed: Callable[[Asked, str], Answer],
+        *,
+        seconds: float,
+        max_body: int = MAX_BODY,
+        max_of_one: int = MAX_CONNECTIONS,
     ) -> None:
-        """`seconds` is the handler's deadline."""
+        """`seconds` is the handler's deadline; one user of a unix socket has `max_of_one` connections at once, root aside."""
+        self._max_of_one = max_of_one
+        self._of: dict[int, int] = {}
         self._handler = handler
         self._failed = failed
         self._seconds = seconds
@@ -127,13 +135,18 @@ class HttpServer:
         import asyncio
 
         self._open += 1
+        uid = _peer(writer).uid
+        self._of[uid] = self._of.get(uid, 0) + 1
         try:
-            if self._open <= MAX_CONNECTIONS:
+            if self._open <= MAX_CONNECTIONS and (uid <= 0 or self._of[uid] <= self._max_of_one):
                 await self._converse(reader, writer)
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
             pass  # the client went away, or was too slow: there is nobody to answer
         finally:
             self._open -= 1
+            self._of[uid] -= 1
+            if not self._of[uid]:
+                del self._of[uid]
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

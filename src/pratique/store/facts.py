@@ -63,6 +63,12 @@ class Facts:
         with self._store.writing() as connection:
             connection.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
 
+    def beginning(self, prefix: str) -> list[str]:
+        """Return the facts whose names begin so, by name."""
+        with self._store.reading() as connection:
+            sql = "SELECT value FROM facts WHERE substr(name, 1, ?) = ? ORDER BY name"
+            return [str(value) for (value,) in connection.execute(sql, (len(prefix), prefix))]
+
     def set_policy(self, body: bytes, set_by: str, set_at: float) -> KeptPolicy:
         """Keep a policy as the one that holds from now on."""
         with self._store.writing() as connection:

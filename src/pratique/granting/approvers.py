@@ -1,0 +1,150 @@
+"""A signature of an approver's key in, an approver known with strength 2 out.
+
+A user name on a machine is strength 1: whoever sits at the terminal. An approval asks for 2, so that an approver's key, which
+lies elsewhere or under a passphrase, is registered with the store, and signs each approval: which grant, which request (its
+hash), what is done with it, and when. Ed25519, in PEM or as OpenSSH keeps it (RFC 8032, PROTOCOL.key).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from pratique.grant.request import key as key_of
+from pratique.granting.desk import Desk
+from pratique.model.errors import GrantError, UsageError
+from pratique.model.privilege import CERTIFICATE, PEER, Subject
+from pratique.policyfiles import read_bounded
+from pratique.store.facts import Facts
+from pratique.store.keys import verifies
+from pratique.store.line import Entry, Who
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+FRESH = 300.0  # seconds that a signature is good for: a passphrase is typed, a request crosses a network
+_FACT = "approver:"
+_PREFIX = "ed25519:"
+
+Act = Literal["approve", "deny", "revoke", "cancel", "complete", "review"]
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of an approver; `of` is `PROVIDER:ID`. Times are seconds since the epoch."""
+
+    of: str
+    key: str
+    by: str
+    at: float
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a signature is over, and the signature in hexadecimal, "" where nothing is signed."""
+
+    act: Act
+    grant: str
+    request: str
+    at: float
+    signature: str = ""
+
+    def statement(self) -> bytes:
+        """Return the bytes that are signed: they begin with what they are, so that they are nothing else."""
+        said = {"act": self.act, "at": self.at, "grant": self.grant, "request": self.request}
+        return b"pratique approval 1\n" + msgspec.json.encode(said, order="sorted")
+
+
+class Approvers:
+    """The keys that a store knows."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._facts: Facts = desk.facts
+
+    def get(self, of: str) -> Registered | None:
+        """Return the key of an approver, `PROVIDER:ID`. Raises StoreError."""
+        said = self._facts.get(_FACT + of)
+        return msgspec.json.decode(said, type=Registered) if said else None
+
+    def add(self, of: str, public: str, by: Subject) -> Registered:
+        """Know an approver by a key from now on, in place of the one before. Raises StoreError, LedgerError."""
+        made = Registered(of=of, key=public, by=key_of(by), at=self._desk.now().wall)
+        self._put(of, msgspec.json.encode(made).decode(), by, {"key": public})
+        return made
+
+    def remove(self, of: str, by: Subject) -> None:
+        """Know an approver by no key any more. Raises UsageError where there was none."""
+        if self.get(of) is None:
+            raise UsageError(f"{of} has no key here", hint="pratique grant key list")
+        self._put(of, "", by, {})
+
+    def all(self) -> list[Registered]:
+        """Return the keys, by whose they are. Raises StoreError."""
+        return [msgspec.json.decode(said, type=Registered) for said in self._facts.beginning(_FACT) if said]
+
+    def strengthened(self, subject: Subject, signed: Signed) -> Subject:
+        """Return who a subject is known as by a signature. Raises GrantError for one that is not theirs, or not of now."""
+        registered = self.get(key_of(subject))
+        if registered is None:
+            raise GrantError(f"{key_of(subject)} has no key here", hint="an administrator adds it: pratique grant key add")
+        if subject.strength < PEER or subject.provider == "claimed":
+            raise GrantError("a claimed name is not made true by a signature")
+        if not abs(self._desk.now().wall - signed.at) <= FRESH:
+            raise GrantError("the signature is not of now", hint="see to the clocks, then sign again")
+        if not verifies(registered.key, signed.statement(), signed.signature):
+            raise GrantError(f"the signature is not by the key of {key_of(subject)} that is known here")
+        return msgspec.structs.replace(subject, strength=max(subject.strength, CERTIFICATE))
+
+    def _put(self, of: str, value: str, by: Subject, detail: dict[str, str]) -> None:
+        event = "approver-key" if value else "approver-key-removed"
+        with self._desk.store.writing():
+            self._desk.record(Entry(event=event, by=Who.of(by), detail={"of": of, **detail}))
+            self._facts.put(_FACT + of, value)
+
+
+def read_public(path: Path) -> str:
+    """Read a public key, PEM or a line of OpenSSH, as the store keeps it. Raises UsageError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key, load_ssh_public_key
+
+    data = read_bounded(path)
+    try:
+        found = load_pem_public_key(data) if data.startswith(b"-----") else load_ssh_public_key(data)
+    except Exception as error:  # noqa: BLE001 - the library has several, and all mean this
+        raise UsageError(f"{path}: no public key: {error}") from None
+    if not isinstance(found, Ed25519PublicKey):
+        raise UsageError(f"{path}: an Ed25519 key is needed", hint="ssh-keygen -t ed25519")
+    return _written(found)
+
+
+def _written(public: Ed25519PublicKey) -> str:
+    return _PREFIX + public.public_bytes_raw().hex()
+
+
+def sign(path: Path, signed: Signed, passphrase: Callable[[], str]) -> Signed:
+    """Sign with a private key; `passphrase` is asked for where it has one. Raises UsageError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private = _private(path, passphrase)
+    if not isinstance(private, Ed25519PrivateKey):
+        raise UsageError(f"{path}: an Ed25519 key is needed", hint="ssh-keygen -t ed25519")
+    return msgspec.structs.replace(signed, signature=private.sign(signed.statement()).hex())
+
+
+def _private(path: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey | object:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+
+    data = read_bounded(path)
+    load = load_ssh_private_key if b"OPENSSH PRIVATE KEY" in data else load_pem_private_key
+    try:
+        return load(data, None)
+    except (TypeError, ValueError) as error:
+        locked = isinstance(error, TypeError) or "password" in str(error).lower() or "encrypted" in str(error).lower()
+        if not locked:
+            raise UsageError(f"{path}: no private key: {error}") from None
+    try:
+        return load(data, passphrase().encode())
+    except (TypeError, ValueError):
+        raise UsageError(f"{path}: the passphrase is wrong") from None

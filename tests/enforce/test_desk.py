@@ -1,0 +1,341 @@
+"""The desk's socket, with users of their own: each is who the kernel says, sees what is theirs, and cannot crowd others out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from pratique.grant.lifecycle import Cancel, Deny, Revoke
+from pratique.granting import approvers, remote, wire
+from pratique.granting.approvers import Approvers, read_public
+from pratique.granting.desk import Desk
+from pratique.granting.remote import Key, RemoteDesk
+from pratique.granting.who import this_user
+from pratique.model.errors import GrantError, StoreError, UsageError
+from pratique.model.privilege import Asked, Scope, Subject, Task
+from pratique.store.reading import Filter, lines
+from storing import PATHS, place_in
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: several users of one machine ask")
+
+ALICE, BOB, EVE = (pwd.getpwnam(name) for name in ("daemon", "games", "nobody"))
+ROOT = Subject(id="root", provider="unix", groups=("root",), strength=1)
+POLICY = b"""
+apiVersion: pratique/v1
+kind: PrivilegePolicy
+metadata: {name: here}
+spec:
+  entitlements:
+  - id: debug-root
+    privileges: [exec.root]
+    maxTTL: 30m
+    maxUses: 2
+    approvals: {count: 1, from: ["unix:games"]}
+  - id: look
+    privileges: [attach]
+    approvals: {count: 0}
+  breakGlass: {groups: [games], maxTTL: 30m, review: 24h}
+"""
+_SERVER = """
+import asyncio, sys
+from pathlib import Path
+import storing
+from pratique.enforce.desk import serve
+from pratique.granting.desk import Desk
+async def main():
+    await serve(Desk(storing.place_in(Path(sys.argv[1]))), Path(sys.argv[2]))
+    print("ready", flush=True)
+    await asyncio.sleep(300)
+asyncio.run(main())
+"""
+
+
+class Served(NamedTuple):
+    """A store, and the socket of its desk."""
+
+    folder: Path
+    socket: Path
+
+    @contextlib.contextmanager
+    def desk(self) -> Iterator[Desk]:
+        with Desk(place_in(self.folder)) as desk:
+            yield desk
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """Serve a desk from a process of root's."""
+    with Desk(place_in(tmp_path)) as desk:
+        desk.set_policy("policy.yaml", POLICY, ROOT)
+    path = Path(f"/tmp/pratique-desk-{os.getpid()}.sock")  # pytest's own folders are closed to other users
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVER, str(tmp_path), str(path)], env={"PYTHONPATH": PATHS}, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield Served(tmp_path, path)
+    finally:
+        process.kill()
+        process.communicate()
+        path.unlink(missing_ok=True)
+
+
+def as_user(user: pwd.struct_passwd, act: Callable[[], Any]) -> Any:
+    """Do something in a process of another user's; return what it returned, or raise what it raised."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+            os.setgid(user.pw_gid)
+            os.setuid(user.pw_uid)
+            try:
+                said = {"value": act()}
+            except (GrantError, StoreError, UsageError) as error:
+                said = {"error": type(error).__name__, "message": error.message}
+            os.write(writer, msgspec.msgpack.encode(said))
+        except BaseException:  # noqa: BLE001 - a child that dies says by what
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        found = msgspec.msgpack.decode(stream.read())
+    os.waitpid(child, 0)
+    if "error" in found:
+        kind = {"GrantError": GrantError, "UsageError": UsageError}.get(found["error"], StoreError)
+        raise kind(found["message"])
+    return found["value"]
+
+
+def asked(*privileges: str, subject: Subject = ROOT) -> Asked:
+    return Asked(
+        subject=subject,
+        task=Task(id="T-1", purpose="to see why"),
+        privileges=privileges or ("exec.root",),
+        scope=Scope(),
+        lifetime=600.0,
+    )
+
+
+def test_whose_a_request_is_the_kernel_says(served: Served) -> None:
+    """A document that claims to be root's is a request of whoever sent it, with strength 1."""
+    name = as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked()).id)
+    with served.desk() as desk:
+        grant = desk.store.get(name).grant
+    subject = grant.asked.subject
+    assert (subject.id, subject.provider, subject.strength) == ("daemon", "unix", 1)
+    assert grant.state == "requested"
+
+
+def test_nobody_sees_what_is_anothers(served: Served) -> None:
+    """Others' grants are not there, whether by id, by the beginning of one, or in a list; approvers see what waits for them."""
+    name = as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked()).id)
+    own = as_user(EVE, lambda: RemoteDesk(served.socket).request(asked("attach")).id)
+    with pytest.raises(StoreError, match="no such grant of yours"):
+        as_user(EVE, lambda: RemoteDesk(served.socket).store.get(name[:8]).grant.id)
+
+    def listed() -> list[str]:
+        return [kept.grant.id for kept in RemoteDesk(served.socket).store.find()]
+
+    assert as_user(EVE, listed) == [own]
+    assert as_user(BOB, listed) == [name]
+    assert sorted(as_user(ALICE, listed)) == [name]
+    assert sorted(listed()) == sorted([name, own])  # root
+
+
+def test_a_user_name_alone_does_not_approve(served: Served) -> None:
+    """An approver is known with strength 2: a user of the machine has 1, a registered key makes it 2."""
+    name = as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked()).id)
+    with pytest.raises(GrantError, match="strength 2"):
+        as_user(BOB, lambda: RemoteDesk(served.socket).approve(name, this_user()).id)
+    with pytest.raises(GrantError):
+        as_user(ALICE, lambda: RemoteDesk(served.socket).approve(name, this_user()).id)
+    key = _key_of(served, "unix:games")
+    grant = as_user(BOB, lambda: RemoteDesk(served.socket, key).approve(name, this_user()).state)
+    assert grant == "active"
+    with served.desk() as desk:
+        approval = desk.store.get(name).grant.approvals[0]
+        assert (approval.by.id, approval.by.strength) == ("games", 2)
+
+
+def test_a_signature_is_of_one_person_one_act_one_request_and_now(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another's key, another act, another grant, an old signature and none at all approve nothing."""
+    name, other = (as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked()).id) for _ in range(2))
+    key = _key_of(served, "unix:games")
+    with pytest.raises(StoreError, match="no such grant"):  # Eve may not even see it
+        as_user(EVE, lambda: RemoteDesk(served.socket, key).approve(name, this_user()).id)
+    stranger = _key(served.folder / "stranger")
+    with pytest.raises(GrantError, match="not by the key"):
+        as_user(BOB, lambda: RemoteDesk(served.socket, stranger).approve(name, this_user()).id)
+    with served.desk() as desk:
+        seen, wrong = desk.store.get(name).grant.request, desk.store.get(other).grant.request
+    good = approvers.sign(key.path, approvers.Signed(act="approve", grant=name, request=seen, at=time.time()), key.passphrase)
+    for bad in (
+        msgspec.structs.replace(good, act="deny"),
+        msgspec.structs.replace(good, grant=other),
+        msgspec.structs.replace(good, request=wrong),
+        msgspec.structs.replace(good, signature=""),
+        msgspec.structs.replace(good, at=time.time() + 10),
+    ):
+        body = wire.Acted(request=bad.request, signed=bad)
+        with pytest.raises((GrantError, UsageError)):
+            as_user(BOB, partial(_sent, served, name, body))
+    old = approvers.Signed(act="approve", grant=name, request=seen, at=time.time() - approvers.FRESH - 5)
+    body = wire.Acted(request=seen, signed=approvers.sign(key.path, old, key.passphrase))
+    with pytest.raises(GrantError, match="not of now"):
+        as_user(BOB, lambda: RemoteDesk(served.socket)._ask("POST", f"/v1/grants/{name}/approve", dict, body))
+    for nan in (float("nan"), float("inf")):
+        body = wire.Acted(request=seen, signed=msgspec.structs.replace(good, at=nan))
+        with pytest.raises((GrantError, UsageError)):
+            as_user(BOB, partial(_sent, served, name, body))
+    with served.desk() as desk:
+        assert desk.store.get(name).grant.state == desk.store.get(other).grant.state == "requested"
+
+
+def test_a_key_that_was_taken_away_signs_no_more(served: Served) -> None:
+    """Adding and removing keys is on record, and counts at once."""
+    name = as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked()).id)
+    key = _key_of(served, "unix:games")
+    with served.desk() as desk:
+        Approvers(desk).remove("unix:games", ROOT)
+        assert Approvers(desk).all() == []
+        events = [line.event for line in lines(desk.place, Filter())]
+    assert events.count("approver-key") == events.count("approver-key-removed") == 1
+    with pytest.raises(GrantError, match="has no key here"):
+        as_user(BOB, lambda: RemoteDesk(served.socket, key).approve(name, this_user()).id)
+
+
+def test_grants_are_ended_by_whoever_may(served: Served) -> None:
+    """Holders cancel, approvers deny and revoke; a stranger does neither."""
+    first = as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked()).id)
+    with pytest.raises(StoreError):
+        as_user(EVE, lambda: RemoteDesk(served.socket).act(first, Revoke(this_user(), "mine")).state)
+    assert as_user(ALICE, lambda: RemoteDesk(served.socket).act(first, Cancel(this_user())).state) == "cancelled"
+    second = as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked()).id)
+    key = _key_of(served, "unix:games")
+    assert as_user(BOB, lambda: RemoteDesk(served.socket, key).act(second, Deny(this_user(), "no")).state) == "denied"
+    third = as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked("attach")).id)
+    assert as_user(ALICE, lambda: RemoteDesk(served.socket).act(third, Revoke(this_user(), "done")).state) == "revoked"
+
+
+def test_the_policy_is_told_and_not_set(served: Served) -> None:
+    """A user reads the rules that hold; what only the store's owner does is refused before anything is sent."""
+    assert as_user(EVE, lambda: RemoteDesk(served.socket).standing().policy.name) == "here"
+    assert as_user(EVE, lambda: (RemoteDesk(served.socket).facts.former_policy() or [0])[0]) == 1
+    for act in ("set_policy", "seal_codes", "send_alerts_to", "alerts"):
+        with pytest.raises(UsageError, match="only the owner"):
+            as_user(EVE, getattr(RemoteDesk(served.socket), act))
+    with pytest.raises(UsageError, match="knows who you are"):
+        RemoteDesk(served.socket).request(asked(subject=Subject(id="root")))
+
+
+def test_glass_is_not_broken_without_a_factor_or_a_code(served: Served) -> None:
+    """A user name breaks no glass; a sealed code does, once, if the alert goes out."""
+    with pytest.raises(GrantError, match="second factor"):
+        as_user(BOB, lambda: RemoteDesk(served.socket).break_glass(asked()).id)
+    with pytest.raises(GrantError, match="opens nothing"):
+        as_user(EVE, lambda: RemoteDesk(served.socket).break_glass(asked(), "guess").id)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status"),
+    [
+        ("POST", "/v1/grants", b"{", 400),
+        ("POST", "/v1/grants", b"[" * 40_000, 400),
+        ("POST", "/v1/grants", b'{"subject": {"id": "root"}}', 400),
+        ("POST", "/v1/grants/g-1/explode", b"{}", 400),
+        ("POST", "/v1/grants/../standing/approve", b"{}", 400),
+        ("PUT", "/v1/standing", b"", 400),
+        ("GET", "/v1/grants?until=never", b"", 400),
+        ("GET", "/v1/grants/%2e%2e", b"", 503),
+        ("GET", "/", b"", 400),
+        ("POST", "/v1/grants", b" " * (wire.MAX_MESSAGE + 1), 413),
+    ],
+)
+def test_what_cannot_be_read_is_answered(served: Served, method: str, target: str, body: bytes, status: int) -> None:
+    """Nothing that is sent ends in a defect, and the desk answers the next one."""
+
+    def sent() -> int:
+        connection = remote._Connection(served.socket)
+        connection.request(method, target, body)
+        return connection.getresponse().status
+
+    assert as_user(EVE, sent) == status
+    assert as_user(EVE, lambda: RemoteDesk(served.socket).standing().state) == "set"
+
+
+def test_one_user_does_not_crowd_others_out(served: Served) -> None:
+    """Idle connections and floods of one user leave the desk open to others; what waits for approval is bounded."""
+
+    def crowd() -> int:
+        held = []
+        for _ in range(60):
+            one = socket.socket(socket.AF_UNIX)
+            one.connect(str(served.socket))
+            one.settimeout(0.5)
+            held.append(one)
+        time.sleep(0.3)
+        open_ = 0
+        for one in held:
+            with contextlib.suppress(ConnectionError):
+                try:
+                    open_ += one.recv(1) != b""
+                except TimeoutError:
+                    open_ += 1
+        return open_
+
+    def flood() -> list[str]:
+        found: list[str] = []
+        for _ in range(40):
+            try:
+                found.append(RemoteDesk(served.socket).request(asked()).state)
+            except StoreError as error:
+                found.append("busy" if "wait" in error.message else error.message)
+        return found
+
+    assert as_user(EVE, crowd) <= 16
+    states = as_user(EVE, flood)
+    assert states.count("requested") <= 21
+    assert set(states) == {"requested", "busy"}
+    assert as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked("attach")).state) == "active"
+
+
+def test_a_desk_that_is_gone_is_said(tmp_path: Path) -> None:
+    """No socket, and one that nobody serves, are one line."""
+    with pytest.raises(StoreError, match="does not answer"):
+        RemoteDesk(tmp_path / "none.sock").standing()
+
+
+def _sent(served: Served, name: str, body: wire.Acted) -> None:
+    RemoteDesk(served.socket)._ask("POST", f"/v1/grants/{name}/approve", dict, body)
+
+
+def _key(path: Path) -> Key:
+    """Make a key as people do; its file is open, as the tests' users must read it."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    readable = Path(f"/tmp/pratique-key-{os.getpid()}-{path.name}")
+    readable.write_bytes(path.read_bytes())
+    readable.chmod(0o644)
+    return Key(readable, lambda: "")
+
+
+def _key_of(served: Served, of: str) -> Key:
+    key = _key(served.folder / "key")
+    with served.desk() as desk:
+        Approvers(desk).add(of, read_public(served.folder / "key.pub"), ROOT)
+    return key
