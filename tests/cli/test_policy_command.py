@@ -301,6 +301,14 @@ def test_simulate(call: Call, here: Path, image: str, clean: str) -> None:
     ]
     assert "2 reports: 1 would have been refused, 1 of them were not" in call("policy", "simulate", "kev", "saved").out
     assert call("policy", "simulate", "kev", "saved/clean.json").code == 0
+    ran = call("policy", "simulate", "recommended", "saved", "--rule", "end-of-life", "-f", "json")
+    assert ran.code == 0
+    assert {rule for entry in ran.json for rule in entry["rules"]} <= {"end-of-life"}
+    ran = call("policy", "simulate", "recommended", "saved", "--rule", "known-exploited")
+    assert ran.code == 1
+    assert "known-exploited: CVE-2023-4911 pkg:deb/debian/libc6" in ran.out
+    ran = call("policy", "simulate", "recommended", "saved", "--rule", "known-exploitd")
+    assert (ran.code, "did you mean 'known-exploited'" in ran.err) == (2, True)
     assert call("policy", "simulate", "kev", "absent.json").code == 3
 
 

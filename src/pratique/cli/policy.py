@@ -27,9 +27,11 @@ from pratique.report.text import plural, safe
 
 if TYPE_CHECKING:
     from pratique.model.report import Report
+    from pratique.policy.compose import PolicySet
     from pratique.policy.document import PolicyCase
 
 SCHEMA = "urn:pratique:schema:policy-explain-1"
+MAX_FIRED = 20  # things that one rule fired on, in text
 TEST_SUFFIXES = ("_test.yaml", "_test.yml")
 
 _format = setting(
@@ -201,6 +203,7 @@ def _scan(target: str, options: TargetOptions, progress: Progress) -> Report:
 @command.command(context_settings=HELP)
 @click.argument("policy")
 @click.argument("reports", nargs=-1, required=True, metavar="REPORT...")
+@click.option("--rule", multiple=True, metavar="ID", help="Only these rules: what would each have blocked? Repeatable.")
 @_format
 @waiver_files
 @context_settings
@@ -210,6 +213,8 @@ def _scan(target: str, options: TargetOptions, progress: Progress) -> Report:
 def simulate(policy: str, reports: tuple[str, ...], **given: Any) -> int:
     """Say what POLICY would have decided on saved JSON reports, or all in a folder, as of the moment of each.
 
+    With --rule, only these rules decide (and what allows, allows), and what they fired on is listed.
+
     Exit codes: 0 it would have allowed all, 1 it would have refused one, 2 bad usage, 3 a report cannot be read.
     """
     from pratique.policy.cases import of_report  # noqa: PLC0415 - start-up stays lazy
@@ -218,17 +223,19 @@ def simulate(policy: str, reports: tuple[str, ...], **given: Any) -> int:
     options = msgspec.convert({**given, "policy": (policy,)}, _Simulate, strict=False)
     rules = read_rules(options, None if options.quiet else Progress(quiet=False).say)
     assert rules is not None
+    policies = _only(rules.policies, options.rule)
     found = []
     for path in _report_files(reports):
         report = read_report(path)
         now = moment(options.now) if options.now else report.meta.scanned_at
-        judgement = decide(of_report(report, context_of(options), now), rules.policies, rules.waivers)
-        spoke: dict[str, int] = {}
+        judgement = decide(of_report(report, context_of(options), now), policies, rules.waivers)
+        spoke: dict[str, list[str]] = {}
         for firing in judgement.firings:
             if firing.effect != "allow":
-                spoke[firing.rule.rule.id] = spoke.get(firing.rule.rule.id, 0) + 1
-        entry = {"report": str(path), "target": report.target.reference, "before": report.verdict.decision}
-        found.append({**entry, "after": judgement.verdict.decision, "rules": dict(sorted(spoke.items()))})
+                spoke.setdefault(firing.rule.rule.id, []).append(firing.item.label())
+        entry: dict[str, Any] = {"report": str(path), "target": report.target.reference, "before": report.verdict.decision}
+        entry |= {"after": judgement.verdict.decision, "rules": {rule: len(spoke[rule]) for rule in sorted(spoke)}}
+        found.append(entry | ({"fired": {rule: sorted(set(spoke[rule])) for rule in sorted(spoke)}} if options.rule else {}))
     if options.format.lower() == "json":
         _print_json(found)
     else:
@@ -236,8 +243,26 @@ def simulate(policy: str, reports: tuple[str, ...], **given: Any) -> int:
     return 1 if any(entry["after"] == "deny" for entry in found) else 0
 
 
+def _only(policies: tuple[PolicySet, ...], names: tuple[str, ...]) -> tuple[PolicySet, ...]:
+    """Leave the rules that are named, and those that allow. Raises UsageError for one that is not there."""
+    if not names:
+        return policies
+    known = {rule.rule.id for policy in policies for rule in policy.rules}
+    for name in names:
+        if name not in known:
+            import difflib  # noqa: PLC0415 - only for the hint
+
+            near = difflib.get_close_matches(name, known, 1)
+            raise UsageError(f"--rule {name}: the policy has no such rule", hint=f"did you mean {near[0]!r}?" if near else "")
+    return tuple(
+        policy._replace(rules=tuple(rule for rule in policy.rules if rule.rule.id in names or rule.rule.effect == "allow"))
+        for policy in policies
+    )
+
+
 class _Simulate(msgspec.Struct, kw_only=True):
     format: str
+    rule: tuple[str, ...]
     policy: tuple[str, ...]
     waivers: tuple[str, ...]
     stage: str | None
@@ -254,6 +279,11 @@ def _print_simulated(found: list[dict[str, Any]]) -> None:
     for entry in found:
         rules = ", ".join(f"{rule} ({count})" for rule, count in entry["rules"].items())
         click.echo(safe(f"{entry['before']:>7} -> {entry['after']:<6} {entry['target']} {rules}".rstrip()))
+        for rule, labels in entry.get("fired", {}).items():
+            for label in labels[:MAX_FIRED]:
+                click.echo(safe(f"{'':>18} {rule}: {label}"))
+            if len(labels) > MAX_FIRED:
+                click.echo(f"{'':>18} {rule}: and {len(labels) - MAX_FIRED:,} more; --format json lists all")
     denied = [entry for entry in found if entry["after"] == "deny"]
     fresh = sum(entry["before"] != "deny" for entry in denied)
     click.echo(f"{plural(len(found), 'report')}: {len(denied)} would have been refused, {fresh} of them were not")
