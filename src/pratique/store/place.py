@@ -42,7 +42,7 @@ def open_place(given: str | Path | None = None, *, create: bool = True) -> Place
 
     Raises UsageError for an address, StoreError for a folder that is missing, unusable, or that others may write.
     """
-    if given is not None and "://" in str(given):
+    if given is not None and ("://" in str(given) or str(given).startswith("unix:")):
         raise UsageError(f"--store {given}: only a folder is understood here", hint="give the folder that holds the store")
     folder = Path(given) if given else default_store_dir()
     try:
