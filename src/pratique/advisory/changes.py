@@ -188,9 +188,10 @@ def _moves(since: int, tables: Tables) -> dict[int, dict[int, bytes]]:
     found: dict[int, dict[int, bytes]] = {}
     after: dict[int, bytes] = {}
     for until, moves in tables.moves(since):
-        forward = found[until] = {}
-        for block, move in moves.items():
-            now = after[block] if block in after else tables.one("SELECT data FROM epss WHERE block = ?", block) or b""
-            after[block] = tables.moved(now, move)
-            forward[block] = scores.difference(after[block], now)
+        forward = {}
+        for block in moves:
+            now = after[block] if block in after else tables.block(block)
+            after[block] = tables.led(moves, block, now)
+            forward[block] = after[block], now
+        found[until] = scores.moves(forward)
     return found

@@ -140,10 +140,8 @@ def difference(current: Tables, wanted: Collected) -> Changes:
     for name, identifier in there ^ wanted.names:
         changes.names.setdefault(name, {})[identifier] = (name, identifier) in wanted.names
     blocks = dict(current.ask("SELECT block, data FROM epss"))
-    for block, data in wanted.blocks():
-        if (old := blocks.pop(block, b"")) != data:
-            changes.scores[block] = scores.difference(old, data)
-    changes.scores.update(dict.fromkeys(blocks, b""))
+    moved = {block: (old, data) for block, data in wanted.blocks() if (old := blocks.pop(block, b"")) != data}
+    changes.scores = scores.moves({**moved, **{block: (old, b"") for block, old in blocks.items()}})
     date = wanted.score_date.encode()
     if date != current.meta.get("score_date", b""):
         changes.meta["score_date"] = date

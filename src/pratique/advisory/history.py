@@ -103,8 +103,8 @@ class PastFile(FeedFile):
     def _blocks(self, blocks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         wanted, then = set(blocks), dict(super()._blocks(blocks))
         for _, moves in self.tables.moves(self.as_of):
-            for block in wanted & moves.keys():
-                then[block] = self.tables.moved(then.get(block, b""), moves[block])
+            for block in wanted.intersection(moves):
+                then[block] = self.tables.led(moves, block, then.get(block, b""))
         yield from ((block, data) for block, data in then.items() if data)
 
     def affected(self, ids: Collection[str]) -> Iterator[tuple[str, str, Hit]]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import msgspec
 
 # Raise it when the same feed gives another file: databases of another number are not read, and built anew.
-FORMAT = 2
+FORMAT = 3
 # A row of hits is compressed when that saves whole pages; smaller rows are read faster as they are.
 COMPRESS_FROM = 2048
 # What came of a member is read by updates only: it is compressed as soon as that is smaller.
@@ -32,8 +32,8 @@ COMPRESS_MEMBER_FROM = 192
 
 # How long what was known is kept, in seconds: a year and a month, so that "a year ago" can always be asked.
 KEEP_SECONDS = 400 * 86_400
-# EPSS moves most of its 360,000 scores each day, which takes 0.45 MB that nothing makes smaller, while a day's changes of all
-# advisories take a tenth of that: three weeks, so that the download of the whole stays below 20 MB.
+# EPSS moves most of its 360,000 percentiles each day, which takes 0.2 MB, while a day's changes of all advisories take a quarter
+# of that: three weeks, so that the download of the whole does not double.
 KEEP_SCORES_SECONDS = 21 * 86_400
 
 SCHEMA = """

@@ -1,16 +1,36 @@
-"""Two blocks of EPSS scores in, the way from one to the other out, small: most scores move a little each day.
+"""Blocks of EPSS scores in, the way from one state of them to another out, small: a day moves nearly every percentile.
 
 A block is 6 bytes a CVE, ascending: 10 bits of the CVE's number, 17 each of score and percentile in units of 1e-5.
-A difference is the numbers that the target has (a bitmap of 1,024 bits), then the moves of scores and percentiles as byte planes.
+
+A percentile is a rank among all. Where a score stayed, it drifts as those beside it do, so the drift is told once for all blocks
+and a block tells only what differs from it; where a score moved, the percentile goes to where that score was in the block before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
+from statistics import median_low
+from typing import NamedTuple
 
 _RECORD = 6
 _LOW = 0x1FFFF
 _BITMAP = 128
+_NUMBER = 8  # bytes
+_NOTHING = (0, 0)
+_COUNT = 2  # bytes
+# What `moves` returns, by key: the numbers of the blocks, and how many CVEs each has; as bits, which of them come or go, and
+# which move; by how much scores move; by how much percentiles are not as expected, where the score moved and where it stayed; and
+# how percentiles drift, for each `_STEP` units of them.
+_BLOCKS, _COUNTS, _COMING, _WHETHER, _SCORES, _MOVED, _STAYED, _DRIFT = range(8)
+_STEP = 8
+_BINS = _LOW // _STEP + 1
+# The drift of fewer scores than this is not worth its 4 KB.
+_FEW = 2048
+
+Pair = tuple[int, int]  # score and percentile, in units of 1e-5
 
 
 def pack(offset: int, score: float, percentile: float) -> bytes:
@@ -18,7 +38,7 @@ def pack(offset: int, score: float, percentile: float) -> bytes:
     return (offset << 34 | round(score * 1e5) << 17 | round(percentile * 1e5)).to_bytes(_RECORD, "big")
 
 
-def unpack(block: bytes) -> dict[int, tuple[int, int]]:
+def unpack(block: bytes) -> dict[int, Pair]:
     """Return offset -> (score, percentile) in units of 1e-5."""
     packed = (int.from_bytes(block[at : at + _RECORD], "big") for at in range(0, len(block), _RECORD))
     return {one >> 34: (one >> 17 & _LOW, one & _LOW) for one in packed}
@@ -35,46 +55,184 @@ def split(block: bytes) -> dict[int, bytes]:
     return {int.from_bytes(block[at : at + 2], "big") >> 2: block[at : at + _RECORD] for at in range(0, len(block), _RECORD)}
 
 
-def difference(old: bytes, new: bytes) -> bytes:
-    """Return what `patch` needs to make `new` of `old`; b"" where `new` is empty."""
-    before, after = unpack(old), unpack(new)
-    if not after:
-        return b""
-    bitmap = sum(1 << offset for offset in after).to_bytes(_BITMAP, "little")
-    nothing = (0, 0)
-    pairs = [(before.get(offset, nothing), now) for offset, now in after.items()]
-    moves = [now[0] - was[0] for was, now in pairs]
-    moves += [now[1] - was[1] for was, now in pairs]
-    return bitmap + _planes((one << 1) ^ (one >> 31) for one in moves)  # small numbers of both signs become small ones
+def moves(pairs: Mapping[int, tuple[bytes, bytes]]) -> dict[int, bytes]:
+    """Return what `Moves` leads each block from the first of its two states to the second with; b"" stands for no block.
+
+    Streams of one kind of number each, over all blocks, by the keys above: so they are smallest when compressed.
+    """
+    states = [(number, unpack(old), unpack(new)) for number, (old, new) in sorted(pairs.items())]
+    drift = _drift([(old, new) for _, old, new in states])
+    moved: list[int] = []
+    streams: dict[int, list[int]] = {_SCORES: [], _MOVED: [], _STAYED: []}
+    for _, old, new in states:
+        expected = _Expected(old, drift)
+        for offset, (score, percentile) in new.items():
+            step, surprise = score - old.get(offset, _NOTHING)[0], percentile - expected.of(offset, score)
+            moved.append(bool(step))
+            streams[_MOVED if step else _STAYED].append(surprise)
+            if step:
+                streams[_SCORES].append(step)
+    found = {
+        _BLOCKS: b"".join(number.to_bytes(_NUMBER, "big") for number, _, _ in states),
+        _COUNTS: b"".join(len(new).to_bytes(_COUNT, "big") for _, _, new in states),
+        _COMING: b"".join((_bitmap(old) ^ _bitmap(new)).to_bytes(_BITMAP, "little") for _, old, new in states),
+        _WHETHER: bytes(sum(bit << at for at, bit in enumerate(moved[one : one + 8])) for one in range(0, len(moved), 8)),
+        _DRIFT: _planes(one - before for before, one in zip((0, *drift), drift, strict=False)),
+        **{key: _planes(numbers) for key, numbers in streams.items()},
+    }
+    return {key: stream for key, stream in found.items() if stream}
 
 
-def patch(old: bytes, change: bytes) -> bytes:
-    """Return the block that `difference(old, block)` was made for. Raises ValueError for what no such call returned."""
-    if not change:
-        return b""
-    bits = int.from_bytes(change[:_BITMAP], "little")
-    offsets = [offset for offset in range(8 * _BITMAP) if bits >> offset & 1]
-    count = len(offsets)
-    if len(change) != _BITMAP + 6 * count:
-        raise ValueError("a change of scores has another length than its own list asks for")
-    moves = [(one >> 1) ^ -(one & 1) for one in _numbers(change[_BITMAP:], 2 * count)]
-    before = unpack(old)
-    out = bytearray()
-    for at, offset in enumerate(offsets):
-        score, percentile = before.get(offset, (0, 0))
-        score, percentile = score + moves[at], percentile + moves[count + at]
-        if not (0 <= score <= _LOW and 0 <= percentile <= _LOW):
-            raise ValueError("a change of scores leads out of their range")
-        out += (offset << 34 | score << 17 | percentile).to_bytes(_RECORD, "big")
-    return bytes(out)
+class Moves:
+    """What `moves` returned, to be followed. Iterates over the numbers of the blocks.
+
+    All but making it raises ValueError for what no call of `moves` returned.
+    """
+
+    def __init__(self, found: Mapping[int, bytes]) -> None:
+        self._found = found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._places
+
+    def lead(self, number: int, block: bytes) -> bytes:
+        """Return the second state of a block, given its first."""
+        place, old = self._places[number], unpack(block)
+        bits = _bitmap(old) ^ place.coming
+        offsets = [offset for offset in range(8 * _BITMAP) if bits >> offset & 1]
+        if len(offsets) != place.cves:
+            raise ValueError("a change of scores is of another block")
+        expected = _Expected(old, self._drift)
+        steps = iter(self._numbers(_SCORES, place.moved, place.moves))
+        moved = iter(self._numbers(_MOVED, place.moved, place.moves))
+        stayed = iter(self._numbers(_STAYED, place.begin - place.moved, place.cves - place.moves))
+        out = bytearray()
+        for at, offset in enumerate(offsets):
+            moves = place.whether >> at & 1
+            score = old.get(offset, _NOTHING)[0] + (next(steps) if moves else 0)
+            percentile = expected.of(offset, score) + next(moved if moves else stayed)
+            if not (0 <= score <= _LOW and 0 <= percentile <= _LOW):
+                raise ValueError("a change of scores leads out of their range")
+            out += (offset << 34 | score << 17 | percentile).to_bytes(_RECORD, "big")
+        return bytes(out)
+
+    @cached_property
+    def _places(self) -> dict[int, _Place]:
+        """Where in the streams a block is."""
+        numbers, counts, coming = (self._found.get(key, b"") for key in (_BLOCKS, _COUNTS, _COMING))
+        every = len(numbers) // _NUMBER
+        if (len(numbers), len(counts), len(coming)) != (every * _NUMBER, every * _COUNT, every * _BITMAP):
+            raise ValueError("a change of scores does not say of which blocks it is")
+        whether = int.from_bytes(self._found.get(_WHETHER, b""), "little")
+        found: dict[int, _Place] = {}
+        begin = moved = 0
+        for at in range(every):
+            number, count = _one(numbers, at, _NUMBER), _one(counts, at, _COUNT)
+            own = whether >> begin & ((1 << count) - 1)
+            bits = int.from_bytes(coming[at * _BITMAP : (at + 1) * _BITMAP], "little")
+            found[number] = _Place(count, bits, own, own.bit_count(), begin, moved)
+            begin, moved = begin + count, moved + own.bit_count()
+        for key, count in ((_SCORES, moved), (_MOVED, moved), (_STAYED, begin - moved)):
+            if len(self._found.get(key, b"")) != 3 * count:
+                raise ValueError("a change of scores has another length than its own list asks for")
+        return found
+
+    def _numbers(self, key: int, begin: int, count: int) -> list[int]:
+        return _numbers(self._found.get(key, b""), begin, count)
+
+    @cached_property
+    def _drift(self) -> Sequence[int]:
+        planes = self._found.get(_DRIFT, b"")
+        if not planes:
+            return ()
+        if len(planes) != 3 * _BINS:
+            raise ValueError("a drift of percentiles has another length than theirs")
+        return list(accumulate(_numbers(planes, 0, _BINS)))
+
+
+class _Place(NamedTuple):
+    """How many CVEs a block has; which come or go, as bits; which move, and how many; how many of both are in blocks before."""
+
+    cves: int
+    coming: int
+    whether: int
+    moves: int
+    begin: int
+    moved: int
+
+
+def _drift(states: Iterable[tuple[Mapping[int, Pair], Mapping[int, Pair]]]) -> Sequence[int]:
+    """Return, for each `_STEP` units of percentiles, by how much those drift whose scores stayed; () where these are few."""
+    seen: dict[int, list[int]] = {}
+    count = 0
+    for old, new in states:
+        for offset, (score, percentile) in new.items():
+            was = old.get(offset)
+            if was is not None and was[0] == score:
+                seen.setdefault(was[1] // _STEP, []).append(percentile - was[1])
+                count += 1
+    if count < _FEW:
+        return ()
+    drift, last = [], 0
+    for one in range(_BINS):
+        if found := seen.get(one):
+            last = median_low(found)
+        drift.append(last)
+    return drift
+
+
+class _Expected:
+    """Where a percentile is expected, from the block before."""
+
+    def __init__(self, old: Mapping[int, Pair], drift: Sequence[int]) -> None:
+        self._old = old
+        self._shift = drift
+
+    def of(self, offset: int, score: int) -> int:
+        """Return the percentile that a CVE with this score is expected to have."""
+        was = self._old.get(offset)
+        before = was[1] if was is not None and was[0] == score else self._between(score)
+        return before + self._shift[before // _STEP] if self._shift else before
+
+    def _between(self, score: int) -> int:
+        """Return the percentile of a score by those beside it, in proportion."""
+        ladder = self._ladder
+        if not ladder:
+            return 0
+        at = bisect_left(ladder, (score, 0))
+        (low, begin), (high, end) = ladder[max(at - 1, 0)], ladder[min(at, len(ladder) - 1)]
+        if not low <= score <= high or low == high:
+            return end if score >= high else begin
+        return begin + (end - begin) * (score - low) // (high - low)
+
+    @cached_property
+    def _ladder(self) -> list[Pair]:
+        return sorted(self._old.values())
+
+
+def _bitmap(block: Iterable[int]) -> int:
+    return sum(1 << offset for offset in block)
+
+
+def _one(numbers: bytes, at: int, size: int) -> int:
+    return int.from_bytes(numbers[at * size : (at + 1) * size], "big")
 
 
 def _planes(numbers: Iterable[int]) -> bytes:
-    """All low bytes, then all middle ones, then all high ones: the latter two are nearly all zero and vanish when compressed."""
-    plain = b"".join(number.to_bytes(3, "little") for number in numbers)
+    """All low bytes, then all middle ones, then all high ones: the latter two are nearly all zero and vanish when compressed.
+
+    Small numbers of both signs are made small ones before.
+    """
+    plain = b"".join((one << 1 if one >= 0 else ~one << 1 | 1).to_bytes(3, "little") for one in numbers)
     return plain[0::3] + plain[1::3] + plain[2::3]
 
 
-def _numbers(planes: bytes, count: int) -> list[int]:
-    low, middle, high = planes[:count], planes[count : 2 * count], planes[2 * count :]
-    return [a | b << 8 | c << 16 for a, b, c in zip(low, middle, high, strict=True)]
+def _numbers(planes: bytes, begin: int, count: int) -> list[int]:
+    """Return `count` of the numbers that `_planes` was given, from the one at `begin` on."""
+    every = len(planes) // 3
+    low, middle, high = (planes[begin + every * plane : begin + every * plane + count] for plane in range(3))
+    plain = (a | b << 8 | c << 16 for a, b, c in zip(low, middle, high, strict=True))
+    return [(one >> 1) ^ -(one & 1) for one in plain]

@@ -109,15 +109,19 @@ class Tables:
             changes.at = until
             yield changes
 
-    def moves(self, since: int) -> Iterator[tuple[int, dict[int, bytes]]]:
-        """Yield (second, block -> what leads it back to before that second) of each update after `since`, the newest first."""
-        for until, data in self.ask("SELECT until, data FROM scores WHERE until > ? ORDER BY until DESC", since):
-            yield until, self.decode(_moves, self.row(data))
+    def block(self, block: int) -> bytes:
+        """Return a block of scores; b"" where it is not there."""
+        return self.one("SELECT data FROM epss WHERE block = ?", block) or b""
 
-    def moved(self, block: bytes, move: bytes) -> bytes:
-        """Return the block of scores that a move leads to."""
+    def moves(self, since: int) -> Iterator[tuple[int, scores.Moves]]:
+        """Yield (second, what leads blocks of scores back to before it) of each update after `since`, the newest first."""
+        for until, data in self.ask("SELECT until, data FROM scores WHERE until > ? ORDER BY until DESC", since):
+            yield until, scores.Moves(self.decode(_moves, self.row(data)))
+
+    def led(self, moves: scores.Moves, number: int, block: bytes) -> bytes:
+        """Return the block of scores that moves lead to."""
         try:
-            return scores.patch(block, move)
+            return moves.lead(number, block)
         except ValueError as error:
             raise self.damaged(error) from error
 

@@ -18,7 +18,7 @@ class Changes(msgspec.Struct, array_like=True):
     advisories  id -> msgpack, b"" where it is gone
     names       name -> id -> whether the advisory goes by that name
     kev         CVE -> msgpack, b"" where it is gone
-    scores      block -> `scores.difference` from the block as it is (in the history these are rows of their own)
+    scores      what `scores.moves` says of the blocks that change (in the history these are rows of their own)
     meta        key -> value: the date of the scores and `layout.Facts`
     """
 

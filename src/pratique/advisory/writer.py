@@ -174,10 +174,11 @@ class Writer:
                 self._connection.execute("DELETE FROM kev WHERE cve = ?", (cve,))
 
     def _scores(self, changes: Changes, at: int) -> bool:
-        back: dict[int, bytes] = {}
-        for block, change in changes.scores.items():
-            old = self.tables.one("SELECT data FROM epss WHERE block = ?", block) or b""
-            new = scores.patch(old, change)
+        back: dict[int, tuple[bytes, bytes]] = {}
+        moves = scores.Moves(changes.scores)
+        for block in moves:
+            old = self.tables.block(block)
+            new = moves.lead(block, old)
             if new == old:
                 continue
             self._swap(("epss", block, old) if old else None, ("epss", block, new) if new else None)
@@ -185,18 +186,17 @@ class Writer:
                 self._connection.execute("INSERT OR REPLACE INTO epss VALUES (?, ?)", (block, new))
             else:
                 self._connection.execute("DELETE FROM epss WHERE block = ?", (block,))
-            back[block] = scores.difference(new, old)
+            back[block] = new, old
         if back and at > self._born:
             self._remember_moves(back, at)
         return bool(back)
 
-    def _remember_moves(self, back: dict[int, bytes], at: int) -> None:
+    def _remember_moves(self, back: dict[int, tuple[bytes, bytes]], at: int) -> None:
         for _, earlier in self.tables.moves(at - 1):  # a second update in one second: what was before both of them counts
-            for block, move in earlier.items():
-                new = self.tables.one("SELECT data FROM epss WHERE block = ?", block) or b""
-                middle = self.tables.moved(new, back[block]) if block in back else new
-                back[block] = scores.difference(new, self.tables.moved(middle, move))
-        row = (at, self._squeeze.row(_encode(back), 0))
+            for block in earlier:
+                new, middle = back.get(block) or (self.tables.block(block),) * 2
+                back[block] = new, self.tables.led(earlier, block, middle)
+        row = (at, self._squeeze.row(_encode(scores.moves(back)), 0))
         self._connection.execute("INSERT OR REPLACE INTO scores VALUES (?, ?)", row)
 
     def _remember(self, undo: Changes, at: int) -> None:
