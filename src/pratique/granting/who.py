@@ -18,7 +18,7 @@ def this_user() -> Subject:
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
-        name = str(uid)
+        name = f"uid:{uid}"  # as gates spell it
     return Subject(id=name, provider="unix", groups=tuple(sorted(map(_group, {os.getgid(), *os.getgroups()}))), strength=PEER)
 
 
@@ -26,7 +26,7 @@ def _group(gid: int) -> str:
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
-        return str(gid)
+        return f"gid:{gid}"
 
 
 def claimed(name: str) -> Subject:
