@@ -120,3 +120,16 @@ def test_an_element_whose_name_has_two_colons() -> None:
     """The parser takes it, though no namespace allows it; it is no definition."""
     body = (CASES / "oracle/documented/feed").read_bytes().replace(b"<definitions", b"<a:b:c/><definitions", 1)
     assert len(parse("oracle/oval", bz2.compress(body))) == len(parse(*case(CASES / "oracle/documented")))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_what_is_cut_short_is_refused(folder: Path) -> None:
+    """Wherever it ends: fewer records than there are must never pass for all of them."""
+    feed, body = case(folder)
+    chance = Random(folder.name)
+    for end in {len(body) - 1, len(body) - 2, len(body) // 2, *(chance.randrange(len(body)) for _ in range(6))}:
+        try:
+            found = parse(feed, body[:end])
+        except ParseError:
+            continue
+        assert found == parse(feed, body), f"{end} of {len(body)} bytes were taken"
