@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pratique.inventory.executables import elf, gobuild, macho, pe, rustaudit
 from pratique.inventory.executables.binary import Binary
 from pratique.model.errors import ParseError
-from pratique.model.inventory import Gap, PackageEvidence
+from pratique.model.inventory import Checksum, Gap, PackageEvidence
 from pratique.model.ports import File, Interest
 
 # Kubernetes distributions and database engines ship programs of 200 to 600 MB; what is read of them is a few kilobytes here and
@@ -31,6 +31,7 @@ _GO_VERSION = re.compile(r"go(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?(?:(rc|beta)(\d
 _LINKED_VERSION = re.compile(
     r"-X[ =]['\"]?([^\s=]+)\.[vV]ersion=v?(\d{1,6}\.\d{1,6}\.\d{1,6}(?:[-+][0-9A-Za-z.+-]{1,64})?)(?=['\"\s]|$)"
 )
+_SUM = re.compile(r"h1:[A-Za-z0-9+/]{43}=")  # of the files of a module, as go.sum has it
 _PSEUDO_OF_NO_TAG = "v0.0.0-"
 _UPX = b"UPX!"
 # The packer's mark follows ELF and program headers, or the load commands.
@@ -42,7 +43,7 @@ class _Executables:
     """The inspector: see the module's text."""
 
     name = "executables"
-    version = 1
+    version = 2
     interest = Interest(magic=(elf.MAGIC, pe.MAGIC, *macho.MAGICS), max_bytes=MAX_BYTES)
 
     def inspect(self, file: File) -> Iterator[PackageEvidence | Gap]:
@@ -131,8 +132,9 @@ def _read(file: File, binary: Binary, *, is_go: bool) -> Iterator[PackageEvidenc
         yield Gap(code="inventory.unreadable", message=f"Go build information: {error}", path=file.path)
     audit = binary.section(rustaudit.SECTION)
     if audit is not None:
-        for crate in rustaudit.read_crates(binary.content(audit, rustaudit.MAX_COMPRESSED)):
-            yield PackageEvidence(type="cargo", name=crate.name, version=crate.version, role="main" if crate.root else "")
+        for crate, needs in rustaudit.read_crates(binary.content(audit, rustaudit.MAX_COMPRESSED)):
+            role = "main" if crate.root else ""
+            yield PackageEvidence(type="cargo", name=crate.name, version=crate.version, role=role, depends=needs)
 
 
 def _hides_modules(build: gobuild.GoBuild) -> bool:
@@ -156,7 +158,8 @@ def _module(module: gobuild.Module, role: str = "") -> PackageEvidence:
     if not name:
         raise ParseError(f"a module without a name: {module.path!r}")
     version = "" if module.version == gobuild.DEVELOPMENT else module.version
-    return PackageEvidence(type="golang", namespace=namespace, name=name, version=version, role=role)
+    hashes = (Checksum("h1", module.sum[3:]),) if _SUM.fullmatch(module.sum) else ()
+    return PackageEvidence(type="golang", namespace=namespace, name=name, version=version, role=role, hashes=hashes)
 
 
 def go_release(version: str) -> str:

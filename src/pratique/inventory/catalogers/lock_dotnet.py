@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from pratique.inventory.lockfiles.documents import BOM, MAX_XML, text
+from pratique.inventory.digests import encoded
+from pratique.inventory.lockfiles.documents import BOM, MAX_XML, record, text
 from pratique.inventory.lockfiles.entries import Entries, LockInspector, base_name
 from pratique.model.errors import ParseError
 from pratique.model.ports import File, Interest
@@ -44,7 +45,8 @@ def _read(file: File, entries: Entries) -> None:
                 continue
             version = text(package, "resolved")
             if version:
-                entries.add(name, version)
+                needs = [f"?{other}" for other in record(package, "dependencies")]  # a project of one's own may meet it
+                entries.add(name, version, depends=needs, hashes=encoded("sha512", text(package, "contentHash")))
             else:
                 entries.unresolved(name, "the lock file states no version")
 

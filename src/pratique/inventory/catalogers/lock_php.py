@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pratique.inventory.digests import hexadecimal
 from pratique.inventory.lockfiles.documents import BOM, text
 from pratique.inventory.lockfiles.entries import Entries, LockInspector, from_git, licenses_of
 from pratique.model.errors import ParseError
@@ -25,6 +26,7 @@ class _Package(msgspec.Struct):
     version: Any = None
     license: Any = None
     dist: Any = None
+    require: Any = None
     source: Any = None
 
 
@@ -55,7 +57,22 @@ def _package(package: _Package, role: str, entries: Entries) -> None:
     git = text(source, "url") if text(source, "type") == "git" else ""
     version = package.version if isinstance(package.version, str) else ""
     qualifiers = from_git(git, text(source, "reference")) if git else ()
-    entries.add(name, version.strip(), namespace=vendor, role=role, licenses=licenses_of(package.license), qualifiers=qualifiers)
+    entries.add(
+        name,
+        version.strip(),
+        namespace=vendor,
+        role=role,
+        licenses=licenses_of(package.license),
+        qualifiers=qualifiers,
+        depends=_needs(package),
+        hashes=hexadecimal("sha1", text(package.dist, "shasum")),
+    )
+
+
+def _needs(package: _Package) -> list[str]:
+    """Return the packages that one needs. What has no slash (php, ext-json) is the platform; another may take one's place."""
+    stated = package.require if isinstance(package.require, dict) else {}
+    return [f"?{name.lower()}" for name in stated if "/" in name]
 
 
 INSPECTOR = LockInspector(

@@ -25,7 +25,9 @@ _TAIL = "DEPENDENCIES"
 
 
 def _read(file: File, entries: Entries) -> None:
-    section, remote, revision = "", "", ""
+    section, remote, revision, gem = "", "", "", ""
+    needs: dict[str, list[str]] = {}
+    gems: list[tuple[str, tuple[tuple[str, str], ...]]] = []
     seen: set[str] = set()
     for line in file.read().removeprefix(BOM).decode().replace("\r\n", "\n").split("\n"):
         if line[:1] not in ("", " "):
@@ -35,24 +37,30 @@ def _read(file: File, entries: Entries) -> None:
             seen.add(section)
         elif section in ("GEM", "GIT", "PLUGIN SOURCE"):
             if line.startswith("    ") and line[4:5] not in ("", " "):
-                _gem(line.strip(), from_git(remote, revision) if section == "GIT" else (), entries)
+                gem = line.strip()
+                gems.append((gem, from_git(remote, revision) if section == "GIT" else ()))
+            elif line.startswith("      ") and gem:
+                needs.setdefault(gem, []).append(line.strip().partition(" ")[0].removesuffix("!"))
             elif line.startswith("  remote: "):
                 remote = line[10:].strip()
             elif line.startswith("  revision: "):
                 revision = line[12:].strip()
+    for gem, qualifiers in gems:
+        _gem(gem, qualifiers, needs.get(gem, []), entries)
     if not seen.intersection(_SOURCES) and _TAIL not in seen:
         raise ParseError("neither sources nor dependencies in a Gemfile.lock")
     if _TAIL not in seen:
         entries.truncated(f"the file ends before {_TAIL}")
 
 
-def _gem(line: str, qualifiers: tuple[tuple[str, str], ...], entries: Entries) -> None:
+def _gem(line: str, qualifiers: tuple[tuple[str, str], ...], needs: list[str], entries: Entries) -> None:
     name, _, rest = line.partition(" (")
     if not rest.endswith(")"):
         entries.invalid(f"no name and version of a gem: {line[:SHOWN]!r}")
         return
     # Versions of gems have no hyphen (1.0.0.pre.1), so what follows one is the platform.
-    entries.add(name, rest[:-1].partition("-")[0], qualifiers=qualifiers)
+    # Bundler itself is needed by many and listed by none.
+    entries.add(name, rest[:-1].partition("-")[0], qualifiers=qualifiers, depends=[one for one in needs if one != "bundler"])
 
 
 INSPECTOR = LockInspector(

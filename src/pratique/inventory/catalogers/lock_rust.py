@@ -8,6 +8,9 @@ https://doc.rust-lang.org/cargo/guide/cargo-toml-vs-cargo-lock.html
 
 from __future__ import annotations
 
+from typing import Any
+
+from pratique.inventory.digests import hexadecimal
 from pratique.inventory.lockfiles.documents import MAX_TOML, records, text, toml
 from pratique.inventory.lockfiles.entries import Entries, LockInspector, from_git
 from pratique.model.errors import ParseError
@@ -28,7 +31,16 @@ def _read(file: File, entries: Entries) -> None:
             text(package, "version"),
             role="" if source else "main",
             qualifiers=from_git(url.partition("?")[0], commit) if git else (),
+            depends=_needs(package),
+            hashes=hexadecimal("sha256", text(package, "checksum")),
         )
+
+
+def _needs(package: dict[str, Any]) -> list[str]:
+    """Read `name`, `name version` or `name version (source)`."""
+    stated = package.get("dependencies")
+    words = [one.split(" ") for one in stated if isinstance(one, str)] if isinstance(stated, list) else []
+    return ["@".join(one[:2]) for one in words]
 
 
 INSPECTOR = LockInspector("lock_rust", "cargo", Interest(names=("Cargo.lock",), scope="declared", max_bytes=MAX_TOML), _read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pratique.inventory.details.java import digests
+from pratique.inventory.digests import digests
 from pratique.model.errors import ParseError
 from pratique.model.inventory import ContentEvidence
 from pratique.model.ports import File, Interest

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pratique.inventory.details.node import integrity
+from pratique.inventory.digests import encoded
 from pratique.model.inventory import DetailEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
 
@@ -61,7 +61,7 @@ class DotnetDetails:
                     name=name.removeprefix(_RUNTIME_PACK),
                     version=version,
                     requires=tuple(_needed(entry)) if entry is not None else None,
-                    hashes=integrity(library.sha512),
+                    hashes=encoded("sha512", library.sha512.removeprefix("sha512-") if isinstance(library.sha512, str) else ""),
                 )
 
 

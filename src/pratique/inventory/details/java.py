@@ -6,16 +6,16 @@ artifact's version comes from does not matter, since what lies in the image is w
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pratique.inventory.digests import digests
 from pratique.inventory.java.archive import Archive
 from pratique.inventory.lockfiles.documents import xml
 from pratique.inventory.zipped import Member, ReadAt, content
 from pratique.model.errors import BudgetExceededError, ParseError
-from pratique.model.inventory import Checksum, DetailEvidence
+from pratique.model.inventory import DetailEvidence
 from pratique.model.ports import File, Interest
 
 SUFFIXES = (".jar", ".war", ".ear", ".par", ".sar", ".jpi", ".hpi", ".kar", ".nar")
@@ -27,7 +27,6 @@ MAX_READ = 2 << 30  # all that is read of one file to make digests: a distributi
 MAX_POM = 2 << 20
 MAX_POMS = 1_000  # of one archive; merged ones have had 400
 MAX_NAMES = 1_000
-CHUNK = 1 << 20
 _MAVEN = b"META-INF/maven/"
 _UNREADABLE = (ParseError, BudgetExceededError, ValueError, KeyError, IndexError, struct.error, RecursionError)
 _ELSEWHERE = frozenset(("test", "provided", "system", "import"))
@@ -85,20 +84,6 @@ def _unpacked(archive: Archive, member: Member) -> tuple[ReadAt, int]:
         raise BudgetExceededError("a nested archive that is larger than any is unpacked")
     data = archive.unpacked(member)
     return (lambda offset, length: data[offset : offset + length]), len(data)
-
-
-def digests(read_at: ReadAt, size: int) -> tuple[Checksum, ...]:
-    """Return the SHA-1, by which Maven's repositories know an archive, and the SHA-256."""
-    sha1, sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
-    at = 0
-    while at < size:
-        chunk = read_at(at, min(CHUNK, size - at))
-        if not chunk:
-            return ()
-        sha1.update(chunk)
-        sha256.update(chunk)
-        at += len(chunk)
-    return Checksum("sha1", sha1.hexdigest()), Checksum("sha256", sha256.hexdigest())
 
 
 def _poms(place: _Place, archive: Archive) -> Iterator[DetailEvidence]:

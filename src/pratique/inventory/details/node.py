@@ -6,21 +6,19 @@ archive that the registry serves. https://docs.npmjs.com/cli/configuring-npm/pac
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from pratique.model.inventory import Checksum, DetailEvidence
+from pratique.inventory.digests import integrity
+from pratique.model.inventory import DetailEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
 
 MAX_MANIFEST = 4 * MEBIBYTE
 MAX_NAMES = 2_000  # a package needs at most some 200
 MAX_NAME = 214
 _LOCK = "node_modules/.package-lock.json"
-_ALGORITHMS = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 
 
 class _Manifest(msgspec.Struct, rename="camel"):
@@ -90,20 +88,6 @@ def _locked(file: File) -> Iterator[DetailEvidence]:
         hashes = integrity(facts.integrity)
         if hashes and isinstance(facts.version, str) and name:
             yield _details(name, facts.version, path=f"{root}{folder}/package.json", hashes=hashes)
-
-
-def integrity(text: Any) -> tuple[Checksum, ...]:
-    """Read digests as npm writes them, `sha512-BASE64`; several are parted by blanks. https://www.w3.org/TR/SRI/."""
-    found = []
-    for word in text.split()[:4] if isinstance(text, str) else ():
-        algorithm, _, value = word.partition("-")
-        try:
-            raw = base64.b64decode(value.partition("?")[0], validate=True)
-        except (binascii.Error, ValueError):
-            continue
-        if _ALGORITHMS.get(algorithm) == len(raw):
-            found.append(Checksum(algorithm, raw.hex()))
-    return tuple(sorted(found))
 
 
 INSPECTOR = NodeDetails()

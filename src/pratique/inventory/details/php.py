@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from pratique.inventory.digests import hexadecimal
 from pratique.model.inventory import Checksum, DetailEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
 
 MAX_NAMES = 1_000
-_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 class _Installed(msgspec.Struct):
@@ -66,8 +65,7 @@ def packages(value: Any) -> tuple[str, ...]:
 
 def shasum(dist: Any) -> tuple[Checksum, ...]:
     """Return the digest of an archive; archives that a host packs anew each time have none."""
-    text = dist.get("shasum") if isinstance(dist, dict) else None
-    return (Checksum("sha1", text),) if isinstance(text, str) and _SHA1.fullmatch(text) else ()
+    return hexadecimal("sha1", dist.get("shasum")) if isinstance(dist, dict) else ()
 
 
 INSPECTOR = PhpDetails()

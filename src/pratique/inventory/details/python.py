@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from pratique.model.inventory import Checksum, DetailEvidence
+from pratique.inventory.digests import hexadecimal
+from pratique.model.inventory import DetailEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
 
 MAX_METADATA = 4 * MEBIBYTE
@@ -20,8 +21,6 @@ MAX_NAMES = 2_000  # home-assistant states some 1,000
 _NAME = re.compile(rb"^(Name|Version):[ \t]*([^\r\n]+)", re.MULTILINE)
 _REQUIRES = re.compile(rb"^Requires-Dist:[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)([^\r\n]*)", re.MULTILINE)
 _EXTRA = re.compile(rb";.*\bextra\b")
-_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
-_HEX = re.compile(r"[0-9a-f]+")
 
 
 class _Archive(msgspec.Struct):
@@ -84,13 +83,9 @@ def _direct(file: File, folder: str) -> Iterator[DetailEvidence]:
     stated = dict(archive.hashes) if archive is not None and isinstance(archive.hashes, dict) else {}
     if archive is not None and isinstance(archive.hash, str):
         stated.setdefault(*archive.hash.partition("=")[::2])
-    hashes = [
-        Checksum(algorithm, value)
-        for algorithm, value in sorted(stated.items())
-        if isinstance(value, str) and len(value) == _LENGTHS.get(algorithm, -1) and _HEX.fullmatch(value)
-    ]
+    hashes = tuple(one for algorithm, value in sorted(stated.items()) for one in hexadecimal(algorithm, value))
     if hashes:
-        yield DetailEvidence(type="pypi", name="", path=f"{folder}/METADATA", hashes=tuple(hashes))
+        yield DetailEvidence(type="pypi", name="", path=f"{folder}/METADATA", hashes=hashes)
 
 
 INSPECTOR = PythonDetails()

@@ -36,10 +36,11 @@ SECTIONS = (b".go.buildinfo", b"__go_buildinfo")
 
 
 class Module(NamedTuple):
-    """A module's path and version as written; DEVELOPMENT where the compiler knew none."""
+    """A module's path and version as written; DEVELOPMENT where the compiler knew none. `sum` is Go's hash of it, "h1:BASE64"."""
 
     path: str
     version: str
+    sum: str = ""
 
 
 class GoBuild(NamedTuple):
@@ -152,7 +153,7 @@ def _parse(version: str, text: str) -> GoBuild:
         elif kind == "mod":
             main = Module(fields[0], fields[1])
         elif kind == "dep":
-            modules.append(Module(fields[0], fields[1]))
+            modules.append(Module(fields[0], fields[1], fields[2] if len(fields) > 3 else ""))
         elif kind == "=>" and len(fields) > 2:
             if not modules:
                 main = main and _replaced(main, fields)
@@ -166,7 +167,7 @@ def _replaced(module: Module, by: list[str]) -> Module:
     whose own version may be a placeholder that nobody released.
     """
     if by[1] not in {"", DEVELOPMENT}:
-        return Module(by[0], by[1])
+        return Module(by[0], by[1], by[2])
     return Module(module.path, "") if module.version in _PLACEHOLDERS else module
 
 

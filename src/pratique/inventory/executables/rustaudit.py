@@ -6,6 +6,7 @@ Format: cargo-auditable's PARSING.md and its JSON schema: zlib-compressed JSON; 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 import msgspec
 
@@ -18,20 +19,21 @@ MAX_COMPRESSED = 1 << 20
 
 
 class Crate(msgspec.Struct, frozen=True):
-    """One crate; `kind` is "runtime" or "build"; `root` marks the one that was built."""
+    """One crate; `kind` is "runtime" or "build"; `root` marks the one that was built; `dependencies` count the list's entries."""
 
     name: str
     version: str
     kind: str = "runtime"
     root: bool = False
+    dependencies: tuple[int, ...] = ()
 
 
 class _Audit(msgspec.Struct, frozen=True):
     packages: list[Crate]
 
 
-def read_crates(compressed: bytes) -> list[Crate]:
-    """Return the crates that are part of the program. Raises ParseError."""
+def read_crates(compressed: bytes) -> list[tuple[Crate, tuple[str, ...]]]:
+    """Return the crates that are part of the program, each with what it needs of them as `name@version`. Raises ParseError."""
     inflater = zlib.decompressobj()
     try:
         text = inflater.decompress(compressed, MAX_JSON)
@@ -45,4 +47,10 @@ def read_crates(compressed: bytes) -> list[Crate]:
         crates = msgspec.json.decode(text, type=_Audit).packages
     except msgspec.DecodeError as error:
         raise ParseError(f"Rust audit data: {error}") from error
-    return [crate for crate in crates if crate.kind != "build"]
+    return [(crate, tuple(_needs(crate, crates))) for crate in crates if crate.kind != "build"]
+
+
+def _needs(crate: Crate, crates: list[Crate]) -> Iterator[str]:
+    for place in crate.dependencies:
+        if 0 <= place < len(crates) and crates[place].kind != "build":
+            yield f"{crates[place].name}@{crates[place].version}"

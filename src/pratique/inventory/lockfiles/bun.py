@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pratique.inventory.digests import integrity
 from pratique.inventory.lockfiles.documents import json_object, record
 from pratique.inventory.lockfiles.entries import SHOWN, Entries
 from pratique.inventory.lockfiles.graph import reached
@@ -29,7 +30,8 @@ def read(data: bytes, entries: Entries) -> None:
     if "lockfileVersion" not in lock:
         raise ParseError("a Bun lock file without lockfileVersion")
     packages = record(lock, "packages")
-    dev = _only_dev(record(lock, "workspaces"), packages)
+    edges = _edges(packages)
+    dev = _only_dev(record(lock, "workspaces"), packages, edges)
     for workspace in record(lock, "workspaces").values():
         if isinstance(workspace, dict) and isinstance(workspace.get("name"), str) and isinstance(workspace.get("version"), str):
             enter(entries, workspace["name"], workspace["version"], role="main")
@@ -45,11 +47,17 @@ def read(data: bytes, entries: Entries) -> None:
         if ":" in version or "/" in version:
             entries.unresolved(name, f"it comes from {version[:120]}, and the lock file does not state its version")
             continue
-        enter(entries, name, version, role="dev" if place in dev else "")
+        hashes = integrity(row[-1]) if isinstance(row, list) else ()
+        needs = [needed for other in edges.get(place, ()) if (needed := _named(packages.get(other)))]
+        enter(entries, name, version, role="dev" if place in dev else "", depends=needs, hashes=hashes)
 
 
-def _only_dev(workspaces: dict[str, Any], packages: dict[str, Any]) -> set[str]:
-    """Return the places that are reached from development dependencies and from nothing else."""
+def _named(row: Any) -> str:
+    return row[0] if isinstance(row, list) and row and isinstance(row[0], str) else ""
+
+
+def _edges(packages: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the places of what each place needs."""
     edges: dict[str, list[str]] = {}
     for place, row in packages.items():
         facts = next((part for part in row if isinstance(part, dict)), {}) if isinstance(row, list) else {}
@@ -59,6 +67,11 @@ def _only_dev(workspaces: dict[str, Any], packages: dict[str, Any]) -> set[str]:
             for name in record(facts, group)
             if (found := _place(place, name, packages)) is not None
         ]
+    return edges
+
+
+def _only_dev(workspaces: dict[str, Any], packages: dict[str, Any], edges: dict[str, list[str]]) -> set[str]:
+    """Return the places that are reached from development dependencies and from nothing else."""
     production: list[str] = []
     development: list[str] = []
     for workspace in workspaces.values():

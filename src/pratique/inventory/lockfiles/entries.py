@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
 
 from pratique.model.errors import ParseError
-from pratique.model.inventory import Gap, PackageEvidence, PackageType
+from pratique.model.inventory import Checksum, Gap, PackageEvidence, PackageType
 from pratique.model.ports import File, Interest
 
 MAX_PACKAGES = 50_000  # the largest work spaces known lock some 6,000
 MAX_NAME = 300  # Maven's and Go's names are the longest; those in use stay below 200
 MAX_VERSION = 200
+MAX_NEEDS = 2_000  # of one package; the largest work spaces state some 300
+MAX_NEED = MAX_NAME + MAX_VERSION + 1
 MAX_GAPS = 200  # a file: enough to act on; the rest is counted in one more
 MAX_LICENSES = 16
 SHOWN = 80  # characters of a strange text that a message repeats
@@ -35,7 +39,7 @@ class Entries:
         self._gaps: dict[Gap, None] = {}
         self._more = 0
 
-    def add(
+    def add(  # noqa: PLR0913 - one package; all but its name and version are given by name
         self,
         name: str,
         version: str,
@@ -44,12 +48,22 @@ class Entries:
         namespace: str = "",
         licenses: tuple[str, ...] = (),
         qualifiers: tuple[tuple[str, str], ...] = (),
+        depends: Iterable[str] | None = None,
+        hashes: tuple[Checksum, ...] = (),
     ) -> None:
-        """Enter a package. A name or version that cannot be one becomes a Gap. Raises ParseError for too many of them."""
+        """Enter a package. A name or version that cannot be one becomes a Gap. Raises ParseError for too many of them.
+
+        `depends` are names, or `name@version`, of what it needs in the same file, None where that does not say it.
+        """
         key = (namespace, name, version)
         old = self._found.get(key)
-        if old is not None and _WEIGHT[role] <= _WEIGHT[old.role]:
-            return
+        needs = None if depends is None else tuple(dict.fromkeys(one for one in depends if _sound(one, MAX_NEED)))[:MAX_NEEDS]
+        if old is not None:  # the same package at two places, where others may meet its needs
+            if old.depends is not None:
+                needs = old.depends if needs is None else tuple(dict.fromkeys((*old.depends, *needs)))[:MAX_NEEDS]
+            if _WEIGHT[role] <= _WEIGHT[old.role]:
+                self._found[key] = msgspec.structs.replace(old, depends=needs)
+                return
         if not (_sound(name, MAX_NAME) and _sound(version, MAX_VERSION) and len(namespace) <= MAX_NAME):
             self.invalid(f"no name and version of a package: {name[:SHOWN]!r} {version[:SHOWN]!r}")
             return
@@ -62,6 +76,8 @@ class Entries:
             licenses=licenses,
             qualifiers=qualifiers,
             declared=True,
+            depends=needs,
+            hashes=hashes,
         )
         if len(self._found) > MAX_PACKAGES:
             raise ParseError(f"more than {MAX_PACKAGES} packages in a lock file")
@@ -113,7 +129,7 @@ class LockInspector:
         may_be_empty: Callable[[str], bool] | None = None,
     ) -> None:
         self.name = name
-        self.version = 1
+        self.version = 2
         self.interest = interest
         self._kind: PackageType = kind
         self._read = read

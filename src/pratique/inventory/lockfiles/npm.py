@@ -9,15 +9,18 @@ https://docs.npmjs.com/cli/configuring-npm/package-lock-json
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from pratique.inventory.digests import integrity
 from pratique.inventory.lockfiles.documents import BOM
-from pratique.inventory.lockfiles.entries import Entries, from_git, licenses_of
+from pratique.inventory.lockfiles.entries import MAX_NEEDS, Entries, from_git, licenses_of
 from pratique.model.errors import ParseError
 
 _FOLDER = "node_modules/"
+MAX_FOLDERS = 64  # node_modules inside of each other; real ones are some ten deep
 _LOCAL = ("file:", "link:", "workspace:", "portal:")
 _REMOTE = re.compile(r"^(?:git|https?|ssh|github:|gitlab:|bitbucket:|gist:|[^@/:]+/[^@/:]+(?:#|$))")
 _REPOSITORY = ("git+", "git:", "git@", "ssh:", "github:", "gitlab:", "bitbucket:", "gist:")
@@ -30,6 +33,10 @@ class _Package(msgspec.Struct):
     link: Any = None
     dev: Any = None
     license: Any = None
+    integrity: Any = None
+    dependencies: Any = None
+    optional: Any = msgspec.field(default=None, name="optionalDependencies")
+    peer: Any = msgspec.field(default=None, name="peerDependencies")
 
 
 class _Dependency(msgspec.Struct):
@@ -76,7 +83,8 @@ def _package(folder: str, package: _Package, lock: _Lock, entries: Entries) -> N
         name = package.name or ("" if folder else lock.name) or ""
         version = package.version or ("" if folder else lock.version) or ""
         if name and version:
-            enter(entries, name, version, role="main", licenses=licenses_of(package.license))
+            needs = _needs(folder, package, lock.packages or {})
+            enter(entries, name, version, role="main", licenses=licenses_of(package.license), depends=needs)
         return
     name = package.name or folder[at + len(_FOLDER) :]
     resolved = package.resolved if isinstance(package.resolved, str) else ""
@@ -87,7 +95,36 @@ def _package(folder: str, package: _Package, lock: _Lock, entries: Entries) -> N
     url, _, commit = resolved.partition("#")
     qualifiers = from_git(url, commit) if url.startswith(_REPOSITORY) else ()
     role = "dev" if package.dev is True else ""
-    enter(entries, name, package.version, role=role, licenses=licenses_of(package.license), qualifiers=qualifiers)
+    enter(
+        entries,
+        name,
+        package.version,
+        role=role,
+        licenses=licenses_of(package.license),
+        qualifiers=qualifiers,
+        depends=_needs(folder, package, lock.packages or {}),
+        hashes=integrity(package.integrity),
+    )
+
+
+def _needs(folder: str, package: _Package, packages: dict[str, _Package]) -> Iterator[str]:
+    """Yield what a package needs, as `name@version`, from where Node would find it; what is optional only if it is there."""
+    for group, weak in ((package.dependencies, False), (package.optional, True), (package.peer, True)):
+        for name in list(group)[:MAX_NEEDS] if isinstance(group, dict) else ():
+            found = _resolve(folder, name, packages)
+            if found is not None and found.version:
+                yield f"{found.name or name}@{found.version.lstrip('=v ') or found.version}"
+            elif not weak and name not in (package.optional or ()):
+                yield name
+
+
+def _resolve(folder: str, name: str, packages: dict[str, _Package]) -> _Package | None:
+    for _ in range(MAX_FOLDERS):
+        found = packages.get(f"{folder}/{_FOLDER}{name}" if folder else f"{_FOLDER}{name}")
+        if found is not None or not folder:
+            return found
+        folder = folder[: max(folder.rfind(f"/{_FOLDER}"), 0)]
+    return None
 
 
 def _dependency(name: str, dependency: _Dependency, entries: Entries) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pratique.inventory.digests import integrity
 from pratique.inventory.lockfiles.documents import record, text, yaml_mappings
 from pratique.inventory.lockfiles.entries import SHOWN, Entries, from_git
 from pratique.inventory.lockfiles.graph import reached
@@ -39,20 +40,22 @@ def _document(lock: dict[str, Any], entries: Entries) -> None:
         raise ParseError("a pnpm lock file without lockfileVersion")
     packages = record(lock, "packages")
     dev = None
+    whole: dict[str, Any] = {}
     if not version.startswith(("5", "6")):
         dev = _only_dev(lock)
         # Each package has a snapshot, and all snapshots follow the last package.
-        whole = {key.partition("(")[0] for key in record(lock, "snapshots")}
+        whole = {key.partition("(")[0]: facts for key, facts in record(lock, "snapshots").items()}
         missing = next((key for key in packages if key not in whole), None)
         if missing is not None:
             entries.truncated(f"{missing[:SHOWN]} has no snapshot, so the file ends too early")
     for key, facts in packages.items():
         package = facts if isinstance(facts, dict) else {}
         only_dev = text(package, "dev") == "true" if dev is None else key in dev
-        _package(key, package, slashes=version.startswith("5"), role="dev" if only_dev else "", entries=entries)
+        needed = package if dev is None else whole.get(key, {})
+        _package(key, package, needed, slashes=version.startswith("5"), role="dev" if only_dev else "", entries=entries)
 
 
-def _package(key: str, package: dict[str, Any], *, slashes: bool, role: str, entries: Entries) -> None:
+def _package(key: str, package: dict[str, Any], needed: dict[str, Any], *, slashes: bool, role: str, entries: Entries) -> None:
     resolution = record(package, "resolution")
     if key.startswith(("file:", "link:")) or text(resolution, "type") == "directory":
         return
@@ -65,7 +68,19 @@ def _package(key: str, package: dict[str, Any], *, slashes: bool, role: str, ent
         return
     repository = text(resolution, "repo")
     qualifiers = from_git(repository, text(resolution, "commit")) if repository else ()
-    enter(entries, name, version, role=role, qualifiers=qualifiers)
+    hashes = integrity(text(resolution, "integrity"))
+    enter(entries, name, version, role=role, qualifiers=qualifiers, depends=_needs(needed, slashes=slashes), hashes=hashes)
+
+
+def _needs(facts: dict[str, Any], *, slashes: bool) -> Iterator[str]:
+    """Yield what a package or snapshot needs; a value is a version with its peers, or a whole key for an alias."""
+    for group in _PRODUCTION:
+        for name, stated in record(facts, group).items():
+            if isinstance(stated, str):
+                aliased, version = split_key(stated, slashes=slashes) if stated.startswith("/") else ("", "")
+                plain = stated.partition("(")[0] if not slashes else stated.partition("_")[0]
+                at = plain.find("@", 1)
+                yield f"{aliased}@{version}" if aliased else plain if at > 0 else f"{name}@{plain}"
 
 
 def split_key(key: str, *, slashes: bool) -> tuple[str, str]:

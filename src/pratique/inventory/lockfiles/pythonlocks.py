@@ -9,17 +9,21 @@ https://packaging.python.org/en/latest/specifications/pylock-toml/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pratique.inventory.digests import hexadecimal
 from pratique.inventory.lockfiles.documents import json_object, record, records, text, toml
 from pratique.inventory.lockfiles.entries import Entries, from_git
 from pratique.inventory.lockfiles.graph import reached
 from pratique.inventory.lockfiles.requirements import normal
 from pratique.model.errors import ParseError
+from pratique.model.inventory import Checksum
 
 # PDM does not say which of its groups are for developers and which are extras of the project. Only these names are taken as the
 # former: an extra that is passed off as a development tool could hide from a policy.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 DEV_GROUPS = frozenset(("dev", "develop", "development", "test", "tests", "testing", "lint", "docs", "doc", "typing", "ci"))
 _HERE = ("virtual", "editable", "directory")
 
@@ -139,7 +143,37 @@ def _enter(package: dict[str, Any], entries: Entries, role: str, qualifiers: tup
     if name and not version:
         entries.unresolved(name, "the lock file states no version")
     else:
-        entries.add(normal(name), version, role=role, qualifiers=qualifiers)
+        entries.add(normal(name), version, role=role, qualifiers=qualifiers, depends=_needs(package), hashes=_hash(package))
+
+
+def _needs(package: dict[str, Any]) -> list[str]:
+    """Return the names of what a package needs: a table of them (Poetry), requirements (PDM) or tables (uv, PEP 751)."""
+    stated = package.get("dependencies")
+    if isinstance(stated, dict):
+        return ["?" * _optional(facts) + normal(name) for name, facts in stated.items()]
+    texts = [one if isinstance(one, str) else text(one, "name") for one in stated] if isinstance(stated, list) else []
+    found = [(_NAME.match(one), ";" in one) for one in texts]
+    return ["?" * weak + normal(name[0]) for name, weak in found if name is not None]
+
+
+def _optional(facts: Any) -> bool:
+    """Say whether a need of Poetry's depends on an extra or a marker."""
+    every = facts if isinstance(facts, list) else [facts]
+    return all(isinstance(one, dict) and (one.get("optional") is True or "markers" in one) for one in every)
+
+
+def _hash(package: dict[str, Any]) -> tuple[Checksum, ...]:
+    """Return the digest of the only archive that a lock lists; of several, nobody can say which one was installed."""
+    listed = [*records(package, "files"), *records(package, "wheels")]
+    listed += [one for one in (package.get("sdist"), package.get("archive")) if isinstance(one, dict)]
+    if len(listed) != 1:
+        return ()
+    stated = (
+        text(listed[0], "hash").partition(":")
+        if "hash" in listed[0]
+        else ("sha256", "", text(record(listed[0], "hashes"), "sha256"))
+    )
+    return hexadecimal(stated[0], stated[2])
 
 
 def _names(dependencies: Any) -> Iterable[str]:

@@ -12,12 +12,17 @@ https://classic.yarnpkg.com/lang/en/docs/yarn-lock/ https://yarnpkg.com/configur
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from pratique.inventory.digests import integrity
 from pratique.inventory.lockfiles.documents import BOM
-from pratique.inventory.lockfiles.entries import SHOWN, Entries, from_git
+from pratique.inventory.lockfiles.entries import MAX_NEEDS, SHOWN, Entries, from_git
 from pratique.inventory.lockfiles.npm import enter
 
+_FACTS = ("version", "resolved", "resolution", "integrity")
+_GROUPS = ("dependencies", "optionalDependencies")
 HEAD = 4_096  # bytes in which a later Yarn's file says __metadata
 _LOCAL = ("file:", "link:", "portal:", "workspace:", "exec:", "./", "../", "/")
 _REPOSITORY = ("git+", "git:", "git@", "ssh:")
@@ -27,22 +32,56 @@ _NO_VERSION = "0.0.0-use.local"
 
 def read(data: bytes, entries: Entries) -> None:
     """Enter the packages of a yarn.lock. A block without version is a Gap: the last one means a cut file."""
-    key = ""
-    facts: dict[str, str] = {}
+    blocks = list(_blocks(data.removeprefix(BOM).decode().replace("\r\n", "\n")))
     berry = b"\n__metadata:" in b"\n" + data[:HEAD]
-    for line in data.removeprefix(BOM).decode().replace("\r\n", "\n").split("\n"):
-        if line.startswith("  ") and not line.startswith("   "):
+    named: dict[str, str] = {}
+    for block in blocks:
+        for pattern in block.key.split(","):
+            named[pattern.strip().strip('"')] = _named(block, berry=berry)
+    for number, block in enumerate(blocks):
+        if _enter(block, named, entries, berry=berry):
+            continue
+        if number < len(blocks) - 1:
+            entries.invalid(f"the entry of {block.key[:SHOWN]} has no version")
+        else:
+            entries.truncated(f"the file ends within the entry of {block.key[:SHOWN]}")
+
+
+class _Block(NamedTuple):
+    """One entry: its patterns, its facts, and the patterns of what it needs."""
+
+    key: str
+    facts: dict[str, str]
+    needs: list[str]
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    block, group = _Block("", {}, []), ""
+    for line in text.split("\n"):
+        if line.startswith("    ") and group in _GROUPS:
+            name, wanted = _fact(line)
+            block.needs.append(f"{name}@{wanted}")
+        elif line.startswith("  ") and not line.startswith("   "):
             name, value = _fact(line)
-            if name in ("version", "resolved", "resolution"):
-                facts[name] = value
-        elif line and line[0] not in " #":
-            if line == ":":
-                continue  # the second half of a long key: "? KEY", newline, ":"
-            if key and not _block(key, facts, entries, berry=berry):
-                entries.invalid(f"the entry of {key[:SHOWN]} has no version")
-            key, facts = line.removeprefix("? ").rstrip().removesuffix(":"), {}
-    if key and not _block(key, facts, entries, berry=berry):
-        entries.truncated(f"the file ends within the entry of {key[:SHOWN]}")
+            group = name
+            if name in _FACTS:
+                block.facts[name] = value
+        elif line and line[0] not in " #" and line != ":":  # the second half of a long key: "? KEY", newline, ":"
+            if block.key:
+                yield block
+            block, group = _Block(line.removeprefix("? ").rstrip().removesuffix(":"), {}, []), ""
+    if block.key:
+        yield block
+
+
+def _named(block: _Block, *, berry: bool) -> str:
+    """Return name and version of an entry, as `name@version`."""
+    name, wanted = _split(block.key.split(",", 1)[0].strip().strip('"'))
+    if berry:
+        name = _split(block.facts.get("resolution", ""))[0]
+    elif wanted.startswith("npm:"):
+        name = _split(wanted[4:])[0]
+    return f"{name}@{block.facts.get('version', '')}"
 
 
 def _fact(line: str) -> tuple[str, str]:
@@ -54,22 +93,23 @@ def _fact(line: str) -> tuple[str, str]:
     return name.removesuffix(":").strip('"'), value
 
 
-def _block(key: str, facts: dict[str, str], entries: Entries, *, berry: bool) -> bool:
+def _enter(block: _Block, named: dict[str, str], entries: Entries, *, berry: bool) -> bool:
     """Enter one block; False where it does not say which package in which version it is."""
-    first = key.split(",", 1)[0].strip().strip('"')
+    first, facts = block.key.split(",", 1)[0].strip().strip('"'), block.facts
     if first == "__metadata":
         return True
     version, resolution = facts.get("version", ""), facts.get("resolution", "")
     if not version or (berry and not resolution):
         return False
+    more: dict[str, Any] = {"depends": [named.get(need, need) for need in block.needs[:MAX_NEEDS]]}
     if berry:
-        _berry(resolution, version, entries)
+        _berry(resolution, version, entries, more)
     else:
-        _classic(first, version, facts.get("resolved", ""), entries)
+        _classic(first, version, facts.get("resolved", ""), entries, more | {"hashes": integrity(facts.get("integrity", ""))})
     return True
 
 
-def _classic(pattern: str, version: str, resolved: str, entries: Entries) -> None:
+def _classic(pattern: str, version: str, resolved: str, entries: Entries, more: dict[str, Any]) -> None:
     name, wanted = _split(pattern)
     if wanted.startswith(_LOCAL) and not resolved:
         return
@@ -77,15 +117,15 @@ def _classic(pattern: str, version: str, resolved: str, entries: Entries) -> Non
         name = _split(wanted[4:])[0]
     url, _, commit = resolved.partition("#")
     remote = url.startswith(_REPOSITORY) or (url.endswith(".git") and "://" in url)
-    enter(entries, name, version, qualifiers=from_git(url, commit) if remote else ())
+    enter(entries, name, version, qualifiers=from_git(url, commit) if remote else (), **more)
 
 
-def _berry(resolution: str, version: str, entries: Entries) -> None:
+def _berry(resolution: str, version: str, entries: Entries, more: dict[str, Any]) -> None:
     name, reference = _split(resolution)
     protocol = reference.partition(":")[0]
     if protocol == "workspace":
         if version != _NO_VERSION:
-            enter(entries, name, version, role="main")
+            enter(entries, name, version, role="main", **more)
         return
     if reference.startswith(_LOCAL):
         return
@@ -94,7 +134,8 @@ def _berry(resolution: str, version: str, entries: Entries) -> None:
         name = _split(unquote(reference[6:].partition("#")[0]))[0]
     url, _, commit = reference.partition("#")
     remote = commit.startswith("commit=") or url.startswith(_REPOSITORY)
-    enter(entries, name, version, qualifiers=from_git(url, commit.partition("&")[0].removeprefix("commit=")) if remote else ())
+    qualifiers = from_git(url, commit.partition("&")[0].removeprefix("commit=")) if remote else ()
+    enter(entries, name, version, qualifiers=qualifiers, **more)
 
 
 def _split(pattern: str) -> tuple[str, str]:
