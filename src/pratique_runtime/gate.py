@@ -53,7 +53,7 @@ class Call:
         self.command = rest[0] if rest else ""
         self.options: dict[str, str] = {}
         self.id = ""
-        if self.command in DECIDED:
+        if self.command in DECIDED or self.command == "start":
             self.options, names = _options(rest[1:], VALUES, SWITCHES)
             if len(names) != 1:
                 raise Refused(f"{self.command} of {len(names)} containers")
@@ -159,6 +159,26 @@ def tighten(command: str, spec: dict[str, object], patch: dict[str, object]) -> 
     return changed if command == "exec" else {**spec, "process": changed}
 
 
+def mark(agent: str, identifier: str) -> str:
+    """Return the file that says: the agent wants to look at this container's mounts before it starts."""
+    if "/" in identifier or identifier.startswith("."):
+        raise Refused(f"{identifier[:40]!r} is no id")
+    return os.path.join(os.path.dirname(agent), "unseen", identifier)
+
+
+def look_again(identifier: str, agent: str) -> None:
+    """Raise Refused, or return when the agent has seen that what is mounted is what it allowed. Most have nothing to be seen."""
+    path = mark(agent, identifier)
+    if not os.path.exists(path):
+        return
+    answer = ask(agent, {"op": "start", "id": identifier})
+    if answer is None or answer.get("allow") is not True:
+        raise Refused(
+            str((answer or {}).get("message") or "the agent of pratique does not answer, and mounts are to be looked at")
+        )
+    os.unlink(path)
+
+
 def replace(path: str, spec: dict[str, object]) -> None:
     """Write beside, rename."""
     import json  # noqa: PLC0415 - as above
@@ -200,6 +220,8 @@ def decide(call: Call, agent: str) -> None:
     patch = answer.get("patch")
     if isinstance(patch, dict) and patch:
         replace(path, tighten(call.command, spec, patch))
+    if answer.get("look_again"):
+        os.close(os.open(mark(agent, call.id), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
 def settings(path: str) -> dict[str, str]:
@@ -245,10 +267,12 @@ def main(words: list[str] | None = None, config: str = CONFIG) -> int:
         call = Call(words)
         if call.command in DECIDED:
             decide(call, given.get("agent") or AGENT)
+        elif call.command == "start":
+            look_again(call.id, given.get("agent") or AGENT)
         runtime = given.get("runtime") or next((path for path in RUNTIMES if os.access(path, os.X_OK)), RUNTIMES[0])
         os.execv(runtime, [runtime, *words])  # noqa: S606 - this is what a runtime's gate does
     except Refused as refused:
-        report(words, f"denied: {refused}")
+        report(words, f"denied: {str(refused).removeprefix('pratique: denied: ')}")
     except (OSError, ValueError, RecursionError) as error:
         report(words, f"denied: the specification cannot be read: {error}")
     return 1

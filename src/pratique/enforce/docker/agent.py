@@ -17,13 +17,14 @@ import msgspec
 
 from pratique.enforce.docker.interpret import Interpreter, effective_hash
 from pratique.enforce.docker.records import Approved, Records
+from pratique.enforce.docker.sources import Bound, with_real_sources
 from pratique.enforce.keeper import Keeper, refusal
 from pratique.enforce.serving import peer_of, unix_socket
 from pratique.grant.request import Request, Target
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Decision, Subject
 from pratique.workload import oci_runtime
-from pratique.workload.spec import DEFAULT_CAPABILITIES, Mount, Spec
+from pratique.workload.spec import DEFAULT_CAPABILITIES, Spec
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # A specification with thousands of mounts and variables, as the runtime's gate bounds it, and what JSON adds.
 MAX_QUESTION = 8 << 20
 SECONDS = 0.45  # a little less than the runtime's gate waits
+# Containers between their creation by a runtime and their start, which follows at once.
+MAX_EXPECTED = 10_000
 _ID = re.compile(r"[0-9a-f]{64}")
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
@@ -44,10 +47,13 @@ class RuntimeAgent:
         self._interpreter = interpreter
         self._host = host
         self._server: asyncio.Server | None = None
+        self._expected: dict[str, tuple[Bound, str]] = {}
 
     async def listen(self, path: Path) -> None:
         """Listen for the runtime's gate, which is root's. Raises OSError."""
         import asyncio
+
+        path.with_name("unseen").mkdir(mode=0o700, exist_ok=True)
 
         self._server = await asyncio.start_unix_server(self._serve, sock=unix_socket(path, 0o600, -1))
 
@@ -75,7 +81,34 @@ class RuntimeAgent:
             writer.close()
 
     async def answer(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Return {"allow", "message", "patch"} for {"op", "id", "spec", "pid_file", "root"}."""
+        """Return {"allow", "message", "patch", "look_again"} for {"op", "id", "spec", "path", "pid_file", "root"}.
+
+        `look_again` asks for a question {"op": "start", "id"} when what it mounts is mounted and nothing of it runs yet.
+        """
+        if question.get("op") == "start":
+            return self._mounted(str(question.get("id")))
+        allowed, answer, bound = await self._answer(question)
+        if allowed and bound.folders and question.get("op") == "create":
+            self._expected[str(question["id"])] = (bound, str(question.get("pid_file") or ""))
+            while len(self._expected) > MAX_EXPECTED:
+                self._expected.pop(next(iter(self._expected)))
+            answer["look_again"] = True
+        return answer
+
+    def _mounted(self, identifier: str) -> dict[str, Any]:
+        """Say whether what is mounted is what was allowed."""
+        bound, pid_file = self._expected.pop(identifier, (Bound((("", ""),)), ""))
+        try:
+            seen = bound.is_in(int(Path(pid_file).read_text("ascii")))
+        except (OSError, ValueError):
+            seen = False
+        if seen:
+            return {"allow": True}
+        why = "what is bound from the machine is not what was there when it was decided"
+        return {"allow": False, "message": self._keeper.refused("runtime", None, f"start {identifier}"[:100], why)}
+
+    async def _answer(self, question: dict[str, Any]) -> tuple[bool, dict[str, Any], Bound]:
+        bound = Bound(())
         try:
             op, identifier, config = str(question["op"]), str(question["id"]), question["spec"]
             is_exec = op == "exec"
@@ -86,17 +119,19 @@ class RuntimeAgent:
                 request = self._exec(identifier, spec, record, command)
             else:
                 command = record
-                spec = _sources(oci_runtime.extract(config, await self._interpreter.engine_of(identifier)))
+                engine = await self._interpreter.engine_of(identifier)
+                spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes)
                 request = self._run(identifier, spec, record)
         except (KeyError, TypeError, ValueError, AttributeError, PratiqueError) as error:
-            return {"allow": False, "message": self._keeper.refused("runtime", None, "runtime", f"it cannot be read: {error}")}
+            why = self._keeper.refused("runtime", None, "runtime", f"it cannot be read: {error}")
+            return False, {"allow": False, "message": why}, bound
         session = command.session if command is not None else f"runtime:{identifier[:64]}"
         held = command.grants if command is not None else ()
         ruled = await self._keeper.rule(request, session, held=held, effective=effective_hash(config))
         if not ruled.decision.allowed:
-            return {"allow": False, "message": refusal(ruled.decision)}
+            return False, {"allow": False, "message": refusal(ruled.decision)}, bound
         process = config if is_exec else config["process"]
-        return {"allow": True, "patch": patch(process, ruled.decision)}
+        return True, {"allow": True, "patch": patch(process, ruled.decision)}, bound
 
     def _run(self, identifier: str, spec: Spec, record: Approved | None) -> Request:
         if record is not None:
@@ -138,29 +173,6 @@ def is_build_step(spec: Spec) -> bool:
     binds = [mount for mount in spec.mounts if mount.kind == "bind"]
     loose = spec.privileged or spec.capabilities_add or spec.host_namespaces or spec.joins or spec.devices or spec.unknown
     return not (loose or binds or spec.cgroup_parent or spec.sysctls) and spec.seccomp != "unconfined" and spec.masked_paths
-
-
-def _sources(spec: Spec) -> Spec:
-    """Name what is bound by where it really is: links are followed, and what the kernel shows in /proc is what it stands for."""
-    mounts = tuple(_real(mount) if mount.kind == "bind" else mount for mount in spec.mounts)
-    return msgspec.structs.replace(spec, mounts=mounts)
-
-
-def _real(mount: Mount) -> Mount:
-    try:
-        real = str(Path(mount.source).resolve(strict=True))
-    except (OSError, RuntimeError):
-        return mount
-    return msgspec.structs.replace(mount, source=_alias(real))
-
-
-def _alias(path: str) -> str:
-    """Return "/" for another name of the machine's root: a folder is what its device and number are."""
-    try:
-        seen, root = Path(path).stat(), Path("/").stat()
-    except OSError:
-        return path
-    return "/" if (seen.st_dev, seen.st_ino) == (root.st_dev, root.st_ino) else path
 
 
 def patch(process: dict[str, Any], decision: Decision) -> dict[str, Any]:
