@@ -75,7 +75,7 @@ class RegistryGate:
         self._accounts = Accounts(settings.users)
         self._upstream = Tokens(signer, UPSTREAM)
         self._servers: list[asyncio.Server] = []
-        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def start(self) -> None:
@@ -99,27 +99,35 @@ class RegistryGate:
         self._own = Proxy(Front(name, name, f"http://{own}/token"), *behind)
 
     async def close(self) -> None:
-        """Take no more connections, and let go of the store."""
+        """Take no more connections, end those that there are, and let go of the store."""
         for server in self._servers:
             server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._admission is not None:
             await self._admission.close()
         if self._contents is not None:
             self._contents.close()
         self._keeper.close()
 
-    async def _outside(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._serve(reader, writer, own=False)
+    def _outside(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._take(reader, writer, own=False)
 
-    async def _inside(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._serve(reader, writer, own=True)
+    def _inside(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._take(reader, writer, own=True)
+
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, own: bool) -> None:
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer, own=own))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, own: bool) -> None:
-        self._open += 1
         conversation = (self._own if own else self._front).connection(own=own)
         try:
-            if self._open > MAX_CONNECTIONS:
-                return
             handle: Any = writer.get_extra_info("socket")
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client = Client(reader, writer)
@@ -137,7 +145,6 @@ class RegistryGate:
         except (OSError, TimeoutError, Gone, h11.LocalProtocolError):
             writer.transport.abort()  # nobody is there, or nothing can be said any more: half an answer must not look whole
         finally:
-            self._open -= 1
             conversation.close()
             writer.close()
 
