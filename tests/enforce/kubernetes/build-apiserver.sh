@@ -6,7 +6,7 @@
 # Needs Debian 13 and root (for apt-get install). Exit codes: 0 it is there, 3 it cannot be built here.
 set -eu
 
-cache=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/pratique-tests}
+cache=${1:-/var/cache/pratique-tests}
 version='1.20.5+really1.20.2-1.1+deb12u1'
 program=$cache/kube-apiserver-1.20
 [ -x "$program" ] && { echo "$program"; exit 0; }
@@ -48,7 +48,9 @@ cd "$source"
 # openapi-gen looks for go itself.
 PATH=${go%/go}:$PATH
 GOPATH=$work/go GO111MODULE=off CGO_ENABLED=0 GOFLAGS=-trimpath GOCACHE=$work/gocache GOTOOLCHAIN=local
-export PATH GOPATH GO111MODULE CGO_ENABLED GOFLAGS GOCACHE GOTOOLCHAIN
+# Its JSON library walks maps as they were laid out before Go 1.24.
+GOEXPERIMENT=noswissmap
+export GOEXPERIMENT PATH GOPATH GO111MODULE CGO_ENABLED GOFLAGS GOCACHE GOTOOLCHAIN
 
 # The OpenAPI of its types is the one generated file that the source package leaves out.
 "$go" build -o "$work/openapi-gen" ./vendor/k8s.io/kube-openapi/cmd/openapi-gen >&2 || give_up "openapi-gen does not build"

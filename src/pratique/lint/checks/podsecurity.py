@@ -16,7 +16,7 @@ from pratique.workload.place import Place
 Version = tuple[int, int]
 Check = Callable[[Pod, Version], Iterator[Hit]]
 
-LATEST: Version = (1, 36)
+LATEST: Version = (1, 37)
 OLDEST: Version = (1, 25)  # the first with Pod Security Admission as it is; older policy versions differ in annotations only
 
 _ADDABLE = frozenset(
@@ -38,6 +38,8 @@ _SYSCTLS: dict[str, Version] = {
     "net.ipv4.tcp_keepalive_probes": (1, 29),
     "net.ipv4.tcp_rmem": (1, 32),
     "net.ipv4.tcp_wmem": (1, 32),
+    "net.ipv4.tcp_slow_start_after_idle": (1, 37),
+    "net.ipv4.tcp_notsent_lowat": (1, 37),
 }
 _SELINUX: dict[str, Version] = {
     "": (1, 0),
