@@ -392,6 +392,29 @@ def test_requests_made_before_freeze_with_the_rest(desk: Desk, tmp_path: Path, c
         desk.act(waiting.id, Approve(ONCALL, waiting.request))
 
 
+def test_what_was_given_before_is_not_used_while_a_review_is_missing(desk: Desk, clock: Clock) -> None:
+    """A grant that lives on rests until somebody has looked at the broken glass, under whichever name it was broken."""
+    desk.send_alerts_to(Alarm("command", ("/usr/bin/env", "true")), SRE)
+    as_unix = msgspec.structs.replace(SRE, provider="unix")
+    glass = desk.break_glass(wanted("run.privileged", by=as_unix))
+    clock.pass_(24 * 3600 - 60)
+    first, second = (desk.request(wanted("attach", by=SRE)) for _ in range(2))
+    assert not desk.use(first.id, "s1", entry()).again
+    clock.pass_(120)
+    with pytest.raises(GrantError, match="reviewed it in time"):
+        desk.use(second.id, "s2", entry())
+    desk.act(glass.id, Review(ONCALL, "read the recording"))
+    assert not desk.use(second.id, "s2", entry()).again
+
+
+def test_a_claimed_name_reviews_nothing(desk: Desk) -> None:
+    """Whoever may write the store could claim any name; a review is by somebody who is known."""
+    desk.send_alerts_to(Alarm("command", ("/usr/bin/env", "true")), SRE)
+    glass = desk.break_glass(wanted("run.privileged", by=SRE))
+    with pytest.raises(GrantError, match="only claimed"):
+        desk.act(glass.id, Review(Subject(id="olga"), "fine"))
+
+
 @pytest.mark.parametrize("alarm", [Alarm("command", ("/nowhere/pager",)), Alarm("command", ("/usr/bin/env", "false"))])
 def test_no_alert_no_glass(desk: Desk, alarm: Alarm) -> None:
     """Where the alert does not go out, nothing is given, and that is on record; the code is not spent."""

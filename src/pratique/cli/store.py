@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ FORMAT = setting(
 DEBUG = setting("--debug", is_flag=True, help="Show where an error came from.")
 AS = click.option("--as", "name", metavar="NAME", help="A claimed identity: recorded as claimed, honoured by no gate.")
 
+_HASHED = re.compile(r"sha256:[0-9a-f]{64}")
 _ASKING = (
     click.option("--privilege", "-p", multiple=True, required=True, metavar="P", help="What for, such as exec.root; repeatable."),
     click.option("--task", required=True, metavar="ID", help="The task that needs it."),
@@ -51,7 +53,12 @@ _ASKING = (
         type=click.Choice(["docker", "podman", "runtime", "kubernetes", "registry", "ci"]),
         help="Only at these gates; repeatable.",
     ),
-    click.option("--argv", default="", metavar="COMMAND", help="Only this command, in words as a shell splits them."),
+    click.option(
+        "--argv",
+        default="",
+        metavar="COMMAND",
+        help="Only this command, in words as a shell splits them; or sha256:HEX of the words joined by NUL.",
+    ),
     click.option("--argv-prefix", is_flag=True, help="The command may have further words."),
     click.option("--uid", type=click.IntRange(0), default=0, help="No uid below this one."),
     click.option("--capability", multiple=True, metavar="CAP", help="No capabilities but these; repeatable."),
@@ -84,7 +91,7 @@ def asked(given: dict[str, Any], subject: Subject) -> Asked:
         labels=dict(label(text) for text in given["label"]),
         images=images,
         argv=_words(given["argv"]),
-        argv_match="prefix" if given["argv_prefix"] else "exact",
+        argv_match="sha256" if _HASHED.fullmatch(given["argv"]) else "prefix" if given["argv_prefix"] else "exact",
         uid=given["uid"],
         capabilities=given["capability"] or None,
     )

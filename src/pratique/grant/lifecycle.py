@@ -244,6 +244,8 @@ def _reviewed(grant: Grant, event: Review, now: Moment) -> Grant:
         raise GrantError(f"{grant.id} broke no glass: there is nothing to review")
     if approvals.is_party(event.by, grant.asked.subject):
         raise GrantError("whoever broke the glass does not review it")
+    if event.by.provider == "claimed" and grant.asked.subject.provider != "claimed":
+        raise GrantError("a review is by somebody who is known, and this name is only claimed")
     if not event.reason.strip():
         raise GrantError("a review says what was found", hint="--reason TEXT")
     given = Approval(by=event.by, at=now.wall, request=grant.request, reason=event.reason[:MAX_TEXT])

@@ -133,7 +133,7 @@ class Desk:
                 return self.store.change(name, step).grant
 
     def _refuse_frozen(self, grant: Grant, policy: PrivilegePolicy, now: Moment) -> None:
-        frozen = unreviewed(self._held(grant.asked.subject), policy, now)
+        frozen = unreviewed(self.store.broken(grant.asked.subject.id), policy, now)
         if frozen:
             raise GrantError(
                 f"{grant.asked.subject.id} broke the glass ({frozen[0].id}) and nobody reviewed it in time",
@@ -238,6 +238,8 @@ class Desk:
         def step(grant: Grant) -> Grant:
             if request_hash(grant.asked) != grant.request:
                 raise GrantError(f"{grant.id} is not what was asked for: it was changed in the store")
+            if not grant.asked.break_glass:
+                self._refuse_frozen(grant, policy, now)
             after = transition(grant, Use(), policy, now)
             entries = [self._filled(seen, "use", after, session)]
             if grant.state == "approved":

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from pratique.model.errors import StoreError
-from pratique.model.privilege import Grant, State
+from pratique.model.privilege import Grant, Provider, State
 from pratique.store.database import PATIENCE, connect, telling, writing
 from pratique.store.interface import Kept, Step, Used, Wanted
 from pratique.store.place import Place, open_own
@@ -22,6 +22,7 @@ from pratique.store.place import Place, open_own
 _decode = msgspec.json.Decoder(Grant).decode
 _encode = msgspec.json.encode
 RESERVE = 1 << 20  # bytes held for a full disk: some dozens of changes, of 16 KiB each in SQLite's log
+_PROVIDERS: tuple[str, ...] = Provider.__args__  # type: ignore[attr-defined]
 _MIN_PREFIX = 4  # letters of an id that a person may write for the whole; fewer are soon ambiguous
 
 
@@ -101,6 +102,13 @@ class SqliteGrants:
         sql = f"SELECT body, version FROM grants WHERE {' AND '.join(conditions)} ORDER BY requested_at DESC, id"  # noqa: S608
         with self._lock, telling(self._path):
             return [Kept(self._read(body), version) for body, version in self._connection.execute(sql, values)]
+
+    def broken(self, subject: str) -> list[Grant]:
+        """Return the grants for which somebody broke the glass, whatever they were known by then."""
+        sql = f"SELECT body FROM grants WHERE provider IN ({', '.join('?' * len(_PROVIDERS))}) AND subject = ? AND instr(body, ?)"  # noqa: S608
+        with self._lock, telling(self._path):
+            rows = self._connection.execute(sql, (*_PROVIDERS, subject, b'"break_glass":true'))
+            return [grant for (body,) in rows if (grant := self._read(body)).asked.break_glass]
 
     def change(self, name: str, step: Step) -> Kept:
         with self.writing():
