@@ -41,6 +41,10 @@ spec:
   - {{id: delete, privileges: ["registry.delete:{NAME}/**"], maxTTL: 10m, maxUses: 0, approvals: {{count: 0}}}}
 """
 _SUBJECTS = {"ci-1": Subject(id="ci-1", kind="robot", provider="unix", strength=2, owner="bob")}
+_ACCEPT = (
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json,"
+    " application/vnd.docker.distribution.manifest.v2+json, */*"
+)
 _HASHES: dict[str, str] = {}
 
 
@@ -107,7 +111,7 @@ class Gated:
         """Ask an address."""
         connection = http.client.HTTPConnection(*to, timeout=60)
         try:
-            headers = {name.replace("_", "-"): value for name, value in more.items()}
+            headers = {"Accept": _ACCEPT, **{name.replace("_", "-"): value for name, value in more.items()}}
             if token:
                 headers["Authorization"] = token if " " in token else f"Bearer {token}"
             connection.request(method, path, body, headers)

@@ -27,7 +27,7 @@ _OPTIONS = (
         help="The registry itself, on loopback.",
     ),
     click.option("--name", default="", metavar="NAME", help="Its name in registry.push:NAME/REPOSITORY."),
-    click.option("--public", default="", metavar="URL", help="The gate's address, where that is not http(s)://NAME."),
+    click.option("--public", default="", metavar="URL", help="Its address, if something stands before the gate."),
     click.option("--users", type=_FILE, metavar="FILE", help="Accounts: NAME:HASH a line, see gate registry user."),
     click.option("--access", type=_FILE, metavar="FILE", help="Who may read what (default: every account everything)."),
     click.option("--admission", type=_FILE, metavar="FILE", help="Judge what is pulled by this admission policy."),

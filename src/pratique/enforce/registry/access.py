@@ -104,9 +104,9 @@ class Doorman:
 
     def may_list(self, subject: Subject | None) -> bool:
         """Say whether somebody may see the names of all repositories."""
-        return subject is not None and bool(
-            {f"group:{group}" for group in subject.groups} | {key(subject)} & set(self._spec.catalog)
-        )
+        if subject is None:
+            return False
+        return not {key(subject), *(f"group:{group}" for group in subject.groups)}.isdisjoint(self._spec.catalog)
 
     def would(self, subject: Subject | None, change: Change, repository: str) -> Decision:
         """Decide without using anything: what a token may say."""

@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gate listens, what it stands before, and by what it decides.
 
     `name` is what people call the registry, such as `reg.example:5000`. `upstream` is the host and port of the registry itself.
-    `public` is the address that clients reach the gate at, as far as that is another than where it listens.
+    `public` is the address that clients reach the gate at, where something stands before it.
     """
 
     listen: tuple[str, int]
@@ -91,12 +91,12 @@ class RegistryGate:
         self._judging.target = own
         name = settings.name or f"{host}:{self.port}"
         scheme = "https" if context is not None else "http"
-        public = settings.public or f"{scheme}://{name}"
+        realm = f"{settings.public}/token" if settings.public else ""
         doorman = Doorman(self._keeper, settings.access or EVERYBODY, name)
         service = TokenService(self._signer, name, self._accounts, doorman, scanner=self._password)
         behind = (settings.upstream, service, doorman, self._upstream, self._judging)
-        self._front = Proxy(Front(name, name, f"{public}/token"), *behind)
-        self._own = Proxy(Front(name, name, f"http://{own}/token"), *behind)
+        self._front = Proxy(Front(name, realm, scheme), *behind)
+        self._own = Proxy(Front(name, f"http://{own}/token"), *behind)
 
     async def close(self) -> None:
         """Take no more connections, end those that there are, and let go of the store."""

@@ -7,6 +7,7 @@ that moves in between changes nothing.
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -36,14 +37,25 @@ MAX_BLOB = 64 << 30
 # Seconds between two questions whether a push may go on whose bytes are flowing.
 LOOK = 0.5
 _MAX_UPLOADS = 10_000
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+_REALM = "%realm%"  # in a challenge, until it is known where the client came to
 
 
 class Front(NamedTuple):
-    """How clients know the registry: `service` is its name in tokens, `name` in privileges, `realm` where tokens are had."""
+    """How clients know the registry: `name` in tokens and privileges; `realm`, where tokens are had.
 
-    service: str
+    Without a realm it is where the client came to, by `scheme`.
+    """
+
     name: str
-    realm: str
+    realm: str = ""
+    scheme: str = "http"
+
+    def realm_for(self, host: str) -> str:
+        """Return where a client gets tokens that came to this host."""
+        return self.realm or f"{self.scheme}://{host if _HOST.fullmatch(host) else self.name}/token"
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
@@ -89,7 +101,7 @@ class Proxy:
 
     def challenge(self, scope: str = "", error: str = "") -> Answer:
         """Return how to come by a token."""
-        said = f'Bearer realm="{self.front.realm}",service="{self.front.service}"'
+        said = f'Bearer realm="{_REALM}",service="{self.front.name}"'
         said += (f',scope="{scope}"' if scope else "") + (f',error="{error}"' if error else "")
         return problem(401, "UNAUTHORIZED", "pratique: sign in", ("WWW-Authenticate", said))
 
@@ -121,7 +133,12 @@ class Proxy:
         return problem(403, "DENIED", f"pratique: {key(subject)} may not read {repository}")
 
     async def refuse(self, asker: Asker, route: Route, why: str) -> None:
-        """Refuse what its verdict forbids, and have that on record; where it is only observed it goes on. Raises Refused."""
+        """Refuse what its verdict forbids, and have that on record; where it is only observed it goes on. Raises Refused.
+
+        Whoever may delete an image is shown its manifest, as clients look before they delete; its layers are had by nobody.
+        """
+        if route.kind == "manifest" and self._doorman.would(asker.subject, "delete", route.repository).allowed:
+            return
         if sentence := await self._doorman.refused(asker.subject, route.repository, why):
             raise Refused(problem(403, "DENIED", sentence))
 
@@ -201,7 +218,9 @@ class Conversation:
         try:
             await self._serve(client)
         except Refused as refused:
-            await client.say(refused.answer)
+            realm = self._proxy.front.realm_for(client.header("host"))
+            headers = tuple((name, value.replace(_REALM, realm)) for name, value in refused.answer.headers)
+            await client.say(refused.answer._replace(headers=headers))
         except UpstreamError as error:
             self._upstream.close()
             if client.begun:
@@ -383,7 +402,7 @@ class Conversation:
         return answered_headers(answered.headers, _path_of)
 
     def _host(self, client: Client) -> str:
-        return client.header("host") or self._proxy.front.service
+        return client.header("host") or self._proxy.front.name
 
 
 def _path_of(location: str) -> str:
