@@ -221,7 +221,7 @@ def _contents(given: str, stdin: BinaryIO, gaps: list[Gap]) -> Iterator[tuple[st
         if number == MAX_FILES:
             gaps.append(Gap(code="lint.too-many", message=f"more than {MAX_FILES} files; the others were not read", path=given))
             return
-        content_or_none = _read(Path(name), gaps)
+        content_or_none = _read(Path(name), gaps, named=False)
         if content_or_none is not None:
             yield name, content_or_none, False
 
@@ -249,7 +249,7 @@ def _is_regular(path: str, gaps: list[Gap]) -> bool:
         return False
 
 
-def _read(path: Path, gaps: list[Gap]) -> bytes | None:
+def _read(path: Path, gaps: list[Gap], *, named: bool = True) -> bytes | None:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE + 1)
@@ -257,7 +257,8 @@ def _read(path: Path, gaps: list[Gap]) -> bytes | None:
         gaps.append(Gap(code="lint.unreadable", message=error.strerror or "cannot be read", path=str(path)))
         return None
     if len(content) > MAX_FILE:
-        gaps.append(_too_large(str(path)))
+        if named or _worth_reading(str(path), content):
+            gaps.append(_too_large(str(path)))
         return None
     return content
 

@@ -109,8 +109,10 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
     gaps = []
     for node in services:
         hits += [(name, hit) for name, check in composed.FILES.items() for hit in check(node)]
+        built = compose.built(node)
         for spec in compose.extract(node):
-            hits += _spec_hits(spec, {**containers.BOTH, **containers.COMPOSE})
+            found = _spec_hits(spec, {**containers.BOTH, **containers.COMPOSE})
+            hits += [item for item in found if spec.image not in built or item[0] not in containers.OF_IMAGES]
         gaps += [
             Gap(code="lint.unresolved", message=f"line {place.line}: {what}: it was not read", path=path)
             for place, what in compose.unresolved(node)

@@ -23,8 +23,12 @@ from pratique.model.inventory import Gap, PrivilegedFile
 
 Kind = Literal["dockerfile", "yaml", ""]
 
-_DOCKERFILE = re.compile(r"(?:.*[._-])?(?:dockerfile|containerfile)(?:[._-].*)?", re.IGNORECASE)
-_NOT_DOCKERFILE = re.compile(r".*\.(?:dockerignore|md|txt|ya?ml|json|py|go|js|ts|sh|html?|bak|orig|j2|tpl)", re.IGNORECASE)
+_DOCKERFILE = re.compile(r"(?:.*[._-])?(?:dockerfile|containerfile)[0-9]*(?:[._-].*)?", re.IGNORECASE)
+_NOT_DOCKERFILE = re.compile(
+    r".*\.(?:dockerignore|md|rst|adoc|txt|ya?ml|json|xml|toml|lock|py|go|rs|rb|js|ts|sh|bats|vim|lua|nanorc|tm[a-z]+|html?|svg|png"
+    r"|patch|diff|sum|sig|asc|log|bak|orig|rej|swp|ejs|erb|j2|tpl|tmpl|mustache|tar|zip|[a-z]?gz|tgz|bz2|xz|zst)|.*~",
+    re.IGNORECASE,
+)
 _YAML = re.compile(r".*\.(?:ya?ml|json)", re.IGNORECASE)
 # The configuration of an image as a file: JSON with these members, in either order.
 _CONFIG = re.compile(r'\A\s*\{(?=.{0,2000000}"rootfs"\s*:)(?=.{0,2000000}"diff_ids"\s*:)', re.DOTALL)

@@ -51,6 +51,11 @@ def extract(document: Node) -> list[Spec]:
     return [_Service(name, node, document).spec() for name, node in services if node.kind == "map"]
 
 
+def built(document: Node) -> frozenset[str]:
+    """Return the names that the file gives to images that it builds itself."""
+    return frozenset(text_of(node.get("image")) for _, node in document.get("services").members() if node.get("build").given)
+
+
 def unresolved(document: Node) -> Iterator[tuple[Place, str]]:
     """Yield what stands in other files, which is not read."""
     if document.get("include").given:

@@ -213,6 +213,8 @@ def ssh_port(spec: Spec) -> Iterator[Hit]:
             yield _hit(spec, port.place, "port 22 is that of a login service", "port 22")
 
 
+# About where an image comes from, which is no question where it is built from what is here.
+OF_IMAGES = frozenset(("ct-image-tag", "ct-image-digest"))
 # In every format that says it.
 BOTH: dict[str, Check] = {
     "ct-engine-socket": engine_socket,

@@ -19,7 +19,7 @@ _LANGUAGES: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "pnpm": (_NODE, frozenset()),
     "yarn": (("add",), frozenset()),
     "gem": (_INSTALL, frozenset(("-v", "--version", "-g", "--file"))),
-    "go": (_INSTALL, frozenset()),
+    "go": (("install", "get"), frozenset()),
     "cargo": (_INSTALL, frozenset(("--version", "--vers", "--path", "--rev", "--tag"))),
 }
 # Options whose value is the next word, so that it is no package.

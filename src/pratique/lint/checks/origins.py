@@ -14,6 +14,7 @@ from pratique.workload.place import Place
 _INTERPRETERS = re.compile(r"(?:ba|da|a|k|z|fi|c|tc)?sh|python[0-9.]*|perl|ruby|node|php[0-9.]*|pwsh")
 _FETCHERS = frozenset(("curl", "wget", "aria2c", "fetch"))
 _ARCHIVE = re.compile(r"\.(?:tar|tgz|tbz2?|txz|tar\.[a-z0-9]+|t?gz|bz2|xz|zst)$", re.IGNORECASE)
+_OPEN_END = re.compile(r"[*?\]][^./]*$")  # what only the build knows may be an archive
 _REMOTE = re.compile(r"https?://|ftp://|git@|git://", re.IGNORECASE)
 _COMMIT = re.compile(r"#[0-9a-f]{40}(?:[0-9a-f]{24})?(?::|$)")
 UNCHECKED = {
@@ -79,6 +80,18 @@ def pipe_to_shell(build: Build) -> Iterator[Hit]:
                 yield hit(run.instruction, message, source.program[0].place)
 
 
+def pipefail(build: Build) -> Iterator[Hit]:
+    """What a transfer that broke off has left is used: a pipe is as good as its last command."""
+    for run in build.runs:
+        if "pipefail" in " ".join(run.step.shell) or any("pipefail" in word for item in run.commands for word in item.arguments):
+            continue
+        for command in run.commands:
+            source = run.commands[command.piped_from] if command.piped_from >= 0 else None
+            if source is not None and source.name in _FETCHERS and not _interprets(command):
+                message = f"where {source.name} fails, {command.name or 'the next command'} goes on with what it has got"
+                yield hit(run.instruction, message, source.program[0].place)
+
+
 def _interprets(command: Command) -> bool:
     name = command.name
     if name == "sudo":
@@ -119,7 +132,9 @@ def add_local(build: Build) -> Iterator[Hit]:
         plain = [
             text
             for text in sources
-            if not (_REMOTE.match(text) or _ARCHIVE.search(text) or "<<" in text or text.endswith(".git"))
+            if not (
+                _REMOTE.match(text) or _ARCHIVE.search(text) or _OPEN_END.search(text) or "<<" in text or text.endswith(".git")
+            )
         ]
         if sources and len(plain) == len(sources):
             yield hit(instruction, f"ADD of local files ({plain[0][:80]}): COPY does this and nothing else")
@@ -159,6 +174,7 @@ CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {
     "df-base-tag": base_tag,
     "df-base-digest": base_digest,
     "df-pipe-to-shell": pipe_to_shell,
+    "df-pipefail": pipefail,
     "df-add-remote": add_remote,
     "df-add-local": add_local,
     "df-maintainer": maintainer,

@@ -8,7 +8,8 @@ from pratique.lint.build import Build, Run, hit
 from pratique.lint.hit import Hit
 from pratique.lint.shell import Command, ShellWord
 
-APT = ("apt-get", "apt", "aptitude")
+APT = ("apt-get", "apt", "aptitude", "xx-apt-get", "xx-apt")  # those with xx- are for the platform that is built for
+_APK = ("apk", "xx-apk")
 _RPM = ("yum", "dnf", "microdnf", "zypper", "tdnf")
 _UPGRADES = ("upgrade", "dist-upgrade", "dup", "full-upgrade", "distro-sync")
 _INSTALL = frozenset(("install", "add", "in", "reinstall"))
@@ -29,7 +30,7 @@ def verb(command: Command) -> str:
 
 def installed(command: Command) -> list[ShellWord]:
     """Return the packages that a command of a distribution's package manager installs."""
-    if command.name not in (*APT, *_RPM, "apk") or verb(command) not in _INSTALL:
+    if command.name not in (*APT, *_RPM, *_APK) or verb(command) not in _INSTALL:
         return []
     found, skip = [], False
     for word in command.program[1:]:
@@ -68,7 +69,7 @@ def apt_cache(build: Build) -> Iterator[Hit]:
 def apk_cache(build: Build) -> Iterator[Hit]:
     """The index of apk stays in the layer."""
     for run in build.runs:
-        command = next((item for item in run.commands if item.name == "apk" and verb(item) in ("add", "update")), None)
+        command = next((item for item in run.commands if item.name in _APK and verb(item) in ("add", "update")), None)
         if run.shipped and command is not None and not command.has("--no-cache") and not _removes(run, "/var/cache/apk"):
             yield hit(run.instruction, "apk's index stays in the layer", command.program[0].place)
 
@@ -87,10 +88,11 @@ def rpm_cache(build: Build) -> Iterator[Hit]:
 def update_alone(build: Build) -> Iterator[Hit]:
     """Package lists are fetched in one layer and used in another, which may be years younger."""
     for run in build.runs:
-        command = next((item for item in run.commands if item.name in (*APT, "apk") and verb(item) == "update"), None)
-        if command is None or (command.name == "apk" and command.has("--no-cache")):
+        command = next((item for item in run.commands if item.name in (*APT, *_APK) and verb(item) == "update"), None)
+        if command is None or (command.name in _APK and command.has("--no-cache")):
             continue
-        others = (item for item in run.commands if item.name == command.name and item is not command)
+        family = _APK if command.name in _APK else APT
+        others = (item for item in run.commands if item.name in family and item is not command)
         if not any(verb(item) not in ("update", "clean", "autoclean") for item in others):
             message = f"{command.name} update alone in a RUN: later layers install from lists of the day it was cached"
             yield hit(run.instruction, message, command.program[0].place)
@@ -99,7 +101,7 @@ def update_alone(build: Build) -> Iterator[Hit]:
 def upgrade(build: Build) -> Iterator[Hit]:
     """Everything is upgraded, so that two builds of one file differ, and the base's digest says little."""
     for run, command in build.invocations():
-        if command.name in (*APT, "apk", *_RPM) and verb(command) in _UPGRADES:
+        if command.name in (*APT, *_APK, *_RPM) and verb(command) in _UPGRADES:
             message = f"{command.name} {verb(command)}: take a newer base image instead"
             yield hit(run.instruction, message, command.program[0].place)
 

@@ -44,6 +44,15 @@ def user_root(build: Build) -> Iterator[Hit]:
         yield hit(last.said, f"the image runs as root (USER {last.user.text})")
 
 
+def user_name(build: Build) -> Iterator[Hit]:
+    """The last USER is a name, of which nobody outside of the image knows whether it is root."""
+    last = build.last
+    if last is None or last.user is None or last.said is None or not last.user.known or is_root(last.user.text):
+        return
+    if not last.user.text.partition(":")[0].strip().isdecimal():
+        yield hit(last.said, f"USER {last.user.text[:80]} is a name: a cluster that refuses root needs its number")
+
+
 def sudo(build: Build) -> Iterator[Hit]:
     """Sudo is called or installed."""
     for run, command in build.invocations():
@@ -114,6 +123,7 @@ def password(build: Build) -> Iterator[Hit]:
 CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {
     "df-user-missing": user_missing,
     "df-user-root": user_root,
+    "df-user-name": user_name,
     "df-sudo": sudo,
     "df-setuid": setuid,
     "df-world-writable": world_writable,

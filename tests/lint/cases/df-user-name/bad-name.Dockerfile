@@ -1,0 +1,4 @@
+# lines: 4
+FROM debian:13@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+RUN useradd app
+USER app
