@@ -11,6 +11,7 @@ from pratique.cli.target import HELP
 # name -> one line of help; the module is pratique.cli.gate_<name>, its click command is called `command`
 GATES = {
     "docker": "The Docker engine: plugin, front socket, runtime agent; install and uninstall.",
+    "podman": "Root's Podman, by its runtime.",
     "registry": "A registry: push and delete by grant, pull by verdict; accounts, and what to tell the registry.",
     "kubernetes": "A Kubernetes cluster: webhooks that authorise and admit; certificates.",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -166,7 +167,10 @@ def _revived(grant: Grant) -> Grant:
 
 def refusal(decision: Decision, note: str = "") -> str:
     """Return a denial as a person reads it: what the gate noted, and each reason with the command that asks for the privilege."""
-    lines = [reason.text + (f" (request it: {reason.request})" if reason.request else "") for reason in decision.reasons]
+    lines = [
+        "; ".join(reason.text for reason in alike) + (f" (request it: {request})" if request else "")
+        for request, alike in groupby(decision.reasons, key=lambda reason: reason.request)
+    ]
     return "pratique: denied: " + "; ".join([*([note] if note else []), *lines] or ["no reason is known"])
 
 

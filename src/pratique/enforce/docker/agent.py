@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from pratique.enforce.docker import podman
 from pratique.enforce.docker.interpret import Interpreter, effective_hash
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.sources import Bound, with_real_sources
 from pratique.enforce.keeper import Keeper, refusal
 from pratique.enforce.serving import peer_of, unix_socket
-from pratique.grant.request import Request, Target
+from pratique.grant.request import Action, Request, Target, key
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Decision, Subject
 from pratique.workload import oci_runtime
@@ -34,14 +35,24 @@ MAX_QUESTION = 8 << 20
 SECONDS = 0.45  # a little less than the runtime's gate waits
 # Containers between their creation by a runtime and their start, which follows at once.
 MAX_EXPECTED = 10_000
-_ID = re.compile(r"[0-9a-f]{64}")
+# With control groups of the first kind, engines let all containers share the machine's.
+SHARED_CGROUPS = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
-class RuntimeAgent:
-    """Decides for one engine's runtime."""
+class Looked(NamedTuple):
+    """A question as a request, its session, the grants that the session holds, and what is to be bound."""
 
-    def __init__(self, keeper: Keeper, records: Records, interpreter: Interpreter, host: str) -> None:
+    request: Request
+    session: str
+    held: tuple[str, ...] = ()
+    bound: Bound = Bound(())
+
+
+class RuntimeAgent:
+    """Decides for the runtimes of one machine. Without an `interpreter` there is no Docker engine, and Podman alone."""
+
+    def __init__(self, keeper: Keeper, records: Records, interpreter: Interpreter | None, host: str) -> None:
         self._keeper = keeper
         self._records = records
         self._interpreter = interpreter
@@ -67,12 +78,13 @@ class RuntimeAgent:
 
         try:
             async with asyncio.timeout(SECONDS):
-                if peer_of(writer.get_extra_info("socket")).uid not in (0, os.geteuid()):
+                peer = peer_of(writer.get_extra_info("socket"))
+                if peer.uid not in (0, os.geteuid()):
                     return
                 size = int.from_bytes(await reader.readexactly(4), "big")
                 if size > MAX_QUESTION:
                     return
-                answer = json.dumps(await self.answer(json.loads(await reader.readexactly(size)))).encode()
+                answer = json.dumps(await self.answer(json.loads(await reader.readexactly(size)), peer.pid)).encode()
                 writer.write(len(answer).to_bytes(4, "big") + answer)
                 await writer.drain()
         except (OSError, TimeoutError, ValueError, RecursionError, asyncio.IncompleteReadError):
@@ -80,14 +92,15 @@ class RuntimeAgent:
         finally:
             writer.close()
 
-    async def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+    async def answer(self, question: dict[str, Any], asking: int = 0) -> dict[str, Any]:
         """Return {"allow", "message", "patch", "look_again"} for {"op", "id", "spec", "path", "pid_file", "root"}.
 
-        `look_again` asks for a question {"op": "start", "id"} when what it mounts is mounted and nothing of it runs yet.
+        `asking` is the process that asks. `look_again` asks for a question {"op": "start", "id"} when what it mounts is mounted
+        and nothing of it runs yet.
         """
         if question.get("op") == "start":
             return self._mounted(str(question.get("id")))
-        allowed, answer, bound = await self._answer(question)
+        allowed, answer, bound = await self._answer(question, asking)
         if allowed and bound.folders and question.get("op") == "create":
             self._expected[str(question["id"])] = (bound, str(question.get("pid_file") or ""))
             while len(self._expected) > MAX_EXPECTED:
@@ -107,31 +120,105 @@ class RuntimeAgent:
         why = "what is bound from the machine is not what was there when it was decided"
         return {"allow": False, "message": self._keeper.refused("runtime", None, f"start {identifier}"[:100], why)}
 
-    async def _answer(self, question: dict[str, Any]) -> tuple[bool, dict[str, Any], Bound]:
-        bound = Bound(())
+    async def _answer(self, question: dict[str, Any], asking: int) -> tuple[bool, dict[str, Any], Bound]:
         try:
-            op, identifier, config = str(question["op"]), str(question["id"]), question["spec"]
-            is_exec = op == "exec"
-            record = self._records.container(identifier)
-            if is_exec:
-                command = self._records.command(Path(str(question.get("pid_file") or "")).stem)
-                spec = oci_runtime.extract_process(config)
-                request = self._exec(identifier, spec, record, command)
-            else:
-                command = record
-                engine = await self._interpreter.engine_of(identifier)
-                spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes)
-                request = self._run(identifier, spec, record)
+            known = await self._looked(question, asking)
+            config = question["spec"]
         except (KeyError, TypeError, ValueError, AttributeError, PratiqueError) as error:
             why = self._keeper.refused("runtime", None, "runtime", f"it cannot be read: {error}")
-            return False, {"allow": False, "message": why}, bound
-        session = command.session if command is not None else f"runtime:{identifier[:64]}"
-        held = command.grants if command is not None else ()
-        ruled = await self._keeper.rule(request, session, held=held, effective=effective_hash(config))
+            return False, {"allow": False, "message": why}, Bound(())
+        ruled = await self._keeper.rule(known.request, known.session, held=known.held, effective=effective_hash(config))
         if not ruled.decision.allowed:
-            return False, {"allow": False, "message": refusal(ruled.decision)}, bound
-        process = config if is_exec else config["process"]
-        return True, {"allow": True, "patch": patch(process, ruled.decision)}, bound
+            return False, {"allow": False, "message": refusal(ruled.decision)}, known.bound
+        if known.request.point == "podman":
+            self._remember(question, known, ruled.decision)
+        process = config if question["op"] == "exec" else config["process"]
+        return True, {"allow": True, "patch": patch(process, ruled.decision)}, known.bound
+
+    async def _looked(self, question: dict[str, Any], asking: int) -> Looked:
+        """Return what a question amounts to. Raises what a specification of an unknown shape raises, EngineError."""
+        op, identifier, config, path = (question[name] for name in ("op", "id", "spec", "path"))
+        bundle = podman.bundle_of(str(path))
+        if bundle is not None and bundle.id != identifier:
+            raise ValueError("a container that lies in the folder of another")
+        record = self._records.container(identifier)
+        if op == "exec":
+            spec = oci_runtime.extract_process(config)
+            if bundle is not None:
+                return Looked(self._podman_exec(bundle, spec, record, asking), f"podman:{bundle.exec}")
+            command = self._records.command(Path(str(question.get("pid_file") or "")).stem)
+            return _looked(self._exec(identifier, spec, record, command), command, identifier)
+        if bundle is not None:
+            return self._podman_run(bundle, question, asking)
+        step = podman.build_of(str(path), identifier, shared_cgroups=SHARED_CGROUPS)
+        if step is not None:
+            spec, bound = with_real_sources(oci_runtime.extract(config, step))
+            subject = podman.person(asking)
+            action: Action = "build" if is_build_step(spec) else "run"
+            target = Target(host=self._host, container=identifier)
+            request = Request(
+                subject=subject, action=action, point="podman", target=target, spec=None if action == "build" else spec,
+                argv=spec.command,
+            )  # fmt: skip
+            return Looked(request, f"podman:{identifier}", bound=bound)
+        engine = await self._engine_of(identifier)
+        spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes)
+        return _looked(self._run(identifier, spec, record), record, identifier, bound)
+
+    async def _engine_of(self, identifier: str) -> oci_runtime.Engine:
+        if self._interpreter is None:
+            return oci_runtime.Engine(container=identifier, shared_cgroups=SHARED_CGROUPS)
+        return await self._interpreter.engine_of(identifier)
+
+    def _podman_run(self, bundle: podman.Bundle, question: dict[str, Any], asking: int) -> Looked:
+        engine = bundle.engine(str(question.get("pid_file") or ""), shared_cgroups=SHARED_CGROUPS)
+        spec, bound = with_real_sources(oci_runtime.extract(question["spec"], engine), engine.volumes)
+        reference, digest = podman.image_of(bundle)
+        target = Target(host=self._host, container=bundle.id, reference=reference, digest=digest)
+        request = Request(
+            subject=podman.person(asking), action="run", point="podman", target=target, spec=spec, argv=spec.command
+        )
+        return Looked(request, f"podman:{bundle.id}:{secrets.token_hex(8)}", bound=bound)
+
+    def _podman_exec(self, bundle: podman.Bundle, spec: Spec, record: Approved | None, asking: int) -> Request:
+        known = record.request if record is not None else None
+        subject = podman.person(asking)
+        target = Target(
+            host=self._host,
+            container=bundle.id,
+            reference=record.reference if record is not None else "",
+            digest=record.digest if record is not None else "",
+            owner=key(record.subject) if record is not None and record.subject.id else "",
+            root=known.spec.uid == 0 if known is not None and known.spec is not None else None,
+            privileged=known is not None and known.spec is not None and known.spec.privileged,
+        )
+        if subject is None and known is not None and _within(spec, known.spec):  # a health check, which a timer starts
+            return Request(subject=known.subject, action="change", point="podman", target=target, argv=spec.command)
+        return Request(subject=subject, action="exec", point="podman", target=target, spec=spec, argv=spec.command)
+
+    def _remember(self, question: dict[str, Any], known: Looked, decision: Decision) -> None:
+        """Keep who started what, so that it can be ended with its grant."""
+        bundle, request = podman.bundle_of(str(question["path"])), known.request
+        if bundle is None:
+            return
+        record = Approved(
+            id=bundle.exec or bundle.id,
+            subject=request.subject or Subject(id="", provider="claimed"),
+            session=known.session,
+            needed=decision.needed,
+            grants=decision.grants,
+            digest=request.target.digest,
+            reference=request.target.reference,
+            elevated=bool(decision.grants),
+            at=self._keeper.moment().wall,
+            container=bundle.id if bundle.exec else "",
+            request=request,
+            pid_file=str(question.get("pid_file") or ""),
+        )
+        if bundle.exec:
+            self._records.remember_command(record)
+        else:
+            self._records.remember(record)
 
     def _run(self, identifier: str, spec: Spec, record: Approved | None) -> Request:
         if record is not None:
@@ -142,7 +229,7 @@ class RuntimeAgent:
                 target=msgspec.structs.replace(target, labels=labels),
             )  # fmt: skip
         target = Target(host=self._host, container=identifier)
-        builder = self._interpreter.builder()
+        builder = self._interpreter.builder() if self._interpreter is not None else None
         if builder is not None and is_build_step(spec):
             return Request(subject=builder, action="build", point="runtime", target=target, argv=spec.command)
         return Request(subject=None, action="run", point="runtime", target=target, spec=spec, argv=spec.command)
@@ -155,6 +242,11 @@ class RuntimeAgent:
             # The engine's own doing (a health check): as the container's user, with no more than the container has.
             return Request(subject=record.subject, action="change", point="runtime", target=target, argv=spec.command)
         return Request(subject=None, action="exec", point="runtime", target=target, spec=spec, argv=spec.command)
+
+
+def _looked(request: Request, known: Approved | None, identifier: str, bound: Bound = Bound(())) -> Looked:  # noqa: B008 - immutable
+    session, held = (known.session, known.grants) if known is not None else (f"runtime:{identifier[:64]}", ())
+    return Looked(request, session, held, bound)
 
 
 def _known(subject: Subject) -> Subject | None:

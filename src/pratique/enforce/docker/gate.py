@@ -71,6 +71,32 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     await server.listen_unix(settings.plugin)
     group = grp.getgrnam(settings.group).gr_gid if settings.group else -1
     await front.listen(settings.front, 0o660 if settings.group else 0o600, group)
+    await _until_stopped(revoker, ready)
+    await front.close()
+    server.close()
+    agent.close()
+    for path in (settings.plugin, settings.front, settings.agent):
+        path.unlink(missing_ok=True)
+    if admission is not None:
+        await admission.close()
+    keeper.close()
+
+
+async def serve_podman(place: Place, settings: Settings, ready: Callable[[], None] | None = None) -> None:
+    """Serve the agent alone, for Podman's runtime, until SIGTERM or SIGINT. Raises as `serve`."""
+    host = settings.host or os.uname().nodename
+    keeper, records = Keeper(place, node=host, observe=settings.observe), Records(place.folder / "gate")
+    agent = RuntimeAgent(keeper, records, None, host)
+    settings.agent.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    await agent.listen(settings.agent)
+    await _until_stopped(Revoker(keeper, records), ready)
+    agent.close()
+    settings.agent.unlink(missing_ok=True)
+    keeper.close()
+
+
+async def _until_stopped(revoker: Revoker, ready: Callable[[], None] | None) -> None:
+    """Watch the grants until a signal comes. Raises what ends the watch: a gate that cannot take back is none."""
     watching = asyncio.ensure_future(revoker.run())
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -83,15 +109,7 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
     watchdog.stop()
-    await front.close()
-    for part in (server, agent):
-        part.close()
-    for path in (settings.plugin, settings.front, settings.agent):
-        path.unlink(missing_ok=True)
     stopping.cancel()
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
-    if admission is not None:
-        await admission.close()
-    keeper.close()

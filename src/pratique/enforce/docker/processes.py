@@ -93,15 +93,22 @@ def end(leader: Process, first: Process) -> int:
     return len(stopped)
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def kill(pid: int) -> bool:
+    """Kill the first process of a container, and with it all others; say whether there was one."""
+    return pid > 0 and _send(pid, signal.SIGKILL)
+
+
+def _send(pid: int, number: signal.Signals) -> bool:
     """Signal by a descriptor, so that a number that was given anew is nobody else's end."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
-        return
+        return False
     try:
         signal.pidfd_send_signal(handle, number)
     except OSError:
-        pass  # it ended meanwhile
+        return False  # it ended meanwhile
+    else:
+        return True
     finally:
         os.close(handle)

@@ -26,7 +26,8 @@ _ID = re.compile(r"[0-9a-f]{64}")
 class Approved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One container or command that was let through. `session` names its one use of each of `grants`.
 
-    `elevated` is said of what ran beyond the baseline at any time: what is made from it stays suspect.
+    `elevated` is said of what ran beyond the baseline at any time: what is made from it stays suspect. `pid_file` is where
+    Podman's runtime writes the number of its first process.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: float = 0.0
     container: str = ""
     request: Request | None = None
+    pid_file: str = ""
 
 
 class Records:

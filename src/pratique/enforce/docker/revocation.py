@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pratique.enforce.docker import processes
+from pratique.enforce.docker import podman, processes
 from pratique.enforce.docker.authz import AuthzPlugin
 from pratique.enforce.docker.engine import Engine, EngineError
 from pratique.enforce.docker.front import FrontSocket
@@ -31,7 +31,15 @@ _LOOK = 1.0
 class Revoker:
     """Watches the grants of one store for one engine."""
 
-    def __init__(self, keeper: Keeper, records: Records, engine: Engine, plugin: AuthzPlugin, front: FrontSocket) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        records: Records,
+        engine: Engine | None = None,
+        plugin: AuthzPlugin | None = None,
+        front: FrontSocket | None = None,
+    ) -> None:
+        """Without an engine there are Podman's containers alone."""
         self._keeper = keeper
         self._records = records
         self._engine = engine
@@ -71,10 +79,7 @@ class Revoker:
         except StoreError:
             grants = {}  # a store that does not answer for long gives nobody anything
         soonest = _LOOK
-        for stamped, names in self._plugin.streams().items():
-            if any(_ended(grants.get(name), now) for name in names):
-                self._front.cut(stamped)
-                self._plugin.forget_stream(stamped)
+        self._cut(grants, now)
         for record in (*self._records.commands(), *self._records.containers()):
             if not record.grants:
                 continue
@@ -85,6 +90,15 @@ class Revoker:
             else:
                 soonest = min([soonest, *(left(grant, now) for grant in held if grant is not None)])
         return soonest
+
+    def _cut(self, grants: dict[str, Grant], now: Moment) -> None:
+        """End the connections that lived by a grant."""
+        if self._plugin is None or self._front is None:
+            return
+        for stamped, names in self._plugin.streams().items():
+            if any(_ended(grants.get(name), now) for name in names):
+                self._front.cut(stamped)
+                self._plugin.forget_stream(stamped)
 
     async def _end(self, record: Approved, why: str) -> None:
         if record.container and record.container != record.id:
@@ -103,8 +117,13 @@ class Revoker:
 
     async def _end_command(self, record: Approved) -> str:
         try:
-            leader = processes.look(await self._engine.pid_of_command(record.id))
-            first = processes.look(await self._engine.pid_of_container(record.container))
+            if record.pid_file or self._engine is None:
+                whole = self._records.container(record.container)
+                leader = processes.look(podman.pid_in(record.pid_file))
+                first = processes.look(podman.pid_in(whole.pid_file)) if whole is not None else None
+            else:
+                leader = processes.look(await self._engine.pid_of_command(record.id))
+                first = processes.look(await self._engine.pid_of_container(record.container))
         except EngineError as error:
             return str(error)
         if leader is None or first is None:
@@ -112,6 +131,8 @@ class Revoker:
         return f"killed {processes.end(leader, first)} processes"
 
     async def _end_container(self, record: Approved) -> str:
+        if record.pid_file or self._engine is None:
+            return "killed the container" if processes.kill(podman.pid_in(record.pid_file)) else "it had ended"
         try:
             await self._engine.post_json(f"/containers/{record.id}/update", {"RestartPolicy": {"Name": "no"}})
             status = await self._engine.post(f"/containers/{record.id}/kill")

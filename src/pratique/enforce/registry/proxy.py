@@ -297,7 +297,7 @@ class Conversation:
                 self._proxy.image(route.repository, manifest.digest, manifest.config), manifest
             )
             if why:
-                raise Refused(problem(403, "DENIED", f"pratique: denied: {why}"))
+                await self._proxy.refuse(asker, route, why)
         headers = [(name, value) for name, value in self._headers(answered) if name != b"transfer-encoding"]
         await client.begin(200, [(n, v) for n, v in headers if n != b"content-length"] + [(b"content-length", b"%d" % len(body))])
         await client.end(body)
