@@ -34,6 +34,7 @@ COMMANDS = {
     "waiver": "Waivers: add, list, prune.",
     "grant": "Privileges per task: request, approve, deny, revoke, list, show.",
     "can": "Say what you may do now, and how to ask for the rest.",
+    "learn": "Propose a privilege policy from what a gate observed.",
     "break-glass": "Privileges in an emergency: use, seal, review, alert.",
     "gate": "Enforcement points: Docker, Kubernetes, registry, CI.",
     "doctor": "Whether this machine's gate stands.",

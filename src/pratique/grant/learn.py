@@ -1,0 +1,263 @@
+"""What a gate would have denied in, the smallest policy that allows the harmless part of it out, as a file for people to read.
+
+Three heaps. What many do often, and harms nobody else, goes into the baseline. What is root in a container, or is done seldom,
+becomes an entitlement: it can be asked for. What is as good as root on the machine is only to be had with a ticket and another
+person's approval, one use at a time. What a rule forbids is proposed nowhere: whoever wrote the rule meant it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from pratique.grant import privileges
+from pratique.grant.document import Baseline
+from pratique.grant.globs import is_magic, plain
+from pratique.grant.privileges import FORMS, OF_HOST, Privilege
+from pratique.model.errors import UsageError
+
+OFTEN = 10  # times that something is seen before it counts as usual
+FOLDED = 5  # names beside each other that are taken for one pattern: /builds/17, /builds/18, ...
+MAX_NAMED = 8  # people that an entitlement names; more are not a list but a group, which a ledger does not know
+MAX_OBSERVATIONS = 1_000_000  # more than a month of a busy machine
+
+Heap = Literal["baseline", "entitlement", "guarded"]
+
+# Folders of the machine with which one is root, or reads what only root should: never part of a baseline, whatever was seen.
+_SENSITIVE = (
+    "/", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var", "/var/lib", "/var/run",
+    "/bin", "/home", "/lib64", "/var/log", "/var/spool", "/opt", "/mnt", "/media",
+)  # fmt: skip
+_BELOW = (
+    "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/var/run", "/var/lib/docker", "/var/lib/containerd",
+    "/var/lib/containers", "/var/lib/kubelet", "/usr", "/lib", "/bin", "/sbin", "/var/spool/cron", "/var/lib/pratique",
+)  # fmt: skip
+
+
+class Observation(NamedTuple):
+    """One thing that a gate would have denied: who (`PROVIDER:ID`, "" for nobody known), what it needs, and the rule."""
+
+    subject: str
+    needed: tuple[str, ...]
+    rule: str = ""
+    image: str = ""
+    point: str = ""
+
+
+class Seen(NamedTuple):
+    """A privilege, how often it was needed, by whom, and how often in what else."""
+
+    privilege: Privilege
+    times: int
+    subjects: tuple[str, ...]
+    stands_for: int = 1
+
+
+class Proposal(NamedTuple):
+    """The policy as text, and what it would have made of the observations: of how many each."""
+
+    text: str
+    by_baseline: int
+    by_request: int
+    not_allowed: int
+
+
+def learn(observed: Iterable[Observation], base: Baseline, name: str, often: int = OFTEN) -> Proposal:
+    """Propose a policy. `base` is the baseline of the policy that holds; all of it is kept. Raises UsageError for too many."""
+    observed = list(observed)
+    if len(observed) > MAX_OBSERVATIONS:
+        raise UsageError(f"more than {MAX_OBSERVATIONS} observations", hint="--since 7d")
+    people = {one.subject for one in observed if one.subject}
+    usable = [one for one in observed if one.subject and one.needed and _by_privilege(one.rule)]
+    heaps: dict[Heap, list[Seen]] = {"baseline": [], "entitlement": [], "guarded": []}
+    for seen in _folded(_counted(usable)):
+        heaps[_heap(seen, len(people), often)].append(seen)
+    baseline = _baseline(base, heaps["baseline"])
+    allowed, asked = _outcome(usable, heaps)
+    who = "1 person" if len(people) == 1 else f"{len(people)} people or robots"
+    head = [
+        f"# What {len(observed)} would-be denials of {who} come to.",
+        f"# By the baseline: {allowed}. To be had by request: {asked}. Denied still: {len(observed) - allowed - asked}.",
+        "# Read every line before it holds: what was seen may have been an attack. Numbers are times; names are who.",
+    ]
+    body = [
+        "apiVersion: pratique/v1",
+        "kind: PrivilegePolicy",
+        f"metadata: {{name: {_word(name)}, description: proposed by pratique learn}}",
+        "spec:",
+        *baseline,
+        *_entitlements(heaps["entitlement"], heaps["guarded"]),
+    ]
+    return Proposal("\n".join([*head, *body, *_left(observed), ""]), allowed, asked, len(observed) - allowed - asked)
+
+
+def _by_privilege(rule: str) -> bool:
+    """What a rule of the policy forbids is not made up for by a privilege, nor what nobody understood."""
+    return rule == "" or rule.startswith("privilege ")
+
+
+def _counted(observed: Iterable[Observation]) -> list[Seen]:
+    counts: Counter[Privilege] = Counter()
+    people: dict[Privilege, set[str]] = {}
+    for one in observed:
+        for text in set(one.needed):
+            try:
+                privilege = _tidy(privileges.parse(text))
+            except UsageError:
+                continue  # a ledger of another version
+            counts[privilege] += 1
+            people.setdefault(privilege, set()).add(one.subject)
+    return [Seen(privilege, count, tuple(sorted(people[privilege]))) for privilege, count in sorted(counts.items())]
+
+
+def _tidy(privilege: Privilege) -> Privilege:
+    """An image is taken by its repository: its digest is another one after each build."""
+    if privilege.form != "run.image":
+        return privilege
+    repository = privilege.argument.partition("@")[0]
+    return Privilege("run.image", f"{repository}@sha256:*")
+
+
+def _folded(found: Sequence[Seen]) -> list[Seen]:
+    """Put names that lie side by side together: five folders of builds are one pattern."""
+    groups: dict[tuple[str, str, str], list[Seen]] = {}
+    for seen in found:
+        privilege = seen.privilege
+        parent = privilege.argument.rpartition("/")[0] if FORMS[privilege.form].argument in ("mount", "repository") else ""
+        groups.setdefault((privilege.form, parent, privilege.access), []).append(seen)
+    result: list[Seen] = []
+    for (form, parent, access), beside in groups.items():
+        if not parent or parent.count("/") < 1 or len(beside) < FOLDED or (form == "run.mount" and _is_sensitive(parent)):
+            result += beside
+            continue
+        people = tuple(sorted({name for seen in beside for name in seen.subjects}))
+        result.append(Seen(Privilege(form, f"{parent}/*", access), sum(seen.times for seen in beside), people, len(beside)))
+    return sorted(result)
+
+
+def _is_sensitive(path: str) -> bool:
+    path = plain(path).rstrip("/*") or "/"
+    if path in _SENSITIVE or is_magic(path) or path.endswith(".sock"):
+        return True
+    return any(path == above or path.startswith(above + "/") for above in _BELOW)
+
+
+def _heap(seen: Seen, people: int, often: int) -> Heap:
+    form = seen.privilege.form
+    if form == "run.mount":
+        if _is_sensitive(seen.privilege.argument) or not seen.privilege.argument.startswith("/"):
+            return "guarded"
+    elif FORMS[form].lifetime == OF_HOST:
+        return "guarded"
+    elif form in ("exec.any", "exec.root", "attach", "token.mint", "impersonate", "debug.ephemeral"):
+        return "entitlement"  # what is done in containers of others is always for a task
+    usual = seen.times >= often and (len(seen.subjects) > 1 or people == 1)
+    return "baseline" if usual else "entitlement"
+
+
+def _outcome(observed: Sequence[Observation], heaps: Mapping[Heap, Sequence[Seen]]) -> tuple[int, int]:
+    free = [seen.privilege for seen in heaps["baseline"]]
+    asked = [seen.privilege for seen in (*heaps["entitlement"], *heaps["guarded"])]
+    allowed = by_request = 0
+    for one in observed:
+        wanted = [_tidy(privileges.parse(text)) for text in one.needed if _is_known(text)]
+        if all(privileges.covered(free, want) for want in wanted):
+            allowed += 1
+        elif all(privileges.covered([*free, *asked], want) for want in wanted):
+            by_request += 1
+    return allowed, by_request
+
+
+def _is_known(text: str) -> bool:
+    try:
+        privileges.parse(text)
+    except UsageError:
+        return False
+    return True
+
+
+# The text
+
+
+def _word(text: str) -> str:
+    """Quote for YAML, which reads JSON's strings."""
+    return json.dumps(text, ensure_ascii=True)
+
+
+def _note(seen: Seen) -> str:
+    who = ", ".join(seen.subjects[:MAX_NAMED]) + (
+        f" and {len(seen.subjects) - MAX_NAMED} more" if len(seen.subjects) > MAX_NAMED else ""
+    )
+    of = f", {seen.stands_for} names" if seen.stands_for > 1 else ""
+    return f"  # {seen.times}{of}: {_printable(who)}"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:300]
+
+
+def _baseline(base: Baseline, seen: Sequence[Seen]) -> list[str]:
+    uid = f"    uid: {{min: {base.uid.min}, numeric: {str(base.uid.numeric).lower()}}}"
+    lines = ["  baseline:", f"    profile: {base.profile}", uid]
+    if base.anonymous:
+        lines.append("    anonymous: true")
+    parts: dict[str, tuple[Sequence[str], str]] = {
+        "caps": (base.caps, "run.cap:"), "mounts": (base.mounts, "run.mount:"), "privileges": (base.privileges, ""),
+    }  # fmt: skip
+    rest = list(seen)
+    for key, (kept, prefix) in parts.items():
+        mine = [one for one in rest if str(one.privilege).startswith(prefix)]
+        rest = [one for one in rest if one not in mine]
+        if not kept and not mine:
+            continue
+        lines.append(f"    {key}:")
+        lines += [f"    - {_word(text)}" for text in kept]
+        lines += [f"    - {_word(str(one.privilege).removeprefix(prefix))}{_note(one)}" for one in mine]
+    return lines
+
+
+def _entitlements(usual: Sequence[Seen], guarded: Sequence[Seen]) -> list[str]:
+    lines: list[str] = []
+    for number, (people, group) in enumerate(_by_people(usual), 1):
+        lines += _entitlement(f"task-{number}", people, group, ["    approvals: {count: 1}"])
+    terms = ["    maxUses: 1", "    ticket: {required: true}", "    approvals: {count: 1}"]
+    for number, (people, group) in enumerate(_by_people(guarded), 1):
+        lines += _entitlement(f"machine-{number}", people, group, terms)
+    return ["  entitlements:", *lines] if lines else []
+
+
+def _by_people(found: Sequence[Seen]) -> list[tuple[tuple[str, ...], list[Seen]]]:
+    """Put together what the same people need, so that each entitlement is for those who were seen and for no others."""
+    groups: dict[tuple[str, ...], list[Seen]] = {}
+    for seen in found:
+        groups.setdefault(seen.subjects if len(seen.subjects) <= MAX_NAMED else (), []).append(seen)
+    return sorted(groups.items())
+
+
+def _entitlement(name: str, people: Sequence[str], group: Sequence[Seen], terms: Sequence[str]) -> list[str]:
+    lines = [f"  - id: {name}", "    privileges:"]
+    lines += [f"    - {_word(str(seen.privilege))}{_note(seen)}" for seen in group]
+    if people:
+        named = ", ".join(_literal(one) for one in people)
+        lines.append(f"    when: {_word(f'subject.key in [{named}]')}")
+    return [*lines, *terms]
+
+
+def _literal(text: str) -> str:
+    """Write a string of a condition: printable, without what could end it."""
+    return "'" + "".join(letter if letter.isprintable() and letter not in "'\\" else "?" for letter in text) + "'"
+
+
+def _left(observed: Sequence[Observation]) -> list[str]:
+    """Say in comments what is allowed by nothing of this."""
+    rules = Counter(one.rule for one in observed if not _by_privilege(one.rule))
+    lines = [f"#   {_printable(rule)}: {count}" for rule, count in rules.most_common()]
+    nobody = sum(not one.subject for one in observed)
+    if nobody:
+        lines.append(f"#   nobody knew who asked: {nobody}")
+    return ["# Denied still:", *lines] if lines else []
+
+
+__all__ = ["Observation", "Proposal", "learn"]
