@@ -115,6 +115,17 @@ def test_from_request_to_the_last_use(desk: Desk) -> None:
     assert verify(desk.place).problems == []
 
 
+def test_the_last_session_of_a_grant_can_be_ended(desk: Desk) -> None:
+    """A grant whose one use is spent lives on in the session that spent it, so it can be revoked, and given back."""
+    seen = entry(point="docker", needed=("exec.root",))
+    for end in (Revoke(ONCALL, "enough"), Complete(ALICE)):
+        grant = desk.approve(desk.request(wanted(uses=1)).id, ONCALL)
+        assert desk.use(grant.id, "s1", seen).grant.state == "exhausted"
+        assert desk.act(grant.id, end).state in ("revoked", "completed")
+        with pytest.raises(GrantError, match="revoked|completed"):
+            desk.use(grant.id, "s1", seen)
+
+
 def test_who_asks_does_not_approve_and_that_is_on_record(desk: Desk) -> None:
     """A refused approval is an entry, too."""
     grant = desk.request(wanted())

@@ -1,7 +1,8 @@
 """A grant and what happened in, the grant as it is then out; or a GrantError that says in one line why it may not be so.
 
 Pure: whoever calls holds the lock, keeps the result, and writes the ledger. requested -> denied | cancelled | lapsed |
-approved -> active -> exhausted | expired | revoked | completed. Nothing makes a grant longer or wider.
+approved -> active -> exhausted | expired | revoked | completed; what is exhausted still lets its last session go on, and can be
+revoked or completed until its time is over. Nothing makes a grant longer or wider.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def transition(grant: Grant, event: Event, policy: PrivilegePolicy, now: Moment)
     settled = settle(grant, now)
     if isinstance(event, Review):
         return _reviewed(settled, event, now)
-    if settled.state in FINAL_STATES:
+    if settled.state in FINAL_STATES and not _is_taken_back(settled, event, now):
         raise GrantError(f"{grant.id} is {settled.state}" + (f": {settled.why}" if settled.why else ""))
     match event:
         case Approve():
@@ -152,8 +153,13 @@ def transition(grant: Grant, event: Event, policy: PrivilegePolicy, now: Moment)
             return _revoke(settled, event, policy, now)
         case Complete():
             _of_holder(settled, event.by, "complete")
-            _in(settled, ("active",), "completed")
+            _in(settled, ("active", "exhausted"), "completed")
             return _end(settled, "completed", now, key(event.by), "")
+
+
+def _is_taken_back(grant: Grant, event: Event, now: Moment) -> bool:
+    """Say whether an event ends a grant whose uses are spent: the session that spent the last one still goes on by it."""
+    return grant.state == "exhausted" and isinstance(event, Revoke | Complete) and not overdue(grant, now)
 
 
 def unreviewed(grants: Iterable[Grant], policy: PrivilegePolicy, now: Moment) -> list[Grant]:

@@ -149,8 +149,15 @@ def _exec(request: Request, baseline: CompiledBaseline, *, mine: bool) -> Iterat
         if as_itself:
             return  # root in one's own container that runs as root, where everybody may run as root
         yield Need(Privilege("exec.root"), "spec.user", "the process would be root, or nobody knows that it would not")
+    elif _in_root_group(spec) and not privileges.covered(baseline.privileges, Privilege("run.group", "0")):
+        yield Need(Privilege("exec.root"), "spec.group", "the process would be in group 0, which owns much of what is root's")
     elif not mine:
         yield Need(Privilege("exec.any"), "target.owner", _whose(request, mine=mine))
+
+
+def _in_root_group(spec: Spec) -> bool:
+    gid = spec.gid if spec.gid is not None else number_of(spec.group)
+    return gid == 0 or any(number_of(group) == 0 for group in spec.groups)
 
 
 def _volume(spec: Spec | None) -> Iterator[Need]:
@@ -200,8 +207,7 @@ def _user(spec: Spec, baseline: CompiledBaseline) -> Iterator[Need]:
         yield Need(root, "spec.user", "it runs as root" + (" of its own user namespace" if spec.user_namespace else ""))
     elif uid < lowest.min:
         yield Need(privileges.of("run.uid", str(uid)), "spec.user", f"it runs as uid {uid}, below {lowest.min}")
-    gid = spec.gid if spec.gid is not None else number_of(spec.group)
-    if uid and (gid == 0 or any(number_of(group) == 0 for group in spec.groups)) and not spec.user_namespace:
+    if uid and _in_root_group(spec) and not spec.user_namespace:
         yield Need(Privilege("run.group", "0"), "spec.group", "it runs with group 0, which owns much of what is root's")
 
 
