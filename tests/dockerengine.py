@@ -27,6 +27,17 @@ COMMAND_SECONDS = 60.0
 PEOPLE = {"mallory": "games", "alice": "news", "oncall": "backup", "root": "root"}
 # All of them may use the sockets: being let in is not being allowed.
 GROUP = "users"
+# An engine asks every plugin that it finds on the machine, and waits 15 s for one that is dead: this one finds only its own.
+_ALONE = """
+set -e
+mkdir -p /run/docker/plugins "$1"
+mount --bind "$1" /run/docker/plugins
+for other in /etc/docker/plugins /usr/lib/docker/plugins; do
+  if [ -d $other ]; then mount -t tmpfs none $other; fi
+done
+shift
+exec "$@"
+"""
 _CONNECTOR = """
 import os, socket, sys
 uid, gid, group = map(int, sys.argv[1:])
@@ -112,14 +123,21 @@ class Engine:
         self.own = folder / "docker.sock"
         self.socket = self.own
         self.log = folder / "dockerd.log"
+        self.plugins = folder / "plugins"
         self._extra = list(extra)
         self._path = path
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The number of its process; 0 where it does not run."""
+        return self._process.pid if self._process is not None else 0
 
     def start(self) -> Self:
         """Start it and wait until it answers. Raises RuntimeError with the end of its log."""
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         words = [
+            "unshare", "--mount", "--propagation", "slave", "sh", "-c", _ALONE, "alone", str(self.plugins),
             "dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none", "--userland-proxy=false",
             "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"), "-H", f"unix://{self.own}",
             "--pidfile", str(self.folder / "dockerd.pid"), "--shutdown-timeout", "1", "--group", GROUP, *self._extra,
@@ -181,9 +199,9 @@ class Engine:
         status, body = request(connect(self.own), "GET", f"/containers/{name}/logs?stdout=1&stderr=1")
         return "".join(_frames(body)) if status == 200 else ""
 
-    def load(self, archive: bytes) -> None:
-        """Load images past every gate; only for an engine without one."""
-        status, body = request(connect(self.own, 60), "POST", "/images/load?quiet=1", archive, "application/x-tar")
+    def load(self, archive: bytes, end: socket.socket | None = None) -> None:
+        """Load images, by this process or on somebody's connection."""
+        status, body = request(end or connect(self.own, 60), "POST", "/images/load?quiet=1", archive, "application/x-tar")
         if status != 200 or b"errorDetail" in body:
             raise RuntimeError(f"images were not loaded: {status} {body[:500]!r}")
 
@@ -192,7 +210,11 @@ def connect(path: Path, seconds: float = 10.0) -> socket.socket:
     """Return a connection made by this process."""
     end = socket.socket(socket.AF_UNIX)
     end.settimeout(seconds)
-    end.connect(str(path))
+    try:
+        end.connect(str(path))
+    except OSError:
+        end.close()
+        raise
     return end
 
 

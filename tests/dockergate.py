@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shlex
 import signal
 import subprocess
@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from dockerengine import GROUP, PEOPLE, START_SECONDS, Engine, Person
+from pratique.grant.lifecycle import Revoke
 from pratique.granting.desk import Desk
+from pratique.model.errors import GrantError
 from pratique.model.privilege import Asked, Grant, Scope, Subject, Task
+from pratique.store.interface import Wanted
 from pratique.store.line import Line
 from pratique.store.place import open_place
 from pratique.store.reading import lines
@@ -44,7 +47,7 @@ spec:
     deny: spec.mounts.exists(m, m.source.endsWith('docker.sock') || m.source.endsWith('containerd.sock'))
   entitlements:
   - id: debug-root
-    privileges: [run.root, run.privileged, "run.mount:/**:rw", "run.image:**", volume.hostbind, exec.root, exec.any, attach]
+    privileges: [run.root, run.privileged, "run.mount:/**:rw", volume.hostbind, exec.root, exec.any, attach]
     maxTTL: 15m
     maxUses: 0
     approvals: {{count: 1, from: ["group:{oncall}"], strength: 1}}
@@ -55,8 +58,7 @@ class GatedEngine(Engine):
     """An engine and its gate. `socket` is the front socket, `own` the engine's."""
 
     def __init__(self, folder: Path, *, policy: str = POLICY, observe: bool = False, extra: Sequence[str] = ()) -> None:
-        self.plugin = f"pratique-test-{os.getpid()}-{folder.name}"
-        super().__init__(folder, extra=["--authorization-plugin", self.plugin, *extra], path=str(folder / "bin"))
+        super().__init__(folder, extra=["--authorization-plugin", "pratique", *extra], path=str(folder / "bin"))
         self.socket = folder / "front.sock"
         self.store = folder / "store"
         self.shared, self.work = folder / "shared", folder / "work"
@@ -103,7 +105,7 @@ class GatedEngine(Engine):
         """Start the gate's process and wait until it stands."""
         words = [
             sys.executable, "-m", "pratique", "gate", "docker", "--store", str(self.store), "--engine", str(self.own),
-            "--front", str(self.socket), "--plugin", f"/run/docker/plugins/{self.plugin}.sock", "--agent",
+            "--front", str(self.socket), "--plugin", str(self.plugins / "pratique.sock"), "--agent",
             str(self.folder / "agent.sock"), "--group", GROUP, "--host", HOST, *(["--observe"] if self._observe else []),
         ]  # fmt: skip
         with self.gate_log.open("ab") as log:
@@ -140,10 +142,17 @@ class GatedEngine(Engine):
             wanted = desk.request(
                 Asked(
                     subject=subject(person.name), task=Task(id="T-1", purpose="a test"), privileges=tuple(privileges),
-                    scope=Scope(**scope), lifetime=seconds, uses=uses,
+                    scope=Scope(**scope), lifetime=float(seconds), uses=uses,
                 )
             )  # fmt: skip
             return desk.approve(wanted.id, subject("oncall"))
+
+    def revoke_all(self) -> None:
+        """Leave nobody with any grant."""
+        with Desk(open_place(self.store)) as desk:
+            for kept in desk.store.find(Wanted(states=("requested", "approved", "active", "exhausted"))):
+                with contextlib.suppress(GrantError):  # time has ended it meanwhile
+                    desk.act(kept.grant.id, Revoke(subject("oncall"), "the test is over"))
 
 
 def subject(name: str) -> Subject:

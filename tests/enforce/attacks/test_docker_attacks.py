@@ -1,0 +1,53 @@
+"""Each attempt works on an engine without a gate; behind the gate it does not, and the ledger says so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from attacking import Attack, Attempt, Side, denials, load
+
+pytestmark = pytest.mark.needs("dockerd", "docker", "busybox")
+
+ATTACKS = load("docker")
+# Number in the ledger by which an attack was stopped; the last test looks each of them up as an auditor does.
+_STOPPED: dict[str, int] = {}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_stopped(attack: Attack, bare: Side, gated: Side) -> None:
+    """It is first shown to succeed; then it is denied where it should be, on record, and nothing of it happened."""
+    assert gated.gate is not None
+    free = Attempt(attack, bare)
+    try:
+        assert free.run(), f"without a gate it has no effect, so it proves nothing: {free.said[-2000:]}"
+        assert not free.problems
+    finally:
+        free.undo()
+    before = max((line.seq for line in gated.gate.ledger()), default=0)
+    held = Attempt(attack, gated)
+    try:
+        worked = held.run()
+        assert not held.problems
+        assert not worked, f"the gate does not stop it: {held.said[-2000:]}"
+    finally:
+        held.undo()
+    if attack.stopped.at == "closed":
+        return
+    found = next(denials(gated.gate, before, attack.stopped), None)
+    said = [f"{line.event} {line.decision} {line.point} {line.rule!r} {line.reason}" for line in gated.gate.ledger(before)]
+    assert found is not None, f"the ledger does not say so: {said}; {held.said[-1500:]}"
+    _STOPPED[attack.name] = found.seq
+
+
+def test_an_auditor_finds_every_denial(gated: Side) -> None:
+    """`pratique audit show` has them all, and the ledger is whole."""
+    assert gated.gate is not None
+    store = str(gated.gate.store)
+    shown = {
+        json.loads(line)["seq"]
+        for line in gated.gate.pratique("audit", "show", "--format", "json", "--store", store).splitlines()
+    }
+    assert set(_STOPPED.values()) <= shown
+    assert json.loads(gated.gate.pratique("audit", "verify", "--format", "json", "--store", store))["verified"] is True
