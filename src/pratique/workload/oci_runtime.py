@@ -103,7 +103,7 @@ def extract(config: Mapping[str, Any], engine: Engine = Engine(), *, subject: st
         seccomp=None if privileged else _seccomp(linux.get("seccomp"), spec),
         masked_paths=privileged or set(texts(linux.get("maskedPaths"))) >= MASKED_PATHS,
         read_only_paths=privileged or set(texts(linux.get("readonlyPaths"))) >= READ_ONLY_PATHS,
-        cgroup_parent=_cgroup(linux),
+        cgroup_parent=_cgroup(linux, engine),
         sysctls=sysctls,
         annotations={key: str(value) for key, value in (config.get("annotations") or {}).items()},
         root_propagation=str(linux.get("rootfsPropagation") or ""),
@@ -277,9 +277,22 @@ def _seccomp(given: Mapping[str, Any] | None, spec: Spec) -> str | None:
     return "custom" if allowed & _DANGEROUS and not spec.capabilities_add else None
 
 
-def _cgroup(linux: Mapping[str, Any]) -> str | None:
+def _cgroup(linux: Mapping[str, Any], engine: Engine) -> str | None:
+    """Return the group that was chosen, as it was asked for: the engine puts the container's own below it."""
     path = str(linux.get("cgroupsPath") or "")
-    return None if not path or _CGROUPS.fullmatch(path) else path
+    if not path or _CGROUPS.fullmatch(path):
+        return None
+    if not engine.container:
+        return path
+    for own in (
+        f"/{engine.container}",
+        f"/libpod-{engine.container}",
+        f":docker:{engine.container}",
+        f":libpod:{engine.container}",
+    ):
+        if path.endswith(own) and ".." not in path.split("/"):
+            return path.removesuffix(own) or path
+    return path
 
 
 def _limit(linux: Mapping[str, Any], group: str, key: str) -> str | None:
