@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID253 - only the gate imports this module
+
 from pratique.enforce.admission import Admission, Image
 from pratique.enforce.registry.contents import Contents
 from pratique.enforce.registry.manifests import Manifest
@@ -16,10 +18,10 @@ class Judging:
         self._contents = contents
         self.target = ""  # where the gate's own listener is: images are scanned through it
 
-    def learn(self, repository: str, manifest: Manifest) -> None:
+    async def learn(self, repository: str, manifest: Manifest) -> None:
         """Remember what a manifest needs. Raises StoreError."""
         if self._contents is not None and manifest.kind != "index" and not self._contents.knows(repository, manifest.digest):
-            self._contents.learn(repository, manifest)
+            await asyncio.to_thread(self._contents.learn, repository, manifest)
 
     def forget(self, repository: str, digest: str) -> None:
         """Forget a manifest that was deleted."""

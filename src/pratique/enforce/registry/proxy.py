@@ -168,9 +168,9 @@ class Proxy:
             while len(self._uploads) > _MAX_UPLOADS:
                 self._uploads.popitem(last=False)
 
-    def pushed(self, asker: Asker, route: Route, manifest: Manifest) -> None:
+    async def pushed(self, asker: Asker, route: Route, manifest: Manifest) -> None:
         """Note that a manifest is there; where a tag leads to it the push has ended."""
-        self._judging.learn(route.repository, manifest)
+        await self._judging.learn(route.repository, manifest)
         if not is_digest(route.reference):
             self._doorman.tagged(asker.subject, route.repository)
         self._judging.begin(self.image(route.repository, manifest.digest, manifest.config), manifest)
@@ -292,7 +292,7 @@ class Conversation:
         if is_digest(route.reference) and manifest.digest != route.reference:
             raise UpstreamError("the registry gave another manifest than it was asked for")
         if not self._own:
-            self._proxy.judging.learn(route.repository, manifest)
+            await self._proxy.judging.learn(route.repository, manifest)
             why = await self._proxy.judging.manifest(
                 self._proxy.image(route.repository, manifest.digest, manifest.config), manifest
             )
@@ -316,7 +316,7 @@ class Conversation:
         asked = asked_headers([*headers, (b"content-length", b"%d" % len(body))], self._host(client), token)
         answered = self._checked(await self._upstream.ask("PUT", route.upstream(), asked, body))
         if answered.status == 201:
-            self._proxy.pushed(asker, route, manifest)
+            await self._proxy.pushed(asker, route, manifest)
         await self._pass(client, answered)
 
     async def _delete(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:
