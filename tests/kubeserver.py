@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from storing import PATHS
 
 from pratique.enforce.kubernetes import certificates
 from pratique.granting.desk import Desk
 from pratique.store.place import open_place
+from storing import PATHS
 
 PROGRAM = Path(os.environ.get("PRATIQUE_TEST_APISERVER", "/var/cache/pratique-tests/kube-apiserver-1.20"))
 CHART = Path(__file__).parents[1] / "integrations" / "kubernetes"
@@ -69,7 +69,7 @@ def free_port() -> int:
 class Process:
     """A daemon that ends with the test; its output is in a file."""
 
-    def __init__(self, folder: Path, name: str, words: Iterable[str | Path], **env: str) -> None:
+    def __init__(self, folder: Path, name: str, words: Iterable[object], **env: str) -> None:
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as stream:
             self._process = subprocess.Popen(
@@ -208,7 +208,11 @@ class ApiServer(Process):
                 "subjects": [{"kind": "Group", "name": group, "apiGroup": role["apiGroup"]} for group in groups],
             })  # fmt: skip
         # What people have who work in a cluster: everything in their namespaces but the ways in.
-        plain = {"apiGroups": ["", "apps", "batch"], "verbs": ["*"], "resources": ["pods", "deployments", "jobs", "configmaps", "secrets"]}
+        plain = {
+            "apiGroups": ["", "apps", "batch"],
+            "verbs": ["*"],
+            "resources": ["pods", "deployments", "jobs", "configmaps", "secrets"],
+        }
         metadata = {"name": "edit-plain"}
         self.make({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": [plain]})
         for name in ("team-a", "team-b"):
@@ -241,9 +245,7 @@ class ApiServer(Process):
         said = self.ask("root", "POST", f"/{group}{place}/{plurals.get(kind, kind.lower() + 's')}", item)
         assert said.status in (201, 409), said
 
-    def ask(
-        self, who: str, method: str, path: str, body: Any = None, *, kind: str = "application/json", **headers: str
-    ) -> Said:
+    def ask(self, who: str, method: str, path: str, body: Any = None, *, kind: str = "application/json", **headers: str) -> Said:
         """Send one request; a body that is bytes goes as it is."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         address = f"https://127.0.0.1:{self.port}{path}"

@@ -20,7 +20,13 @@ _VOLUMES: tuple[dict[str, Any], ...] = (
     {"iscsi": {"targetPortal": "t"}}, {},
 )  # fmt: skip
 _SELINUX = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t", "spc_t")
-_PROFILES = ({"type": "RuntimeDefault"}, {"type": "Localhost", "localhostProfile": "p"}, {"type": "Unconfined"}, {"type": ""}, {})
+_PROFILES: tuple[dict[str, str], ...] = (
+    {"type": "RuntimeDefault"},
+    {"type": "Localhost", "localhostProfile": "p"},
+    {"type": "Unconfined"},
+    {"type": ""},
+    {},
+)
 _BOOLS = (True, False)
 _APPARMOR = ("runtime/default", "localhost/p", "unconfined", "", "localhost", "runtime/other")
 

@@ -21,6 +21,10 @@ mkdir -p "$cache" "$work/lists/partial" "$work/sources" "$work/go/src/k8s.io/kub
 go=/usr/lib/go-1.24/bin/go
 [ -x "$go" ] || apt-get install -y --no-install-recommends golang-1.24-go >&2 || give_up "Go 1.24 cannot be installed"
 
+# Its JSON library asks the runtime for maps as Go had them before 1.18; Debian has the version that does not.
+(cd "$work" && apt-get download golang-github-modern-go-reflect2-dev >&2 && dpkg-deb -x golang-github-modern-go-reflect2-dev_*.deb new) \
+    || give_up "reflect2 cannot be fetched"
+
 # A list of sources of its own: the machine's stays as it is.
 cat >"$work/sources/bookworm.sources" <<SOURCES
 Types: deb-src
@@ -44,11 +48,14 @@ apt-get update >&2 || give_up "Debian's list of sources cannot be fetched"
 
 source=$work/go/src/k8s.io/kubernetes
 tar xzf "$work"/kubernetes_*.orig.tar.gz --strip-components=1 -C "$source"
+library=vendor/github.com/modern-go/reflect2
+rm -f "$source/$library"/*.go "$source/$library"/*.s
+cp "$work/new/usr/share/gocode/src/${library#vendor/}"/*.go "$work/new/usr/share/gocode/src/${library#vendor/}"/*.s "$source/$library/"
 cd "$source"
 # openapi-gen looks for go itself.
 PATH=${go%/go}:$PATH
 GOPATH=$work/go GO111MODULE=off CGO_ENABLED=0 GOFLAGS=-trimpath GOCACHE=$work/gocache GOTOOLCHAIN=local
-# Its JSON library walks maps as they were laid out before Go 1.24.
+# ... and even that one walks maps as they were laid out before Go 1.24.
 GOEXPERIMENT=noswissmap
 export GOEXPERIMENT PATH GOPATH GO111MODULE CGO_ENABLED GOFLAGS GOCACHE GOTOOLCHAIN
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import kubeserver
 import pytest
-from kubeserver import ApiServer, Etcd, Gate, Process
-from reviewing import ONCALL, POLICY
 
+import kubeserver
+from kubeserver import ApiServer, Etcd, Gate, Process
 from pratique.enforce.kubernetes import certificates
+from reviewing import ONCALL, POLICY
 
 
 class Real(NamedTuple):

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from reviewing import DEV, GOOD, ROOT, Cluster, changed, creates, enters, pod, recorded
-from storing import place_in
 
 from pratique.enforce.admission import Image, Judgement
 from pratique.enforce.kubernetes.podsecurity import parse_standard
+from reviewing import DEV, GOOD, ROOT, Cluster, changed, creates, enters, pod, recorded
+from storing import place_in
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -60,7 +60,9 @@ def test_what_was_recorded_is_denied_with_rule_reason_and_command(cluster: Clust
     answer = cluster.admit(review)
     assert not answer["allowed"]
     assert answer["status"]["code"] == 403
-    assert "pratique grant request --privilege" in answer["status"]["message"] or "nothing entitles" in answer["status"]["message"]
+    assert (
+        "pratique grant request --privilege" in answer["status"]["message"] or "nothing entitles" in answer["status"]["message"]
+    )
     assert answer["auditAnnotations"]["ruling"] == "deny"
     assert cluster.lines()[-1]["decision"] == "deny"
 
@@ -317,7 +319,7 @@ def test_a_pod_ends_with_its_grant(tmp_path: Path) -> None:
     [
         b"", b"{}", b"[]", b"null", b"\xff", b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{}}',
         b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}', b"[" * 100_000,
-        json.dumps(creates(pod())).encode().replace(b'"kind": "AdmissionReview"', b'"kind": "AdmissionReview", "kind": "AdmissionReview"'),
+        json.dumps(creates(pod())).encode().replace(b'"kind": "Pod"', b'"kind": "Pod", "kind": "Pod"'),
         json.dumps(creates(pod())).encode().replace(b'"operation": "CREATE"', b'"operation": "CREATE", "operation": "DELETE"'),
         json.dumps(creates(pod(), operation="PATCH")).encode(),
         json.dumps(creates(pod(), operation="create")).encode(),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reviewing import DEV, GOOD, ONCALL, ROOT, Cluster, changed, enters, pod, recorded, sar
-from storing import place_in
 
 from pratique.enforce.kubernetes import sessions
 from pratique.grant.lifecycle import Revoke
+from reviewing import DEV, GOOD, ONCALL, ROOT, Cluster, changed, enters, pod, recorded, sar
+from storing import place_in
 
 EXEC = {"verb": "create", "resource": "pods", "subresource": "exec", "namespace": "team-a", "name": "good"}
 TWO = pod({"containers": [GOOD["spec"]["containers"][0], GOOD["spec"]["containers"][0] | {"name": "side"}]})
@@ -78,8 +79,6 @@ def test_what_rbac_allows_is_used_by_the_admission_review(cluster: Cluster) -> N
 
 def test_where_no_admission_follows_the_grant_is_used_all_the_same(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the authoriser is installed: a use is a use, some seconds later."""
-    import asyncio
-
     monkeypatch.setattr(sessions, "SECONDS", 0.0)
     grant = cluster.grant("exec.any")
     assert cluster.access(**EXEC)["allowed"]
@@ -156,14 +155,18 @@ def test_grants_are_of_one_person(cluster: Cluster) -> None:
     assert not cluster.admit(enters(userInfo={"username": "system:serviceaccount:team-a:dev1", "groups": []}))["allowed"]
 
 
+TOKEN = {"resource": "serviceaccounts", "subresource": "token", "name": "x"}
+NODE = {"resource": "nodes", "subresource": "proxy", "name": "n1", "namespace": ""}
+
+
 @pytest.mark.parametrize(
     ("privilege", "attributes", "review"),
     [
         ("attach", {"subresource": "attach"}, enters("attach")),
         ("attach", {"subresource": "portforward"}, None),
         ("debug.ephemeral", {"subresource": "ephemeralcontainers", "verb": "patch"}, None),
-        ("token.mint", {"resource": "serviceaccounts", "subresource": "token", "name": "x"}, recorded("CREATE-serviceaccounts-token")),
-        ("engine.admin", {"resource": "nodes", "subresource": "proxy", "name": "n1", "namespace": ""}, recorded("CONNECT-nodes-proxy")),
+        ("token.mint", TOKEN, recorded("CREATE-serviceaccounts-token")),
+        ("engine.admin", NODE, recorded("CONNECT-nodes-proxy")),
     ],
 )  # fmt: skip
 def test_each_way_in_has_its_privilege(cluster: Cluster, privilege: str, attributes: dict[str, str], review: Any) -> None:

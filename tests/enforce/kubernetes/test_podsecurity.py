@@ -10,9 +10,9 @@ import itertools
 import json
 from typing import Any
 
-import podmaking
 import pytest
 
+import podmaking
 from pratique._kit.yamltree import documents
 from pratique.lint.checks import podsecurity
 from pratique.workload import kubernetes, pss
@@ -26,7 +26,8 @@ NAMES = {
     "pss-volumes": "volumes", "pss-host-ports": "hostPorts", "pss-host-probes": "hostProbesAndHostLifecycle",
     "pss-apparmor": "appArmorProfile", "pss-selinux": "seLinuxOptions", "pss-proc-mount": "procMount",
     "pss-proc-mount-always": "procMount", "pss-seccomp": "seccompProfile", "pss-seccomp-set": "seccompProfile",
-    "pss-sysctls": "sysctls", "pss-escalation": "allowPrivilegeEscalation", "pss-non-root": "runAsNonRoot", "pss-user": "runAsUser",
+    "pss-sysctls": "sysctls", "pss-escalation": "allowPrivilegeEscalation",
+    "pss-non-root": "runAsNonRoot", "pss-user": "runAsUser",
 }  # fmt: skip
 _SAME = {"hostPathVolumes": "volumes", "restrictedVolumes": "volumes", "procMount_restricted": "procMount"}
 
@@ -58,7 +59,9 @@ def test_two_readings_of_the_standards_agree(level: pss.Level) -> None:
         counts[not gate] += 1
         seen |= gate
     assert min(counts.values()) > PODS / 20, counts
-    expected = set(NAMES.values()) - (set() if level == "restricted" else {"allowPrivilegeEscalation", "runAsNonRoot", "runAsUser"})
+    expected = set(NAMES.values()) - (
+        set() if level == "restricted" else {"allowPrivilegeEscalation", "runAsNonRoot", "runAsUser"}
+    )
     assert seen == expected
 
 
@@ -78,7 +81,10 @@ def test_versions_bring_their_controls() -> None:
         assert not pss.violations(pod, "baseline", since)
     probe = {"metadata": {}, "spec": {"containers": [{"name": "c", "livenessProbe": {"tcpSocket": {"port": 1, "host": "h"}}}]}}
     assert [bool(pss.violations(probe, "baseline", (1, minor))) for minor in (33, 34)] == [False, True]
-    users = {"metadata": {}, "spec": {"hostUsers": False, "containers": [{"name": "c", "securityContext": {"procMount": "Unmasked"}}]}}
+    users = {
+        "metadata": {},
+        "spec": {"hostUsers": False, "containers": [{"name": "c", "securityContext": {"procMount": "Unmasked"}}]},
+    }
     assert [bool(pss.violations(users, "baseline", (1, minor))) for minor in (34, 35)] == [True, False]
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reviewing import DEV, ONCALL, pod
 
-from pratique.model.privilege import Asked, Grant, Scope, Task
+from pratique.model.privilege import Asked, Grant, Scope, Subject, Task
+from reviewing import ONCALL, pod
 
 PODS = "/api/v1/namespaces/team-a/pods"
 ORDERS = "/apis/grants.pratique/v1/namespaces/team-a/grantorders"
 
 
 def grant(real: Any, *privileges: str, uses: int = 1, **scope: Any) -> Grant:
-    subject = DEV.__class__(id="dev1", provider="k8s", groups=("devs", "system:authenticated"), strength=2)
+    subject = Subject(id="dev1", provider="k8s", groups=("devs", "system:authenticated"), strength=2)
     asked = Asked(
-        subject=subject, task=Task(id="T-1", purpose="mend"), privileges=privileges, scope=Scope(**scope), lifetime=600.0, uses=uses
+        subject=subject,
+        task=Task(id="T-1", purpose="mend"),
+        privileges=privileges,
+        scope=Scope(**scope),
+        lifetime=600.0,
+        uses=uses,
     )
     with real.gate.desk() as desk:
-        return desk.approve(desk.request(asked).id, ONCALL)
+        given: Grant = desk.approve(desk.request(asked).id, ONCALL)
+    return given
 
 
 def order(**spec: Any) -> dict[str, Any]:
@@ -81,7 +87,9 @@ def test_a_grant_is_asked_for_approved_and_used_through_the_api_server(real: Any
     """People are known by the credentials that they have for the cluster; nobody approves their own."""
     made = named("byorder")
     assert real.api.ask("dev1", "POST", PODS, made).status == 201
-    wanted = order(verb="request", privileges=["exec.any"], task="T-9", reason="look", pod="byorder", container="c", **{"for": "10m"})
+    wanted = order(
+        verb="request", privileges=["exec.any"], task="T-9", reason="look", pod="byorder", container="c", **{"for": "10m"}
+    )
     said = real.api.ask("dev1", "POST", ORDERS, wanted)
     assert said.status == 201, said
     number = said.warnings[0].split('"')[1].split()[0]
@@ -99,7 +107,9 @@ def test_a_grant_is_asked_for_approved_and_used_through_the_api_server(real: Any
 
 def test_orders_are_not_changed_and_not_tried(real: Any) -> None:
     """An order is carried out once; a dry run does nothing."""
-    said = real.api.ask("dev1", "POST", f"{ORDERS}?dryRun=All", order(verb="request", privileges=["exec.any"], task="T", reason="r"))
+    said = real.api.ask(
+        "dev1", "POST", f"{ORDERS}?dryRun=All", order(verb="request", privileges=["exec.any"], task="T", reason="r")
+    )
     assert "nothing was done" in said.warnings[0]
     wanted = order(verb="request", privileges=["exec.any"], task="T", reason="r", **{"for": "10m"})
     name = real.api.ask("dev1", "POST", ORDERS, wanted).body["metadata"]["name"]

@@ -8,7 +8,6 @@ be read or decided, and acting as `system:masters`, which is beyond every check 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -20,12 +19,9 @@ from pratique.enforce.kubernetes.keeper import Asked, ClusterKeeper, Ruling
 from pratique.enforce.kubernetes.review import Access, Resource
 from pratique.enforce.kubernetes.sessions import Key, Reservations
 from pratique.enforce.kubernetes.settings import Settings
-from pratique.grant.asking import request_hash
-from pratique.grant.decide import decide
-from pratique.grant.index import GrantIndex
 from pratique.grant.request import Request, Target, key
 from pratique.model.errors import ParseError, PratiqueError
-from pratique.model.privilege import Denial, Grant, Moment, Subject
+from pratique.model.privilege import Denial
 from pratique.store.line import Entry, Who
 
 if TYPE_CHECKING:
@@ -118,7 +114,7 @@ class Authorizer:
         subject = access.subject
         assert subject is not None  # asked by the caller
         try:
-            found = self._possible(question.ways, subject, now)
+            found = self._keeper.possible(question.ways, subject, now)
         except PratiqueError as error:
             return reviews.access(denied=True, reason=f"pratique: denied: {error}", error=error.message)
         if found.decision.ruling != "allow_with_grant":
@@ -140,26 +136,6 @@ class Authorizer:
             self._reservations.take(name)
             return reviews.access(denied=True, reason=refusal(ruling.as_decision()))
         return reviews.access(allowed=True, reason=f"pratique: {', '.join(found.decision.grants)}")
-
-    def _possible(self, ways: Iterable[Request], subject: Subject, now: Moment) -> Asked:
-        """Return the first way that is allowed, or the last that is not. Raises StoreError.
-
-        The command of an exec is not known yet, so that grants are taken as if they named none: its admission review decides.
-        """
-        grants = GrantIndex(
-            _any_command(grant)
-            for grant in self._keeper.live().grants.values()
-            if key(grant.asked.subject) == key(subject) and grant.state in ("active", "approved")
-        )
-        policy = self._keeper.policy(now)
-        found: Asked | None = None
-        for request in ways:
-            decision = decide(request, policy, grants, now)
-            found = Asked(request, decision)
-            if decision.ruling == "allow_with_grant":
-                break
-        assert found is not None  # there is always a way to ask for
-        return found
 
     async def _note(self, found: Asked, session: str) -> Ruling:
         """Record that it was authorised; the grant is used when its admission review comes, or does not come in time."""
@@ -186,17 +162,3 @@ class Authorizer:
         """Use the grants of authorisations that no admission review followed."""
         for session, found in self._reservations.late(time.monotonic()):
             await self._keeper.settle([found], session)
-
-
-def _any_command(grant: Grant) -> Grant:
-    """Return a grant as if its scope named no command: for a look ahead, never for a use."""
-    if not grant.asked.scope.argv:
-        return grant
-    asked = msgspec.structs.replace(grant.asked, scope=msgspec.structs.replace(grant.asked.scope, argv=()))
-    hashed = request_hash(asked)
-    if grant.request != request_hash(grant.asked):
-        return grant  # it is not what was approved, and stays so
-    approvals = tuple(
-        msgspec.structs.replace(one, request=hashed) if one.request == grant.request else one for one in grant.approvals
-    )
-    return msgspec.structs.replace(grant, asked=asked, request=hashed, approvals=approvals)

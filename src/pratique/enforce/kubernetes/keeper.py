@@ -9,8 +9,11 @@ import msgspec
 
 from pratique.enforce.keeper import Keeper, denial
 from pratique.grant import privileges
+from pratique.grant.asking import request_hash
+from pratique.grant.decide import decide
+from pratique.grant.index import GrantIndex
 from pratique.grant.privileges import Privilege
-from pratique.grant.request import Request
+from pratique.grant.request import Request, key
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Decision, Denial, Grant, Moment, Point, Subject
 
@@ -73,6 +76,26 @@ class ClusterKeeper(Keeper):
             return self.decide(request, now, held)
         except PratiqueError as error:
             return denial("store", "", str(error))
+
+    def possible(self, ways: Iterable[Request], subject: Subject, now: Moment) -> Asked:
+        """Return the first way that is allowed, or the last that is not. Raises StoreError.
+
+        The command of an exec is not known yet, so that grants are taken as if they named none: its admission review decides.
+        """
+        grants = GrantIndex(
+            _any_command(grant)
+            for grant in self.live().grants.values()
+            if key(grant.asked.subject) == key(subject) and grant.state in ("active", "approved")
+        )
+        policy = self.policy(now)
+        found: Asked | None = None
+        for request in ways:
+            decision = decide(request, policy, grants, now)
+            found = Asked(request, decision)
+            if decision.ruling == "allow_with_grant":
+                break
+        assert found is not None  # there is always a way to ask for
+        return found
 
     async def settle(self, asked: Sequence[Asked], session: str, more: Sequence[Denial] = (), *, dry_run: bool = False) -> Ruling:
         """Use the grants of what was allowed, or record what was denied; the ledger has it before this returns.
@@ -148,3 +171,17 @@ class ClusterKeeper(Keeper):
         except PratiqueError:
             return ()
         return privileges.parse_all(text for name in names if name in grants for text in grants[name].asked.privileges)
+
+
+def _any_command(grant: Grant) -> Grant:
+    """Return a grant as if its scope named no command: for a look ahead, never for a use."""
+    if not grant.asked.scope.argv:
+        return grant
+    asked = msgspec.structs.replace(grant.asked, scope=msgspec.structs.replace(grant.asked.scope, argv=()))
+    hashed = request_hash(asked)
+    if grant.request != request_hash(grant.asked):
+        return grant  # it is not what was approved, and stays so
+    approvals = tuple(
+        msgspec.structs.replace(one, request=hashed) if one.request == grant.request else one for one in grant.approvals
+    )
+    return msgspec.structs.replace(grant, asked=asked, request=hashed, approvals=approvals)

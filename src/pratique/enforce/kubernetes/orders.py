@@ -2,7 +2,7 @@
 
 `kubectl pratique` creates objects of the kind GrantOrder. The review of their creation says who it is who creates them, more
 surely than anything that a person could send here; whether they may create any is RBAC's. An order is carried out once, when it
-is created; it is never changed. With `--dry-run=server`, which has no effects, one asks: list, show.
+is created; it is never changed. With `--dry-run=server`, which has no effects, one asks: list, show, can.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pratique.store.line import stamp
 KIND = "grantorders"
 _MAX_WORD = 500  # characters of a reason or a name
 MAX_SHOWN = 20  # grants that one answer lists: the API server takes 4 KiB of warnings
-_ASKING = ("list", "show")
+_ASKING = ("list", "show", "can")
+_WAYS = ("exec", "attach", "portforward")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -59,6 +60,8 @@ class Orders:
         verb = _word(spec, "verb")
         if review.dry_run and verb not in _ASKING:
             return reviews.admitted(review.uid, warnings=["pratique: nothing was done: this was a dry run"])
+        if verb == "can":
+            return reviews.admitted(review.uid, warnings=await self._can(review, review.subject, spec))
         try:
             asked = await self._asked(review, review.subject, spec) if verb == "request" else None
             work = self._work(verb, review.subject, spec, asked)
@@ -85,6 +88,22 @@ class Orders:
         if verb == "list":
             return lambda: self._list(by)
         raise UsageError(f"there is no verb {verb[:40]!r}", hint="request, approve, deny, revoke, cancel, complete, list or show")
+
+    async def _can(self, review: Admission, subject: Subject, spec: Mapping[str, Any]) -> list[str]:
+        """Say whether somebody could enter a pod now; it costs nothing, as a question of the API server's own would."""
+        way, pod = _word(spec, "way"), _word(spec, "pod")
+        if way not in _WAYS or not pod:
+            raise ParseError(f"a question names a pod and a way: {', '.join(_WAYS)}")
+        ways = await self._entering.ways(subject, way, review.namespace, pod)
+        try:
+            decision = self._keeper.possible(ways, subject, self._keeper.moment()).decision
+        except PratiqueError as error:
+            return [f"no: {error.message}"]
+        if decision.allowed:
+            return [f"yes: {', '.join(decision.grants) or 'it needs no grant'}"]
+        return [f"no: {reason.text}" for reason in decision.reasons] + [
+            f"ask: {reason.request}" for reason in decision.reasons if reason.request
+        ]
 
     def _list(self, by: Subject) -> list[str]:
         """Return one's own grants, and what waits for somebody's approval, without names of others' tasks."""

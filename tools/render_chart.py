@@ -1,4 +1,4 @@
-"""The chart in, plain manifests out: `python render.py > manifests.yaml`, with values of another file or KEY=VALUE for others.
+"""The chart in, plain manifests out: `python tools/render_chart.py [KEY=VALUE...] > manifests.yaml`.
 
 The chart uses three things of its language only, `{{ .Values.KEY }}`, `{{- if .Values.KEY }}` and `{{- end }}`, so that what Helm
 makes of it and what stands in `manifests.yaml` can be held to be the same without Helm.
@@ -12,9 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-CHART = Path(__file__).parent / "chart" / "pratique-gate"
+CHART = Path(__file__).parents[1] / "integrations" / "kubernetes" / "chart" / "pratique-gate"
 # As they have to be applied: what others need comes first, and the webhooks after what answers them.
 ORDER = ("namespace", "orders", "access", "network", "workloads", "guards", "webhooks")
 _VALUE = re.compile(r"\{\{ \.Values\.([a-zA-Z]+) \}\}")
@@ -24,6 +22,8 @@ _END = re.compile(r"\s*\{\{- end \}\}")
 
 def values(changes: Iterable[str] = ()) -> dict[str, Any]:
     """Return the chart's values with changes, each `KEY=VALUE`."""
+    import yaml
+
     found: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
     for change in changes:
         key, _, value = change.partition("=")
@@ -50,7 +50,7 @@ def render(template: str, given: Mapping[str, Any]) -> str:
 def manifests(given: Mapping[str, Any]) -> str:
     """Return all objects of the chart, in order."""
     parts = [render((CHART / "templates" / f"{name}.yaml").read_text(), given) for name in ORDER]
-    return "# Rendered from chart/pratique-gate by render.py: change it there.\n---\n" + "---\n".join(parts)
+    return "# Rendered from chart/pratique-gate by tools/render_chart.py: change it there.\n---\n" + "---\n".join(parts)
 
 
 if __name__ == "__main__":

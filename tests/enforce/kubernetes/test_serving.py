@@ -1,0 +1,269 @@
+"""The gate as a process: who may ask it, with which certificates, in what time; and relays in front of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubeserver import Gate
+from pratique.enforce.kubernetes import certificates
+from pratique.model.privilege import Asked, Scope, Task
+from reviewing import DEV, ONCALL, POLICY, changed, creates, enters, pod, recorded, sar
+
+NOW = dt.datetime.now(dt.UTC)
+EXEC = {"verb": "create", "resource": "pods", "subresource": "exec", "namespace": "team-a", "name": "good"}
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    made = Gate(tmp_path_factory.mktemp("gate"))
+    with made.desk() as desk:
+        desk.set_policy("policy.yaml", POLICY, ONCALL)
+    yield made
+    made.stop()
+
+
+def post(gate: Gate, path: str, body: Any, context: ssl.SSLContext | None = None) -> tuple[int, dict[str, Any]]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(gate.address + path, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=context or gate.context()) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, {"text": error.read().decode()}
+
+
+def grant(gate: Gate, *privileges: str, uses: int = 1) -> None:
+    task = Task(id="T-1", purpose="mend it")
+    asked = Asked(subject=DEV, task=task, privileges=privileges, scope=Scope(), lifetime=60.0, uses=uses)
+    with gate.desk() as desk:
+        desk.approve(desk.request(asked).id, ONCALL)
+
+
+def test_it_answers_its_api_server_and_nobody_else(gate: Gate) -> None:
+    """A client without a certificate of the authority may ask whether it lives, and nothing else."""
+    assert post(gate, "/admit", creates(pod()))[1]["response"]["allowed"]
+    stranger = ssl.create_default_context(cafile=str(gate.folder / "keys" / "ca.crt"))
+    assert post(gate, "/admit", creates(pod()), stranger)[0] == 401
+    assert post(gate, "/authorize", sar(**EXEC), stranger)[0] == 401
+    with urllib.request.urlopen(f"{gate.address}/livez", timeout=5, context=stranger) as answer:
+        assert answer.status == 200
+    other = gate.folder / "other"
+    certificates.make(other, ("localhost",), NOW)
+    stranger.load_cert_chain(other / "client.crt", other / "client.key")
+    with pytest.raises((urllib.error.URLError, ConnectionError, ssl.SSLError)):
+        post(gate, "/admit", creates(pod()), stranger)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 404), ("/admit/", 404), ("/metrics", 404)])
+def test_there_is_nothing_else(gate: Gate, path: str, status: int) -> None:
+    """Two paths, and those of probes."""
+    assert post(gate, path, {})[0] == status
+
+
+def test_a_body_that_is_too_large_is_refused(gate: Gate) -> None:
+    """More than two objects of the largest size: it is not read to its end, and what is not answered is denied."""
+    try:
+        status, _ = post(gate, "/admit", b"{" + b" " * (5 << 20) + b"}")
+    except (urllib.error.URLError, ConnectionError):
+        return  # it hung up while the client still wrote
+    assert status == 413
+
+
+def test_a_new_certificate_is_taken_up_without_a_pause(gate: Gate) -> None:
+    """Rotation: the next connection sees the new one."""
+    keys = gate.folder / "keys"
+
+    def serial() -> str:
+        with (
+            socket.create_connection(("127.0.0.1", gate.port), timeout=5) as raw,
+            gate.context().wrap_socket(raw, server_hostname="127.0.0.1") as wrapped,
+        ):
+            seen = wrapped.getpeercert()
+            assert seen is not None
+            return str(seen["serialNumber"])
+
+    before = serial()
+    (keys / "tls.crt").unlink()
+    assert certificates.make(keys, ("127.0.0.1", "localhost"), NOW).files == ("tls.crt",)
+    end = time.monotonic() + 5
+    while serial() == before:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert post(gate, "/admit", creates(pod()))[1]["response"]["allowed"]
+
+
+def test_a_half_written_certificate_leaves_the_former(gate: Gate) -> None:
+    """Whatever stands in the files for a while, the gate goes on with what it had."""
+    key = gate.folder / "keys" / "tls.key"
+    kept = key.read_bytes()
+    key.write_bytes(b"-----BEGIN")
+    time.sleep(1.5)
+    assert post(gate, "/admit", creates(pod()))[1]["response"]["allowed"]
+    key.write_bytes(kept)
+
+
+def test_a_store_that_cannot_be_used_denies_what_needs_a_grant(tmp_path: Path) -> None:
+    """The database goes away: within seconds grants are dead, and the baseline is served."""
+    gate = Gate(tmp_path)
+    try:
+        with gate.desk() as desk:
+            desk.set_policy("policy.yaml", POLICY, ONCALL)
+        grant(gate, "exec.privileged", uses=0)
+        assert post(gate, "/admit", enters())[1]["response"]["allowed"]
+        database = gate.folder / "store" / "grants.sqlite"
+        database.rename(database.with_name("away"))
+        end = time.monotonic() + 8
+        while post(gate, "/admit", enters(uid=str(time.monotonic())))[1]["response"]["allowed"]:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        assert not post(gate, "/admit", enters(uid="later"))[1]["response"]["allowed"]
+    finally:
+        gate.stop()
+
+
+def test_a_ledger_that_cannot_be_written_denies_privileges(tmp_path: Path) -> None:
+    """No line, no privilege; what needs none is let through."""
+    gate = Gate(tmp_path)
+    try:
+        with gate.desk() as desk:
+            desk.set_policy("policy.yaml", POLICY, ONCALL)
+        grant(gate, "exec.privileged", uses=0)
+        ledger = gate.folder / "store" / "ledger"
+        shutil.rmtree(ledger)
+        ledger.write_text("no folder")
+        answer = post(gate, "/admit", enters())[1]["response"]
+        assert not answer["allowed"]
+        assert post(gate, "/admit", creates(pod()))[1]["response"]["allowed"]
+    finally:
+        gate.stop()
+
+
+def relay(folder: Path, gate: Gate, *extra: str, name: str = "relay") -> Gate:
+    keys = gate.folder / "keys"
+    made = folder / name
+    shutil.copytree(keys, made / "keys")
+    upstream = ("--upstream", gate.address, "--upstream-ca", str(keys / "ca.crt"), "--keep", str(made / "policy"))
+    pair = ("--upstream-cert", str(keys / "client.crt"), "--upstream-key", str(keys / "client.key"))
+    return Gate(made, *upstream, *pair, *extra, name=name, verb="relay")
+
+
+def test_relays_answer_what_needs_no_grant_and_pass_on_the_rest(tmp_path: Path) -> None:
+    """Two relays, one store: a grant of one use is used once, whichever of them is asked; and the store may be away."""
+    gate = Gate(tmp_path / "gate")
+    with gate.desk() as desk:
+        desk.set_policy("policy.yaml", POLICY, ONCALL)
+    relays = [relay(tmp_path, gate, name=f"relay{number}") for number in range(2)]
+    try:
+        end = time.monotonic() + 10
+        for one in relays:
+            while not post(one, "/admit", creates(pod()))[1]["response"]["allowed"]:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        answer = post(relays[0], "/admit", recorded("CREATE-pods-"))[1]["response"]
+        assert "pratique: denied" in answer["status"]["message"]
+        grant(gate, "exec.privileged")
+        assert post(relays[0], "/authorize", sar(**EXEC))[1]["status"]["allowed"]
+        assert post(relays[1], "/admit", enters())[1]["response"]["allowed"]
+        assert not post(relays[0], "/admit", enters(uid="again"))[1]["response"]["allowed"]
+        order = {"apiVersion": "grants.pratique/v1", "kind": "GrantOrder", "metadata": {"name": "o", "namespace": "team-a"},
+                 "spec": {"verb": "request", "privileges": ["exec.any"], "task": "T", "reason": "r", "for": "5m"}}  # fmt: skip
+        said = post(relays[1], "/admit", creates(order, "grantorders", "grants.pratique"))[1]["response"]
+        assert said["allowed"], said
+        grant(gate, "exec.privileged")
+        gate.kill()
+        assert post(relays[0], "/admit", creates(pod()))[1]["response"]["allowed"]
+        refused = post(relays[0], "/admit", changed(enters(), uid="x"))[1]["response"]
+        assert not refused["allowed"]
+        assert "does not answer" in refused["status"]["message"]
+        status = post(relays[0], "/authorize", sar(**EXEC))[1]["status"]
+        assert (status["allowed"], status["denied"]) == (False, True)
+        assert "does not answer" in status["evaluationError"]
+        again = relays[0]
+        again.stop()
+        relays[0] = relay_again(again, gate)
+        assert post(relays[0], "/admit", creates(pod()))[1]["response"]["allowed"], "it begins with the policy of before"
+    finally:
+        for process in (*relays, gate):
+            process.stop()
+
+
+def relay_again(former: Gate, gate: Gate) -> Gate:
+    keys = gate.folder / "keys"
+    upstream = ("--upstream", gate.address, "--upstream-ca", str(keys / "ca.crt"), "--keep", str(former.folder / "policy"))
+    pair = ("--upstream-cert", str(keys / "client.crt"), "--upstream-key", str(keys / "client.key"))
+    return Gate(former.folder, *upstream, *pair, name="again", verb="relay")
+
+
+def test_a_hung_store_is_no_answer(tmp_path: Path) -> None:
+    """The gate with the store is stopped by a signal: the relay denies within its time, and lets through what needs nothing."""
+    gate = Gate(tmp_path / "gate")
+    with gate.desk() as desk:
+        desk.set_policy("policy.yaml", POLICY, ONCALL)
+    front = relay(tmp_path, gate)
+    try:
+        end = time.monotonic() + 10
+        while not post(front, "/admit", creates(pod()))[1]["response"]["allowed"]:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        os.kill(gate._process.pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        assert not post(front, "/admit", enters())[1]["response"]["allowed"]
+        assert time.monotonic() - begun < 1.5
+        assert post(front, "/admit", creates(pod()))[1]["response"]["allowed"]
+    finally:
+        os.kill(gate._process.pid, signal.SIGCONT)
+        front.stop()
+        gate.stop()
+
+
+def test_certificates_are_made_once_and_renewed_in_time(tmp_path: Path) -> None:
+    """Daily calls do nothing until a third of the time is left; other names at once; half an authority is an error."""
+    from pratique.model.errors import ConfigurationError
+
+    assert certificates.make(tmp_path, ("gate.svc",), NOW).files == ("ca.crt", "tls.crt", "client.crt")
+    assert certificates.make(tmp_path, ("gate.svc",), NOW + dt.timedelta(days=59)).files == ()
+    assert certificates.make(tmp_path, ("gate.svc",), NOW + dt.timedelta(days=61)).files == ("tls.crt", "client.crt")
+    assert certificates.make(tmp_path, ("gate.svc", "10.0.0.1"), NOW + dt.timedelta(days=61)).files == ("tls.crt",)
+    assert (tmp_path / "ca.key").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "tls.key").stat().st_mode & 0o077 == 0
+    (tmp_path / "ca.key").unlink()
+    with pytest.raises(ConfigurationError, match="half of an authority"):
+        certificates.make(tmp_path, ("gate.svc",), NOW)
+
+
+def test_the_authority_is_put_into_manifests(tmp_path: Path) -> None:
+    """Every caBundle, and nothing else; twice is once."""
+    from pratique.model.errors import ConfigurationError
+
+    certificates.make(tmp_path / "keys", ("gate.svc",), NOW)
+    manifest = tmp_path / "m.yaml"
+    shutil.copy(Path(__file__).parents[3] / "integrations" / "kubernetes" / "manifests.yaml", manifest)
+    before = [one for one in yaml.safe_load_all(manifest.read_text()) if one]
+    assert certificates.patch(manifest, tmp_path / "keys" / "ca.crt") == 6
+    text = manifest.read_text()
+    assert certificates.patch(manifest, tmp_path / "keys" / "ca.crt") == 6
+    assert manifest.read_text() == text
+    after = [one for one in yaml.safe_load_all(text) if one]
+    for one in after:
+        for webhook in one.get("webhooks", []):
+            assert webhook["clientConfig"]["caBundle"]
+            webhook["clientConfig"]["caBundle"] = ""
+    assert after == before
+    (tmp_path / "other.yaml").write_text("a: b\n")
+    with pytest.raises(ConfigurationError, match="no caBundle"):
+        certificates.patch(tmp_path / "other.yaml", tmp_path / "keys" / "ca.crt")
