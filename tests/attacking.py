@@ -301,10 +301,11 @@ class Attempt:
             images=(self._image(self._filled(wanted.image)),) if wanted.image else (),
             argv=tuple(wanted.argv),
         )
+        task, privileges = Task(id="T-1", purpose=self.attack.name), tuple(map(self._filled, wanted.privileges))
         grant = desk.request(
             Asked(
-                subject=subject(wanted.to), task=Task(id="T-1", purpose=self.attack.name), privileges=tuple(map(self._filled, wanted.privileges)),
-                scope=scope, lifetime=float(wanted.seconds), uses=wanted.uses,
+                subject=subject(wanted.to), task=task, privileges=privileges, scope=scope, lifetime=float(wanted.seconds),
+                uses=wanted.uses,
             )
         )  # fmt: skip
         by = subject(wanted.by)

@@ -122,7 +122,7 @@ def test_the_last_session_of_a_grant_can_be_ended(desk: Desk) -> None:
         grant = desk.approve(desk.request(wanted(uses=1)).id, ONCALL)
         assert desk.use(grant.id, "s1", seen).grant.state == "exhausted"
         assert desk.act(grant.id, end).state in ("revoked", "completed")
-        with pytest.raises(GrantError, match="revoked|completed"):
+        with pytest.raises(GrantError, match=r"revoked|completed"):
             desk.use(grant.id, "s1", seen)
 
 

@@ -132,6 +132,8 @@ class RuntimeAgent:
             return False, {"allow": False, "message": refusal(ruled.decision)}, known.bound
         if known.request.point == "podman":
             self._remember(question, known, ruled.decision)
+        else:
+            self._note_process(str(question["id"]), str(question.get("pid_file") or ""), is_exec=question["op"] == "exec")
         process = config if question["op"] == "exec" else config["process"]
         return True, {"allow": True, "patch": patch(process, ruled.decision)}, known.bound
 
@@ -219,6 +221,14 @@ class RuntimeAgent:
             self._records.remember_command(record)
         else:
             self._records.remember(record)
+
+    def _note_process(self, identifier: str, pid_file: str, *, is_exec: bool) -> None:
+        """Note where the runtime writes whose process it is: an engine that is busy need not be asked to end it."""
+        record = self._records.command(Path(pid_file).stem) if is_exec else self._records.container(identifier)
+        if record is None or not pid_file:
+            return
+        keep = self._records.remember_command if is_exec else self._records.remember
+        keep(msgspec.structs.replace(record, pid_file=pid_file))
 
     def _run(self, identifier: str, spec: Spec, record: Approved | None) -> Request:
         if record is not None:

@@ -115,7 +115,7 @@ def plan(machine: Machine, options: Options) -> list[Written]:
     after = f"[Unit]\nWants={UNIT}\nAfter={UNIT}\n\n"
     planned = [
         *(Written(f"{LIBRARY}/pratique_runtime/{name}", (source / name).read_bytes()) for name in _SOURCES),
-        *(wrapper for name, real in found.items() if real for wrapper in _wrapper(name, real)),
+        *(wrapper for name, real in found.items() if real for wrapper in _wrapper(name, real, _data_root(machine))),
         Written(f"{unit}/{UNIT}", _unit(options).encode()),
         Written(f"{unit}/docker.service.d/50-pratique.conf", (after + path).encode()),
         Written(f"{unit}/containerd.service.d/50-pratique.conf", (after + path).encode()),
@@ -127,7 +127,12 @@ def plan(machine: Machine, options: Options) -> list[Written]:
     return planned
 
 
-def _wrapper(name: str, real: str) -> Iterator[Written]:
+def _data_root(machine: Machine) -> str:
+    """Return where the engine keeps its files, "" for the usual place."""
+    return str(_parsed(machine.read(DAEMON)).get("data-root") or "")
+
+
+def _wrapper(name: str, real: str, folder: str) -> Iterator[Written]:
     config = f"/etc/pratique/{name}.conf"
     text = (
         f"#!/usr/bin/python3 -ISB\n# {name} behind pratique's gate; `pratique gate docker uninstall` takes it away.\n"
@@ -135,7 +140,8 @@ def _wrapper(name: str, real: str) -> Iterator[Written]:
         f"sys.exit(main(config={config!r}))\n"
     )
     yield Written(f"{PROGRAMS}/{name}", text.encode(), 0o755)
-    yield Written(config, f"runtime={real}\nagent=/run/pratique/agent.sock\n".encode())
+    folders = f"folders={folder}\n" if folder else ""
+    yield Written(config, f"runtime={real}\nagent=/run/pratique/agent.sock\n{folders}".encode())
 
 
 _SOCKET = f"""\

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,16 +58,33 @@ def everybody() -> dict[int, Process]:
 
 
 def begun_by(leader: Process, first: Process, processes: dict[int, Process]) -> set[int]:
-    """Return the processes that `leader` began in the container whose first process is `first`, itself included."""
+    """Return the processes that `leader` began in the container whose first process is `first`, itself included.
+
+    They are told by descent and by session; who left both is a stray.
+    """
     found = {leader.pid} if leader.pid in processes else set()
-    for process in processes.values():
-        if process.namespace != leader.namespace or process.pid == first.pid:
-            continue
+    for process in _others(first, processes):
         same_session = process.session == leader.session and leader.session != first.session
-        stray = process.started >= leader.started and process.exceeds(first)
-        if same_session or stray or _descends(process, leader.pid, processes):
+        if same_session or _descends(process, leader.pid, processes):
             found.add(process.pid)
     return found
+
+
+def strays(first: Process, since: int, processes: dict[int, Process]) -> set[int]:
+    """Return processes of a container that are younger than `since` ticks and may do what its first process may not.
+
+    Nothing in the container can have begun them but a command that was given more: they are what is left of it.
+    """
+    return {process.pid for process in _others(first, processes) if process.started >= since and process.exceeds(first)}
+
+
+def _others(first: Process, processes: dict[int, Process]) -> Iterator[Process]:
+    return (one for one in processes.values() if one.namespace == first.namespace and one.pid != first.pid)
+
+
+def ticks(seconds_ago: float) -> int:
+    """Return what `started` would be of a process that began so many seconds ago."""
+    return int((time.clock_gettime(time.CLOCK_BOOTTIME) - seconds_ago) * os.sysconf("SC_CLK_TCK"))
 
 
 def _descends(process: Process, ancestor: int, processes: dict[int, Process]) -> bool:
@@ -78,11 +97,19 @@ def _descends(process: Process, ancestor: int, processes: dict[int, Process]) ->
     return process.parent == ancestor
 
 
-def end(leader: Process, first: Process) -> int:
-    """Kill all that `leader` began, stopping them first so that nothing forks away; return how many there were."""
+def end(leader: Process | None, first: Process, since: int, spared: Sequence[Process] = ()) -> int:
+    """Kill all that a command began at `since` ticks, stopping them first so that nothing forks away; return how many there were.
+
+    `leader` is None where the command's own process has ended; what it left behind is looked for all the same. `spared` are the
+    first processes of other commands in the container, which live on with all that they began.
+    """
     stopped: set[int] = set()
     for _ in range(_ROUNDS):
-        new = begun_by(leader, first, everybody()) - stopped
+        processes = everybody()
+        new = strays(first, since, processes).difference(*(begun_by(other, first, processes) for other in spared))
+        if leader is not None:
+            new |= begun_by(leader, first, processes)
+        new -= stopped
         if not new:
             break
         for pid in new:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # However quiet it is, grants are looked at this often, in seconds: a clock that was set forward is noticed.
 _LOOK = 1.0
+# A command is decided before it starts, and the kernel counts in ticks; seconds that it is taken to be older for that.
+_EARLIER = 0.1
 
 
 class Revoker:
@@ -47,6 +49,7 @@ class Revoker:
         self._front = front
         self._watcher = Watcher(keeper.desk.place)
         self._rang: asyncio.Event | None = None
+        self._failed: set[str] = set()
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -101,12 +104,20 @@ class Revoker:
                 self._plugin.forget_stream(stamped)
 
     async def _end(self, record: Approved, why: str) -> None:
-        if record.container and record.container != record.id:
-            done = await self._end_command(record)
-            self._records.forget_command(record.id)
+        command = bool(record.container) and record.container != record.id
+        try:
+            done = await (self._end_command(record) if command else self._end_container(record))
+        except EngineError as error:  # it is tried again at the next look, and said once
+            done = str(error)
+            if record.id in self._failed:
+                return
+            self._failed.add(record.id)
         else:
-            done = await self._end_container(record)
-            self._records.ended(record.id)
+            self._failed.discard(record.id)
+            if command:
+                self._records.forget_command(record.id)
+            else:
+                self._records.ended(record.id)
         entry = Entry(
             event="ended", subject=Who.of(record.subject), grant=" ".join(record.grants), needed=record.needed,
             point="docker", session=record.session, reason=why,
@@ -116,28 +127,37 @@ class Revoker:
             self._keeper.desk.record(entry)
 
     async def _end_command(self, record: Approved) -> str:
-        try:
-            if record.pid_file or self._engine is None:
-                whole = self._records.container(record.container)
-                leader = processes.look(podman.pid_in(record.pid_file))
-                first = processes.look(podman.pid_in(whole.pid_file)) if whole is not None else None
-            else:
-                leader = processes.look(await self._engine.pid_of_command(record.id))
-                first = processes.look(await self._engine.pid_of_container(record.container))
-        except EngineError as error:
-            return str(error)
-        if leader is None or first is None:
-            return "it had ended"
-        return f"killed {processes.end(leader, first)} processes"
+        first = await self._first(record.container)
+        if first is None:
+            return "its container had ended"
+        leader = await self._leader(record)
+        others = [one for one in self._records.commands() if one.container == record.container and one.id != record.id]
+        spared = [found for one in others if (found := await self._leader(one)) is not None]
+        since = processes.ticks(self._keeper.moment().wall - record.at + _EARLIER)
+        killed = processes.end(leader, first, since, spared)
+        return f"killed {killed} processes" if killed else "it had ended"
+
+    async def _leader(self, record: Approved) -> processes.Process | None:
+        """Return a command's own process, by what the runtime wrote: an engine does not say while children hold its output."""
+        if record.pid_file or self._engine is None:
+            return processes.look(podman.pid_in(record.pid_file))
+        return processes.look(await self._engine.pid_of_command(record.id))
+
+    async def _first(self, container: str) -> processes.Process | None:
+        whole = self._records.container(container)
+        if whole is not None and (found := processes.look(podman.pid_in(whole.pid_file))) is not None:
+            return found
+        return processes.look(await self._engine.pid_of_container(container)) if self._engine is not None else None
 
     async def _end_container(self, record: Approved) -> str:
-        if record.pid_file or self._engine is None:
+        if self._engine is None or (record.request is not None and record.request.point == "podman"):
             return "killed the container" if processes.kill(podman.pid_in(record.pid_file)) else "it had ended"
         try:
             await self._engine.post_json(f"/containers/{record.id}/update", {"RestartPolicy": {"Name": "no"}})
             status = await self._engine.post(f"/containers/{record.id}/kill")
-        except EngineError as error:
-            return str(error)
+        except EngineError:
+            processes.kill(podman.pid_in(record.pid_file))  # it is over, whether the engine is there to see it or not
+            raise
         return "killed the container" if status < 300 else "it had ended"
 
 
