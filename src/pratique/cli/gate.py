@@ -13,6 +13,7 @@ GATES = {
     "docker": "The Docker engine: plugin, front socket, runtime agent; install and uninstall.",
     "podman": "Root's Podman, by its runtime.",
     "registry": "A registry: push and delete by grant, pull by verdict; accounts, and what to tell the registry.",
+    "ci": "A build: its images and files, as an exit code with annotations.",
     "kubernetes": "A Kubernetes cluster: webhooks that authorise and admit; certificates.",
 }
 

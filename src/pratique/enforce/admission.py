@@ -387,7 +387,7 @@ class Admission:
         spec = self.spec
         seen, fail_on = _seen(spec), parse_fail_on(spec.fail_on)
         policies = load_policies(spec.policies)
-        waivers = tuple(load_waivers([Path(name) for name in spec.waivers]))
+        waivers = tuple(load_waivers([Path(name) for name in spec.waivers], policies))
         rules: dict[Stage, Rules | None] = {
             stage: Rules(policies, waivers, Context(stage=stage, team=spec.team, environment=spec.environment))
             if policies or waivers

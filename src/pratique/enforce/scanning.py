@@ -176,7 +176,8 @@ def _options(job: Job) -> ScanOptions:
     from pratique.policy.judge import parse_fail_on  # noqa: PLC0415
     from pratique.policyfiles import Rules, load_policies, load_waivers  # noqa: PLC0415
 
-    policies, waivers = load_policies(job.policies), tuple(load_waivers([Path(name) for name in job.waivers]))
+    policies = load_policies(job.policies)
+    waivers = tuple(load_waivers([Path(name) for name in job.waivers], policies))
     context = Context(stage=job.stage, team=job.team, environment=job.environment)
     return ScanOptions(
         sources=SourceOptions(
