@@ -122,9 +122,9 @@ def _ssvc(name: str) -> Callable[[Item], Any]:
 def _place(finding: Finding) -> str:
     seen = finding.location
     if seen is None:
-        return ""
+        return "the image"
     path = f"{seen.path}:{seen.line}" if seen.path and seen.line else seen.path
-    return path or " ".join(seen.instruction.split())[:MAX_INSTRUCTION]
+    return path or " ".join(seen.instruction.split())[:MAX_INSTRUCTION] or "the image"
 
 
 def fixed_since(subject: Subject, finding: Finding) -> str:
@@ -287,7 +287,7 @@ VARIABLES: dict[str, Variable] = {
         "bool", "the baseline of the scan has it, and as grave", _finding(lambda f: f.baseline == "unchanged")
     ),
     "finding.path": Variable("string", "where it was found", _finding(lambda f: f.location.path if f.location else "")),
-    "finding.place": Variable("string", "file and line, or the instruction that brought it", _finding(_place)),
+    "finding.place": Variable("string", "file and line, or the instruction that brought it, or the image", _finding(_place)),
     "finding.fingerprint": Variable("string", "stable across scans", _finding(lambda f: f.fingerprint)),
     "package.purl": Variable("string", "package URL", _package("purl")),
     "package.name": Variable("string", "as its ecosystem writes it", _package("name")),

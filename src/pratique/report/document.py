@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from pratique.model.finding import Finding, Severity
-from pratique.model.report import Report, Target
+from pratique.model.report import Report, Target, Verdict
 
+MAX_REASONS = 5  # of one rule, in text for people
 VULNERABLE = ("vulnerability", "malware")  # the kinds that concern a package and have an advisory
 
 # Valid in JSON, but a terminal or an editor obeys them: C1 controls, and marks that hide or reorder text.
@@ -133,6 +135,35 @@ def accepted(finding: Finding) -> bool:
     """Say whether a waiver holds for a finding: one that has ended, or stands before one rule only, accepts nothing."""
     waiver = finding.waiver
     return bool(waiver) and waiver is not None and waiver.get("state", "active") == "active" and "rule" not in waiver
+
+
+def attested(report: Report) -> str:
+    """Return one line about attestations of the image; "" where nobody asked for them."""
+    if report.attestations is None:
+        return ""
+    verified = [f"{one.predicate} by {one.signer}" for one in report.attestations if one.verified]
+    others = len(report.attestations) - len(verified)
+    names = list(dict.fromkeys(verified))
+    shown = ", ".join(names[:MAX_REASONS]) + (f" and {len(names) - MAX_REASONS} more" if len(names) > MAX_REASONS else "")
+    told = f"verified: {shown}" if verified else "none is verified"
+    return f"{told}; {others} that no key given verifies" if others else told if verified else "none"
+
+
+def rules_of(verdict: Verdict) -> list[tuple[str, str, list[str]]]:
+    """Return the rules that spoke, in the order of the verdict: name, what each came to, and its messages."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for reason in verdict.reasons:
+        found.setdefault((reason.rule, reason.effect), []).append(reason.message)
+    return [(rule, effect, messages) for (rule, effect), messages in found.items()]
+
+
+def reason_lines(verdict: Verdict) -> Iterator[str]:
+    """Yield the reasons as lines of text; of a rule that fired often, the first few."""
+    for rule, _, messages in rules_of(verdict):
+        shown = messages if len(messages) <= MAX_REASONS + 1 else messages[:MAX_REASONS]
+        yield from (f"{rule}: {message}" for message in shown)
+        if len(shown) < len(messages):
+            yield f"{rule}: and {len(messages) - len(shown):,} more, which --format json lists"
 
 
 def waiver_note(finding: Finding) -> str:

@@ -16,11 +16,13 @@ from pratique.report import plots
 from pratique.report.document import (
     VULNERABLE,
     accepted,
+    attested,
     counts,
     fix_of,
     is_link,
     known,
     name_of,
+    rules_of,
     score_of,
     waiver_note,
     waiver_text,
@@ -30,6 +32,7 @@ from pratique.report.text import cut, safe
 
 MAX_PACKAGES = 20_000  # rows; more only make a browser slow, and the JSON document has them all
 _DECISIONS = {"allow": "Allowed", "warn": "Allowed, with warnings", "deny": "Refused", "unknown": "Could not tell"}
+_EFFECTS = {"deny": "refuses", "warn": "warns", "allow": "accepted"}
 _COLUMNS = (
     ("Severity", "down"), ("Vulnerability", ""), ("Package", ""), ("Installed", ""), ("Fixed in", ""),
     ("CVSS", "down"), ("EPSS", "down"), ("Layer", "down"),
@@ -91,6 +94,7 @@ def _head(report: Report) -> Iterator[str]:
         "Supported until": text(target.distro.eol or "") if target.distro is not None else "",
         "Content": text(_content(report)),
         "Scanned": text(report.meta.scanned_at),
+        "Attested": text(attested(report)),
         "Baseline": text(_baseline(report)),
         "Policy": text(report.verdict.policy.name) if report.verdict.policy is not None else "",
     }
@@ -100,10 +104,20 @@ def _head(report: Report) -> Iterator[str]:
     yield "" if report.complete else "<small>from an incomplete inspection</small>"
     yield "</div></div>\n"
     if report.verdict.reasons:
-        yield "<ul>"
-        yield from (f"<li><b>{text(reason.rule)}</b>: {text(reason.message)}</li>" for reason in report.verdict.reasons)
+        yield '<ul class="reasons">'
+        yield from (_reason(*spoke) for spoke in rules_of(report.verdict))
         yield "</ul>"
     yield "</header>\n"
+
+
+def _reason(rule: str, effect: str, messages: list[str]) -> str:
+    """Return what one rule says: a line, or a count that opens."""
+    mark = f'<span class="tag {effect}">{_EFFECTS[effect]}</span> ' if effect else ""
+    if len(messages) == 1:
+        return f"<li>{mark}<b>{text(rule)}</b>: {text(messages[0].removeprefix('warning: '))}</li>"
+    told = "".join(f"<li>{text(message.removeprefix('warning: '))}</li>" for message in messages)
+    head = f"{mark}<b>{text(rule)}</b>: {len(messages):,} times"
+    return f'<li><details class="print"><summary>{head}</summary><ul>{told}</ul></details></li>'
 
 
 def _baseline(report: Report) -> str:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report
 from pratique.report._rows import gap_lines
-from pratique.report.document import waiver_text
+from pratique.report.document import reason_lines, waiver_text
 from pratique.report.text import plural, safe
 
 WIDTH = 100
@@ -67,5 +67,4 @@ class LintTable:
         decision = report.verdict.decision
         incomplete = "" if report.complete else ", from an incomplete inspection"
         yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}"
-        for reason in report.verdict.reasons:
-            yield safe(f"  {reason.rule}: {reason.message}")
+        yield from (safe(f"  {line}") for line in reason_lines(report.verdict))

@@ -18,6 +18,7 @@ from pratique.report.document import (
     is_link,
     known,
     name_of,
+    rules_of,
     vex_text,
     waiver_note,
     waiver_text,
@@ -110,8 +111,9 @@ def _top(report: Report) -> Iterator[str]:
     yield ", ".join([f"**{_cell(name_of(target), 200)}**", *filter(None, facts), f"{len(report.packages)} packages"])
     if target.digest:
         yield f"<br>{literal(target.digest)}"
-    for reason in report.verdict.reasons[:OPEN_ROWS]:
-        yield f"\n- **{_cell(reason.rule)}**: {_cell(reason.message, 300)}"
+    for rule, _, messages in rules_of(report.verdict)[:OPEN_ROWS]:
+        more = f" (and {len(messages) - 1:,} more)" if len(messages) > 1 else ""
+        yield f"\n- **{_cell(rule)}**: {_cell(messages[0], 300)}{more}"
     yield ""
     shown = [finding for finding in report.findings if finding.kind in VULNERABLE]
     found = [f"{_MARKS[severity]} {number} {severity.value}" for severity, number in counts(report).items()]

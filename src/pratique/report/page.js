@@ -1,5 +1,6 @@
 "use strict";
 (function () {
+  window.addEventListener("beforeprint", () => document.querySelectorAll("details.print").forEach((item) => (item.open = true)));
   const table = document.getElementById("findings");
   if (!table) return;
   const body = table.tBodies[0];
@@ -56,6 +57,5 @@
   });
 
   for (const control of [search, fixed, exploited, fresh, ...boxes]) control.addEventListener("input", filter);
-  window.addEventListener("beforeprint", () => document.querySelectorAll("details.print").forEach((item) => (item.open = true)));
   filter();
 })();

@@ -14,6 +14,7 @@ from pratique.report.text import cut, safe
 
 MAX_LAYERS = 40  # bars; an image has at most 127 layers, and few of them bring vulnerabilities
 _WIDTH, _ROW, _LABEL, _COUNT = 560, 34, 0, 46
+_UNDATED = "no source says since when"
 _AGES = ((30, "under 30 days"), (90, "under 90 days"), (365, "under a year"), (730, "under two years"), (10**6, "older"))
 
 
@@ -32,13 +33,18 @@ def layers(report: Report) -> str:
 
 
 def ages(report: Report) -> str:
-    """Return bars by the time since publication; "" where no source says when."""
+    """Return bars by the time since publication; "" where no source says when. Those of which none says it are counted, too."""
     groups: dict[str, list[Severity]] = {name: [] for _, name in _AGES}
+    undated: list[Severity] = []
     for finding in report.findings:
+        if finding.kind not in VULNERABLE:
+            continue
         days = _age(finding, report.meta.scanned_at)
-        if days is not None:
-            groups[next(name for most, name in _AGES if days < most)].append(finding.severity)
-    return _bars(list(groups.items()), "How long the vulnerabilities have been known") if any(groups.values()) else ""
+        (undated if days is None else groups[next(name for most, name in _AGES if days < most)]).append(finding.severity)
+    if not any(groups.values()):
+        return ""
+    rows = [*groups.items(), *([(_UNDATED, undated)] if undated else [])]
+    return _bars(rows, "How long the vulnerabilities have been known")
 
 
 def _age(finding: Finding, now: str) -> int | None:

@@ -12,6 +12,7 @@ import msgspec
 from pratique.model.finding import Finding, Severity
 from pratique.model.report import Report
 from pratique.report._rows import KINDS, Row, gap_lines, sections
+from pratique.report.document import attested, reason_lines
 from pratique.report.text import columns, cut, pad, plural, safe
 
 WIDTH = 100
@@ -189,12 +190,14 @@ class Table:
             yield f"       {fixable:,} with a fix, {exploited:,} known to be exploited{more}"
         else:
             yield "Total: no vulnerabilities"
+        if report.attestations is not None:
+            yield from self._wrapped(safe(f"Attestations: {attested(report)}"), "", "  ")
         yield _database(report)
         decision = report.verdict.decision
         incomplete = "" if report.complete else ", from an incomplete inspection"
         yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}"
-        for reason in report.verdict.reasons:
-            yield from self._wrapped(safe(f"{reason.rule}: {reason.message}"), "  ", "      ")
+        for line in reason_lines(report.verdict):
+            yield from self._wrapped(safe(line), "  ", "      ")
 
 
 def _parts(report: Report) -> list[tuple[str, list[Row]]]:
