@@ -69,12 +69,8 @@ class Attack(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
 
 def load() -> list[Attack]:
     """Return all attacks."""
-    found = []
-    for path in sorted(FOLDER.glob("*.toml")):
-        document = tomllib.loads(path.read_text())
-        for one in document["attack"]:
-            found.append(msgspec.convert(one | {"family": document["family"]}, Attack))
-    return found
+    documents = [tomllib.loads(path.read_text()) for path in sorted(FOLDER.glob("*.toml"))]
+    return [msgspec.convert(one | {"family": document["family"]}, Attack) for document in documents for one in document["attack"]]
 
 
 class Attempt:

@@ -1,4 +1,4 @@
-"""A number in, a pod out: each exercises some of the fields that the Pod Security Standards look at, the same on every machine."""
+"""A number in, a pod out: each has some of the fields that the Pod Security Standards look at, the same on every machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ _SYSCTLS = (
 )  # fmt: skip
 _VOLUMES: tuple[dict[str, Any], ...] = (
     {"emptyDir": {}}, {"hostPath": {"path": "/etc"}}, {"configMap": {"name": "c"}}, {"secret": {"secretName": "s"}},
-    {"projected": {"sources": []}}, {"csi": {"driver": "d"}}, {"nfs": {"server": "n", "path": "/"}}, {"gitRepo": {"repository": "r"}},
+    {"projected": {"sources": []}}, {"csi": {"driver": "d"}}, {"nfs": {"server": "n", "path": "/"}},
+    {"gitRepo": {"repository": "r"}},
     {"ephemeral": {}}, {"downwardAPI": {}}, {"persistentVolumeClaim": {"claimName": "c"}}, {"image": {"reference": "i"}},
     {"iscsi": {"targetPortal": "t"}}, {},
 )  # fmt: skip
 _SELINUX = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t", "spc_t")
 _PROFILES: tuple[dict[str, str], ...] = (
+    {"type": "RuntimeDefault"}, {"type": "Localhost", "localhostProfile": "p"}, {"type": "Unconfined"}, {"type": ""}, {},
+)  # fmt: skip
     {"type": "RuntimeDefault"},
     {"type": "Localhost", "localhostProfile": "p"},
     {"type": "Unconfined"},
