@@ -73,6 +73,7 @@ class GatedEngine(Engine):
         for path, mode in ((self.shared, 0o755), (self.work, 0o1777)):
             path.mkdir(exist_ok=True)
             path.chmod(mode)
+        (self.shared / "notes").write_text("for everybody\n")
         self._install_runtime()
         names = {**PEOPLE, "shared": self.shared, "work": self.work}
         file = self.folder / "policy.yaml"
@@ -84,7 +85,7 @@ class GatedEngine(Engine):
     def _install_runtime(self) -> None:
         config = self.folder / "runtime.conf"
         real = next(path for path in ("/usr/sbin/runc", "/usr/bin/runc") if Path(path).exists())
-        config.write_text(f"runtime={real}\nagent={self.folder / 'agent.sock'}\n")
+        config.write_text(f"runtime={real}\nagent={self.folder / 'agent.sock'}\nfolders={self.folder / 'data'}\n")
         config.chmod(0o644)
         wrapper = self.folder / "bin" / "runc"
         wrapper.parent.mkdir(exist_ok=True)

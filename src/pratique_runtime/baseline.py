@@ -12,17 +12,22 @@ KERNEL_MOUNTS = {"proc", "tmpfs", "devpts", "mqueue", "sysfs", "cgroup", "cgroup
 ENGINE_FILES = {"/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/dev/shm", "/run/.containerenv"}  # noqa: S108
 ENGINE_FOLDERS = ("/var/lib/docker/", "/var/lib/containers/", "/run/containers/", "/var/lib/containerd/")
 MASKED = {"/proc/kcore", "/proc/keys", "/proc/timer_list"}
+# Parameters of a container's own network that engines set by themselves.
+SYSCTLS = {"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"}
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
-def beyond(command: str, spec: object) -> list[str]:
-    """Return what is beyond; empty when it may run. Whatever has an unknown shape is beyond."""
+def beyond(command: str, spec: object, folders: tuple[str, ...] = ()) -> list[str]:
+    """Return what is beyond; empty when it may run. Whatever has an unknown shape is beyond.
+
+    `folders` are where an engine keeps its files, where that is not the usual place.
+    """
     try:
         if not isinstance(spec, dict):
             return ["the specification has an unknown shape"]
         if command == "exec":
             return _process(spec)
-        return [*_process(spec["process"]), *_namespaces(spec["linux"]), *_linux(spec["linux"]), *_mounts(spec)]
+        return [*_process(spec["process"]), *_namespaces(spec["linux"]), *_linux(spec["linux"]), *_mounts(spec, folders)]
     except (KeyError, TypeError, AttributeError, ValueError):
         return ["the specification has an unknown shape"]
 
@@ -61,7 +66,7 @@ def _linux(linux: dict[str, object]) -> list[str]:
         found.append("it has devices")
     if not MASKED.issubset(linux.get("maskedPaths") or ()):  # type: ignore[arg-type]
         found.append("paths of the kernel are not masked")
-    if linux.get("sysctl"):
+    if not SYSCTLS.issuperset(linux.get("sysctl") or {}):  # type: ignore[arg-type]
         found.append("it sets kernel parameters")
     rules = (linux.get("resources") or {}).get("devices") or []  # type: ignore[attr-defined]
     if not rules or rules[0].get("allow") or rules[0].get("type") not in (None, "", "a") or _wide(rules):
@@ -80,13 +85,13 @@ def _wide(rules: list[dict[str, object]]) -> bool:
     return False
 
 
-def _mounts(spec: dict[str, object]) -> list[str]:
+def _mounts(spec: dict[str, object], folders: tuple[str, ...]) -> list[str]:
     found = []
     for mount in spec.get("mounts") or ():  # type: ignore[attr-defined]
         kind, source, target = mount.get("type"), str(mount.get("source") or ""), str(mount.get("destination") or "")
         options = mount.get("options") or ()
         bound = kind == "bind" or "bind" in options or "rbind" in options
-        own = target in ENGINE_FILES and source.startswith(ENGINE_FOLDERS) and ".." not in source.split("/")
+        own = target in ENGINE_FILES and source.startswith((*ENGINE_FOLDERS, *folders)) and ".." not in source.split("/")
         if (bound and not own) or (not bound and kind not in KERNEL_MOUNTS):
             found.append(f"it mounts {source[:100]}")
     return found

@@ -4,7 +4,8 @@ Installed in front of runc or crun. `create`, `run`, `restore` and `exec` are sh
 engine wrote; its answer may tighten the specification. When the agent is silent, only what is within the strictest baseline runs.
 Every other command that is known goes straight to the runtime, and one that is not known is refused.
 
-Configured by /etc/pratique/runtime.conf, which only root may write: lines `runtime=PATH` and `agent=PATH`; both have defaults.
+Configured by /etc/pratique/runtime.conf, which only root may write: lines `runtime=PATH`, `agent=PATH` and, where an engine does
+not keep its files in the usual place, `folders=PATH:PATH`; all have defaults.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ def replace(path: str, spec: dict[str, object]) -> None:
         raise
 
 
-def decide(call: Call, agent: str) -> None:
+def decide(call: Call, agent: str, folders: tuple[str, ...] = ()) -> None:
     """Raise Refused, or return when the runtime may run."""
     path, spec = specification(call)
     question: dict[str, object] = {
@@ -211,7 +212,7 @@ def decide(call: Call, agent: str) -> None:
     if answer is None:
         from pratique_runtime.baseline import beyond  # noqa: PLC0415 - only where the agent is silent
 
-        why = beyond(call.command, spec)
+        why = beyond(call.command, spec, folders)
         if why:
             raise Refused(f"the agent of pratique does not answer, and this is beyond the baseline: {'; '.join(why)}")
         return
@@ -237,7 +238,7 @@ def settings(path: str) -> dict[str, str]:
         lines = stream.read(MAX_ANSWER).decode().splitlines()
     pairs = [line.partition("=") for line in lines if line.strip() and not line.startswith("#")]
     found = {name.strip(): value.strip() for name, _, value in pairs}
-    if set(found) - {"runtime", "agent"} or not all(value.startswith("/") for value in found.values()):
+    if set(found) - {"runtime", "agent", "folders"} or not all(value.startswith("/") for value in found.values()):
         raise Refused(f"{path} is no configuration")
     return found
 
@@ -266,7 +267,8 @@ def main(words: list[str] | None = None, config: str = CONFIG) -> int:
         given = settings(config)
         call = Call(words)
         if call.command in DECIDED:
-            decide(call, given.get("agent") or AGENT)
+            folders = tuple(path.rstrip("/") + "/" for path in given.get("folders", "").split(":") if path)
+            decide(call, given.get("agent") or AGENT, folders)
         elif call.command == "start":
             look_again(call.id, given.get("agent") or AGENT)
         runtime = given.get("runtime") or next((path for path in RUNTIMES if os.access(path, os.X_OK)), RUNTIMES[0])

@@ -7,6 +7,7 @@ an answer ("deny beyond the baseline"), never a privilege.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -67,14 +68,21 @@ class Records:
         return list(self._known.values())
 
     def remember(self, record: Approved) -> None:
-        """Keep a container's record, in place of an earlier one. Raises OSError, ValueError for what is no id."""
+        """Keep a container's record, in place of an earlier one. Raises ValueError for what is no id.
+
+        On a full disk it is kept in memory: the baseline goes on, and what is lost with this process is only answers.
+        """
         if not _ID.fullmatch(record.id):
             raise ValueError("a container's id has 64 digits")
+        self._known[record.id] = record
         path = self._containers / record.id
         beside = path.with_name(f".{record.id}.{os.getpid()}")
-        beside.write_bytes(msgspec.json.encode(record))
-        beside.replace(path)
-        self._known[record.id] = record
+        try:
+            beside.write_bytes(msgspec.json.encode(record))
+            beside.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                beside.unlink()
 
     def ended(self, identifier: str) -> None:
         """Note that a container's grants are no more; that it was elevated stays known."""
