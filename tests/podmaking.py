@@ -24,12 +24,6 @@ _SELINUX = ("", "container_t", "container_init_t", "container_kvm_t", "container
 _PROFILES: tuple[dict[str, str], ...] = (
     {"type": "RuntimeDefault"}, {"type": "Localhost", "localhostProfile": "p"}, {"type": "Unconfined"}, {"type": ""}, {},
 )  # fmt: skip
-    {"type": "RuntimeDefault"},
-    {"type": "Localhost", "localhostProfile": "p"},
-    {"type": "Unconfined"},
-    {"type": ""},
-    {},
-)
 _BOOLS = (True, False)
 _APPARMOR = ("runtime/default", "localhost/p", "unconfined", "", "localhost", "runtime/other")
 
