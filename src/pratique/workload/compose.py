@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import msgspec
+
 from pratique._kit.yamltree import Node
 from pratique.model.errors import BudgetExceededError
 from pratique.workload.docker_create import NETWORKED
@@ -18,6 +20,7 @@ from pratique.workload.security import options as security_options
 from pratique.workload.security import split
 from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Device, Mount, Port, Spec, Variable, capability, number_of
 
+_EXTENDS = 10  # services that one after another extends; people write one or two
 _DEFAULT = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^${}]*))?\}")
 _NAMESPACES = (
     ("network_mode", "net"),
@@ -48,7 +51,37 @@ def extract(document: Node) -> list[Spec]:
     services = list(document.get("services").members())
     if len(services) > MAX_SPECS:
         raise BudgetExceededError(f"more than {MAX_SPECS} services")
-    return [_Service(name, node, document).spec() for name, node in services if node.kind == "map"]
+    return [_Service(name, extended(node, document), document).spec() for name, node in services if node.kind == "map"]
+
+
+def extended(node: Node, document: Node) -> Node:
+    """Return a service with what it takes from others of the same file; what it says itself counts, and lists are joined.
+
+    https://github.com/compose-spec/compose-spec/blob/main/05-services.md#extends
+    """
+    chain = [node]
+    while len(chain) < _EXTENDS and (source := chain[-1].get("extends")).given:
+        name = text_of(source) if source.kind == "text" else "" if source.get("file").given else text_of(source.get("service"))
+        base = document.get("services", name)
+        if base.kind != "map" or any(base is other for other in chain):
+            break
+        chain.append(base)
+    found = chain.pop()
+    while chain:
+        found = _joined(found, chain.pop())
+    return found
+
+
+def _joined(base: Node, own: Node) -> Node:
+    pairs = dict(base.pairs)
+    for key, value in own.pairs.items():
+        before = pairs.get(key)
+        if before is not None and before.kind == value.kind == "list" and key not in ("command", "entrypoint"):
+            value = msgspec.structs.replace(value, items=[*before.items, *value.items])  # noqa: PLW2901 - the joined list
+        elif before is not None and before.kind == value.kind == "map":
+            value = _joined(before, value)  # noqa: PLW2901 - as above
+        pairs[key] = value
+    return msgspec.structs.replace(own, pairs=pairs, keys={**base.keys, **own.keys})
 
 
 def built(document: Node) -> frozenset[str]:

@@ -20,6 +20,7 @@ _HERE = Place(1, 1)  # an object that came as JSON has no lines
 _LIST_DEPTH = 2  # lists in lists of objects; kubectl writes one level
 # Where the objects that make pods keep the template; a resource of any other kind is looked at in the same places.
 _TEMPLATES = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"), ("template",), ("spec", "podTemplate"))
+_EMBEDDED_DEPTH = 6  # levels below spec: a template of a replica of a group of a job is four down
 _HOST = (("hostNetwork", "net"), ("hostPID", "pid"), ("hostIPC", "ipc"))
 
 
@@ -84,10 +85,24 @@ def _pods(item: Node) -> Iterator[Pod]:
     if item.get("kind").string == "Pod":
         yield Pod(item, item.get("metadata"), item.get("spec"))
         return
+    found = False
     for path in _TEMPLATES:
         template = item.get(*path)
         if any(template.get("spec", key).kind == "list" for key, _ in CONTAINERS):
+            found = True
             yield Pod(item, template.get("metadata"), template.get("spec"))
+    if not found and "." in item.get("apiVersion").string.partition("/")[0]:
+        yield from _embedded(item, item.get("spec"), Node("none", item.place), 0)
+
+
+def _embedded(owner: Node, node: Node, metadata: Node, depth: int) -> Iterator[Pod]:
+    """Yield what has containers somewhere in a custom resource, whatever its kind calls it."""
+    if any(item.get("image").string for item in node.get("containers")):
+        yield Pod(owner, metadata, node)
+    elif depth < _EMBEDDED_DEPTH:
+        for _, value in node.members():
+            for inner in (value, *value):
+                yield from _embedded(owner, inner, node.get("metadata"), depth + 1)
 
 
 def extract(documents: list[Node]) -> list[Spec]:
