@@ -40,7 +40,7 @@ def test_moves_lead_from_each_block_to_the_other(few: int, pairs: dict[int, tupl
         assert back.lead(number, new) == old
 
 
-@given(old=_blocks, new=_blocks, key=st.integers(0, 8), other=st.binary(max_size=60))
+@given(old=_blocks, new=_blocks, key=st.integers(0, 11), other=st.binary(max_size=60))
 def test_what_is_no_move_is_refused_or_leads_to_a_block(old: bytes, new: bytes, key: int, other: bytes) -> None:
     """From a file that somebody made: a ValueError or some block, which its digest tells from the right one."""
     found = Moves({**moves({5: (old, new)}), key: other})

@@ -21,10 +21,11 @@ _BITMAP = 128
 _NUMBER = 8  # bytes
 _NOTHING = (0, 0)
 _COUNT = 2  # bytes
-# What `moves` returns, by key: the numbers of the blocks, and how many CVEs each has; as bits, which of them come or go, and
-# which move; by how much scores move; by how much percentiles are not as expected, where the score moved and where it stayed; and
-# how percentiles drift, for each `_STEP` units of them.
-_BLOCKS, _COUNTS, _COMING, _WHETHER, _SCORES, _MOVED, _STAYED, _DRIFT = range(8)
+# What `moves` returns, by key: the numbers of the blocks, and how many CVEs each has; as bits, which come or go; sparse, by how
+# much scores move; by how much percentiles are not as expected, dense where the score moved and sparse where it stayed; and how
+# percentiles drift, for each `_STEP` units of them. What is sparse is three streams: which are not 0, whose of these are below 0,
+# and how far from 0 these are, less one.
+_BLOCKS, _COUNTS, _COMING, _MOVED, _DRIFT, _STEPS, _STRAYS = 0, 1, 2, 3, 4, 5, 8
 _STEP = 8
 _BINS = _LOW // _STEP + 1
 # The drift of fewer scores than this is not worth its 4 KB.
@@ -62,23 +63,21 @@ def moves(pairs: Mapping[int, tuple[bytes, bytes]]) -> dict[int, bytes]:
     """
     states = [(number, unpack(old), unpack(new)) for number, (old, new) in sorted(pairs.items())]
     drift = _drift([(old, new) for _, old, new in states])
-    moved: list[int] = []
-    streams: dict[int, list[int]] = {_SCORES: [], _MOVED: [], _STAYED: []}
+    steps: list[int] = []
+    surprises: tuple[list[int], list[int]] = [], []  # where the score stayed, and where it moved
     for _, old, new in states:
         expected = _Expected(old, drift)
         for offset, (score, percentile) in new.items():
-            step, surprise = score - old.get(offset, _NOTHING)[0], percentile - expected.of(offset, score)
-            moved.append(bool(step))
-            streams[_MOVED if step else _STAYED].append(surprise)
-            if step:
-                streams[_SCORES].append(step)
+            steps.append(score - old.get(offset, _NOTHING)[0])
+            surprises[bool(steps[-1])].append(percentile - expected.of(offset, score))
     found = {
         _BLOCKS: b"".join(number.to_bytes(_NUMBER, "big") for number, _, _ in states),
         _COUNTS: b"".join(len(new).to_bytes(_COUNT, "big") for _, _, new in states),
         _COMING: b"".join((_bitmap(old) ^ _bitmap(new)).to_bytes(_BITMAP, "little") for _, old, new in states),
-        _WHETHER: bytes(sum(bit << at for at, bit in enumerate(moved[one : one + 8])) for one in range(0, len(moved), 8)),
-        _DRIFT: _planes(one - before for before, one in zip((0, *drift), drift, strict=False)),
-        **{key: _planes(numbers) for key, numbers in streams.items()},
+        _MOVED: _planes(map(_small, surprises[True])),
+        **_sparse(_STEPS, steps),
+        **_sparse(_STRAYS, surprises[False]),
+        _DRIFT: _planes(_small(one - before) for before, one in zip((0, *drift), drift, strict=False)),
     }
     return {key: stream for key, stream in found.items() if stream}
 
@@ -105,15 +104,15 @@ class Moves:
         offsets = [offset for offset in range(8 * _BITMAP) if bits >> offset & 1]
         if len(offsets) != place.cves:
             raise ValueError("a change of scores is of another block")
+        steps, before = self._steps.of(place.begin, place.cves), self._steps.before(place.begin)
+        moving = sum(map(bool, steps))
+        moved = map(_signed, _numbers(self._found.get(_MOVED, b""), before, moving))
+        stayed = iter(self._strays.of(place.begin - before, place.cves - moving))
         expected = _Expected(old, self._drift)
-        steps = iter(self._numbers(_SCORES, place.moved, place.moves))
-        moved = iter(self._numbers(_MOVED, place.moved, place.moves))
-        stayed = iter(self._numbers(_STAYED, place.begin - place.moved, place.cves - place.moves))
         out = bytearray()
-        for at, offset in enumerate(offsets):
-            moves = place.whether >> at & 1
-            score = old.get(offset, _NOTHING)[0] + (next(steps) if moves else 0)
-            percentile = expected.of(offset, score) + next(moved if moves else stayed)
+        for offset, step in zip(offsets, steps, strict=True):
+            score = old.get(offset, _NOTHING)[0] + step
+            percentile = expected.of(offset, score) + next(moved if step else stayed)
             if not (0 <= score <= _LOW and 0 <= percentile <= _LOW):
                 raise ValueError("a change of scores leads out of their range")
             out += (offset << 34 | score << 17 | percentile).to_bytes(_RECORD, "big")
@@ -126,22 +125,23 @@ class Moves:
         every = len(numbers) // _NUMBER
         if (len(numbers), len(counts), len(coming)) != (every * _NUMBER, every * _COUNT, every * _BITMAP):
             raise ValueError("a change of scores does not say of which blocks it is")
-        whether = int.from_bytes(self._found.get(_WHETHER, b""), "little")
         found: dict[int, _Place] = {}
-        begin = moved = 0
+        begin = 0
         for at in range(every):
             number, count = _one(numbers, at, _NUMBER), _one(counts, at, _COUNT)
-            own = whether >> begin & ((1 << count) - 1)
-            bits = int.from_bytes(coming[at * _BITMAP : (at + 1) * _BITMAP], "little")
-            found[number] = _Place(count, bits, own, own.bit_count(), begin, moved)
-            begin, moved = begin + count, moved + own.bit_count()
-        for key, count in ((_SCORES, moved), (_MOVED, moved), (_STAYED, begin - moved)):
-            if len(self._found.get(key, b"")) != 3 * count:
-                raise ValueError("a change of scores has another length than its own list asks for")
+            found[number] = _Place(count, int.from_bytes(coming[at * _BITMAP : (at + 1) * _BITMAP], "little"), begin)
+            begin += count
+        if len(self._found.get(_MOVED, b"")) != 3 * self._steps.before(begin):
+            raise ValueError("a change of scores has another length than its own list asks for")
         return found
 
-    def _numbers(self, key: int, begin: int, count: int) -> list[int]:
-        return _numbers(self._found.get(key, b""), begin, count)
+    @cached_property
+    def _steps(self) -> _Sparse:
+        return _Sparse(self._found, _STEPS)
+
+    @cached_property
+    def _strays(self) -> _Sparse:
+        return _Sparse(self._found, _STRAYS)
 
     @cached_property
     def _drift(self) -> Sequence[int]:
@@ -150,18 +150,43 @@ class Moves:
             return ()
         if len(planes) != 3 * _BINS:
             raise ValueError("a drift of percentiles has another length than theirs")
-        return list(accumulate(_numbers(planes, 0, _BINS)))
+        return list(accumulate(map(_signed, _numbers(planes, 0, _BINS))))
 
 
 class _Place(NamedTuple):
-    """How many CVEs a block has; which come or go, as bits; which move, and how many; how many of both are in blocks before."""
+    """How many CVEs a block has; which come or go, as bits; how many there are in the blocks before."""
 
     cves: int
     coming: int
-    whether: int
-    moves: int
     begin: int
-    moved: int
+
+
+class _Sparse:
+    """Numbers of which many are 0. Raises ValueError where the three streams are not of one another."""
+
+    def __init__(self, found: Mapping[int, bytes], key: int) -> None:
+        which, below, self._planes = (found.get(key + at, b"") for at in range(3))
+        self._which, self._below = int.from_bytes(which, "little"), int.from_bytes(below, "little")
+        if len(self._planes) != 3 * self._which.bit_count():
+            raise ValueError("a change of scores has another length than its own list asks for")
+
+    def before(self, at: int) -> int:
+        """Return how many of the numbers before one are not 0."""
+        return (self._which & ((1 << at) - 1)).bit_count()
+
+    def of(self, begin: int, count: int) -> list[int]:
+        """Return `count` of the numbers."""
+        own, first = self._which >> begin & ((1 << count) - 1), self.before(begin)
+        far = _numbers(self._planes, first, own.bit_count())
+        below = self._below >> first & ((1 << len(far)) - 1)
+        numbers = iter([~one if below >> at & 1 else one + 1 for at, one in enumerate(far)])
+        return [next(numbers) if own >> at & 1 else 0 for at in range(count)]
+
+
+def _sparse(key: int, numbers: Sequence[int]) -> dict[int, bytes]:
+    others = [one for one in numbers if one]
+    below = _bits([one < 0 for one in others])
+    return {key: _bits(numbers), key + 1: below, key + 2: _planes(abs(one) - 1 for one in others)}
 
 
 def _drift(states: Iterable[tuple[Mapping[int, Pair], Mapping[int, Pair]]]) -> Sequence[int]:
@@ -217,16 +242,28 @@ def _bitmap(block: Iterable[int]) -> int:
     return sum(1 << offset for offset in block)
 
 
+def _bits(numbers: Sequence[int]) -> bytes:
+    """Return as bits which numbers are not 0."""
+    eights = (numbers[at : at + 8] for at in range(0, len(numbers), 8))
+    return bytes(sum(bool(one) << at for at, one in enumerate(eight)) for eight in eights).rstrip(b"\0")
+
+
 def _one(numbers: bytes, at: int, size: int) -> int:
     return int.from_bytes(numbers[at * size : (at + 1) * size], "big")
 
 
-def _planes(numbers: Iterable[int]) -> bytes:
-    """All low bytes, then all middle ones, then all high ones: the latter two are nearly all zero and vanish when compressed.
+def _small(number: int) -> int:
+    """Make small numbers of both signs small ones."""
+    return number << 1 if number >= 0 else ~number << 1 | 1
 
-    Small numbers of both signs are made small ones before.
-    """
-    plain = b"".join((one << 1 if one >= 0 else ~one << 1 | 1).to_bytes(3, "little") for one in numbers)
+
+def _signed(number: int) -> int:
+    return (number >> 1) ^ -(number & 1)
+
+
+def _planes(numbers: Iterable[int]) -> bytes:
+    """All low bytes, then all middle ones, then all high ones: the latter two are nearly all zero and vanish when compressed."""
+    plain = b"".join(one.to_bytes(3, "little") for one in numbers)
     return plain[0::3] + plain[1::3] + plain[2::3]
 
 
@@ -234,5 +271,4 @@ def _numbers(planes: bytes, begin: int, count: int) -> list[int]:
     """Return `count` of the numbers that `_planes` was given, from the one at `begin` on."""
     every = len(planes) // 3
     low, middle, high = (planes[begin + every * plane : begin + every * plane + count] for plane in range(3))
-    plain = (a | b << 8 | c << 16 for a, b, c in zip(low, middle, high, strict=True))
-    return [(one >> 1) ^ -(one & 1) for one in plain]
+    return [a | b << 8 | c << 16 for a, b, c in zip(low, middle, high, strict=True)]
