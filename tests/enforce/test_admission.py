@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 import imagebuilder
+import registrysim
 from pratique._kit.written import Duration
 from pratique.cli.main import run
 from pratique.enforce import admission as module
@@ -127,7 +128,7 @@ def test_what_nobody_scanned_is_as_the_policy_says(place: Place) -> None:
     image = Image("reg.example/app:1", (CONFIG, IMAGE), "docker:" + CONFIG)
     assert not judged(place, msgspec.structs.replace(SPEC, unknown="deny"), image).allowed
     assert judged(place, msgspec.structs.replace(SPEC, unknown="allow"), image).allowed
-    scans = Scans(lambda _: Outcome(verdict=verdict("deny", reasons=(Reason("kev", "exploited"),))))
+    scans = Scans(lambda _: Outcome(verdicts=(verdict("deny", reasons=(Reason("kev", "exploited"),)),)))
     found = judged(place, SPEC, image, scans)
     assert (found.allowed, found.source) == (False, "scan")
     assert [job.target for job in scans.jobs] == ["docker:" + CONFIG]
@@ -137,7 +138,7 @@ def test_what_nobody_scanned_is_as_the_policy_says(place: Place) -> None:
 
 def test_all_who_ask_at_once_share_one_scan(place: Place) -> None:
     """A hundred requests for one stranger are one scan; another image is another."""
-    scans = Scans(lambda job: Outcome(verdict=verdict(digest=job.target[7:], names=())), 0.2)
+    scans = Scans(lambda job: Outcome(verdicts=(verdict(digest=job.target[7:], names=()),)), 0.2)
 
     async def crowd(admission: Admission) -> list[Judgement]:
         images = [Image("app", (digest,), "docker:" + digest) for digest in (IMAGE, INDEX)]
@@ -150,7 +151,7 @@ def test_all_who_ask_at_once_share_one_scan(place: Place) -> None:
 
 def test_a_late_scan_refuses_and_goes_on(place: Place) -> None:
     """Who asks gets an answer in time; who asks again finds the verdict. The loop is never held up."""
-    scans = Scans(lambda _: Outcome(verdict=verdict()), 0.5)
+    scans = Scans(lambda _: Outcome(verdicts=(verdict(),)), 0.5)
     image = Image("app", (IMAGE,), "docker:" + IMAGE)
 
     async def twice(admission: Admission) -> tuple[Judgement, float, Judgement]:
@@ -183,7 +184,7 @@ def test_a_scan_that_fails_is_said_and_not_repeated_at_once(place: Place) -> Non
 
 def test_another_image_in_its_place_is_not_taken(place: Place) -> None:
     """What was scanned must be what was asked about: a name that leads elsewhere vouches for nothing."""
-    scans = Scans(lambda _: Outcome(verdict=verdict(digest=INDEX, names=())))
+    scans = Scans(lambda _: Outcome(verdicts=(verdict(digest=INDEX, names=()),)))
     found = judged(place, SPEC, Image("app", (IMAGE,), "registry:reg.example/app:1"), scans)
     assert not found.allowed
     assert "another image" in found.reason
@@ -213,7 +214,7 @@ def test_old_verdicts_are_stale(place: Place, old: dict[str, Any], why: str) -> 
     found = judged(place, strict)
     assert not found.allowed
     assert why in found.reason
-    scans = Scans(lambda _: Outcome(verdict=verdict("allow", database_at=time.time())))
+    scans = Scans(lambda _: Outcome(verdicts=(verdict("allow", database_at=time.time()),)))
     anew = judged(place, msgspec.structs.replace(strict, stale=Stale(database=Duration(7 * 86_400), then="scan")), scans=scans)
     assert (anew.allowed, anew.source) == (True, "scan") or "from the future" in why
     assert len(scans.jobs) == 1
@@ -231,15 +232,52 @@ def test_a_stale_verdict_that_is_let_through_stays_what_it_was(place: Place) -> 
     assert not judged(place, lax).allowed
 
 
+def _two(registry: registrysim.Registry) -> tuple[str, str, str]:
+    """Push an index of two images: amd64 with a vulnerability that is exploited, arm64 without; return the three digests."""
+    made = []
+    for architecture, version in (("amd64", "2.36-9"), ("arm64", "99")):
+        status = f"Package: glibc\nStatus: install ok installed\nArchitecture: {architecture}\nVersion: {version}\n"
+        files = {"etc/os-release": 'ID=debian\nVERSION_ID="12"\n', "var/lib/dpkg/status": status}
+        made.append(imagebuilder.image([imagebuilder.layer(files)], platform=("linux", architecture, "")))
+    index = registry.add_index("app", made, "1")
+    return index, made[0].digest, made[1].digest
+
+
+@pytest.mark.loopback
 def test_an_index_is_as_bad_as_the_worst_of_its_images(place: Place) -> None:
-    """Where no platform is named; where one is, it is that image's."""
-    other = "sha256:" + "d" * 64
-    keep(place, verdict("allow", names=(INDEX,), platform="linux/amd64"))
-    keep(place, verdict("deny", digest=other, names=(INDEX,), platform="linux/arm64"))
-    image = Image("app", (INDEX,))
-    assert not judged(place, SPEC, image).allowed
-    assert judged(place, SPEC, image._replace(platform="linux/amd64")).allowed
-    assert not judged(place, SPEC, image._replace(platform="linux/arm64")).allowed
+    """Each image of it is scanned by its own digest; which of them a node takes does not matter, unless platforms are named."""
+    with registrysim.running(registrysim.Registry()) as registry:
+        index, bad, good = _two(registry)
+        host = registry.address.removeprefix("http://")
+
+        def about(digest: str, spec: AdmissionSpec = SPEC) -> Judgement:
+            return judged(place, spec, Image(f"{host}/app@{digest}", (digest,), f"registry:{host}/app@{digest}"), Scanner())
+
+        assert not about(index).allowed
+        assert "linux/amd64" in about(index).reason
+        assert [about(one).allowed for one in (bad, good)] == [False, True]
+        assert about(bad).source == "store"
+        only = msgspec.structs.replace(SPEC, platforms=("linux/arm64",))
+        assert about(index, only).allowed
+        assert not about(bad, only).allowed
+        assert not about(index).allowed  # the verdict on some of its platforms is none on all of them
+        none = about(index, msgspec.structs.replace(SPEC, platforms=("linux/s390x",)))
+        assert "no image for linux/s390x" in none.reason
+
+
+@pytest.mark.loopback
+def test_a_verdict_on_one_image_vouches_for_no_other_of_its_index(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever has the harmless platform of an index scanned and recorded gets nothing for the other, nor for the index."""
+    with registrysim.running(registrysim.Registry()) as registry:
+        index, bad, good = _two(registry)
+        host = registry.address.removeprefix("http://")
+        arguments = ["--fail-on", "kev", "--record", "--store", str(place.folder), "--platform", "linux/arm64", "-q"]
+        run(["scan", f"registry:{host}/app:1", "--mirror", "file:///nowhere", *arguments])
+        capsys.readouterr()
+    strict = msgspec.structs.replace(SPEC, unknown="deny")
+    assert judged(place, strict, Image("app", (good,))).allowed
+    assert not judged(place, strict, Image("app", (index,))).allowed
+    assert not judged(place, strict, Image("app", (index, bad))).allowed
 
 
 def test_what_is_exempt_is_so_by_digest(place: Place) -> None:
@@ -395,13 +433,13 @@ def test_a_real_scan_in_a_process_of_its_own(place: Place, tmp_path: Path) -> No
     path, _ = _archive(tmp_path / "image")
     outcome = asyncio.run(Scanner().run(Job(target=f"docker-archive:{path}", fail_on=("kev",), offline=True), 60))
     assert outcome.error == ""
-    assert outcome.verdict is not None
-    assert (outcome.verdict.decision, outcome.verdict.rules) == ("deny", KEV)
-    image = Image("app", (outcome.verdict.digest,), f"docker-archive:{path}")
+    assert outcome.verdicts
+    assert (outcome.verdicts[0].decision, outcome.verdicts[0].rules) == ("deny", KEV)
+    image = Image("app", (outcome.verdicts[0].digest,), f"docker-archive:{path}")
     found = judged(place, SPEC, image, Scanner())
     assert (found.allowed, found.source) == (False, "scan")
     assert "known to be exploited" in found.reason
-    keep(place, msgspec.structs.replace(outcome.verdict, decision="allow", at=time.time() + 30, reasons=()))
+    keep(place, msgspec.structs.replace(outcome.verdicts[0], decision="allow", at=time.time() + 30, reasons=()))
     assert judged(place, SPEC, image).allowed
 
 
@@ -409,7 +447,7 @@ def test_a_real_scan_in_a_process_of_its_own(place: Place, tmp_path: Path) -> No
 def test_a_scan_that_cannot_be_says_why(target: str) -> None:
     """One line, and no process is left."""
     outcome = asyncio.run(Scanner().run(Job(target=target, fail_on=("kev",), offline=True), 60))
-    assert outcome.verdict is None
+    assert not outcome.verdicts
     assert outcome.error
     assert "\n" not in outcome.error
 
@@ -420,7 +458,7 @@ def test_a_scan_that_hangs_is_ended(tmp_path: Path) -> None:
     subprocess.run(["mkfifo", str(fifo)], check=True)
     began = time.monotonic()
     outcome = asyncio.run(Scanner().run(Job(target=f"docker-archive:{fifo}", fail_on=("kev",), offline=True), 2.0))
-    assert outcome.verdict is None
+    assert not outcome.verdicts
     assert time.monotonic() - began < 10
 
 

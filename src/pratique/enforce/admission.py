@@ -36,7 +36,7 @@ import msgspec
 from pratique._kit.references import repository
 from pratique._kit.written import Duration, Written, read
 from pratique.enforce.scanning import Job, Scanner, Stage
-from pratique.enforce.verdicts import record, rules_digest
+from pratique.enforce.verdicts import index_rules, record, rules_digest
 from pratique.granting.desk import Desk
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Point
@@ -84,7 +84,8 @@ class AdmissionSpec(Written, kw_only=True):
 
     `unknown` is for images that nobody has scanned, `unjudged` for those whose scan could not tell. `deadline` is how long
     a request waits for a scan, `scan` how long a scan may take. `exempt` are globs over NAME@DIGEST or DIGEST: no tag is
-    exempt, as tags move. `pulls: digest` refuses pulls by tag. `offline` fetches no advisories; images are fetched all the same.
+    exempt, as tags move. Of an index every image must be fit to run, or those of `platforms` (linux/amd64). `pulls: digest`
+    refuses pulls by tag. `offline` fetches no advisories; images are fetched all the same.
     """
 
     policies: tuple[str, ...] = ()
@@ -98,6 +99,7 @@ class AdmissionSpec(Written, kw_only=True):
     deadline: Duration = Duration(30)
     scan: Duration = Duration(600)
     exempt: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
     pulls: Literal["resolve", "digest"] = "resolve"
     grants: bool = True
     offline: bool = False
@@ -138,12 +140,11 @@ def _beside(folder: Path, name: str) -> str:
 
 
 class Image(NamedTuple):
-    """An image as a gate knows it: named, known by these digests, to be scanned as `target`, for this platform."""
+    """An image as a gate knows it: named, known by these digests, to be scanned as `target`."""
 
     reference: str
     digests: tuple[str, ...] = ()
     target: str = ""
-    platform: str = ""
 
 
 class Judgement(NamedTuple):
@@ -235,12 +236,14 @@ class Admission:
         """Return a judgement; or the verdict that is too old to count, or None, where there has to be a scan."""
         if self._exempt(image):
             return Judgement(allowed=True, source="exempt", digest=next(iter(image.digests), ""))
-        found = self._verdicts.find(image.digests, image.platform)
+        found = self._verdicts.find(image.digests)
         now, rules = time.time(), self._current().digests[stage]
-        ours = _worst([one for one in found if one.rules == rules and not self._is_stale(one, now)])
-        if ours is not None:
-            return self._judged(image, ours, "store")
-        old = _worst([one for one in found if one.rules == rules]) or (found[0] if found else None)
+        of_index = index_rules(rules, self.spec.platforms)
+        ours = [one for one in found if one.rules == (of_index if one.index else rules)]
+        fresh = _worst([one for one in ours if not self._is_stale(one, now)])
+        if fresh is not None:
+            return self._judged(image, fresh, "store")
+        old = _worst(ours) or (found[0] if found else None)
         if old is None:
             if self.spec.unknown == "allow":
                 return Judgement(allowed=True, source="unknown", digest=next(iter(image.digests), ""))
@@ -249,18 +252,18 @@ class Admission:
             return None
         if self.spec.stale.then == "scan":
             return old
-        if self.spec.stale.then == "allow" and old.rules == rules:
+        if self.spec.stale.then == "allow" and old in ours:
             return self._judged(image, old, "store", stale=True)
-        return self._refused(image, "store", f"its verdict is {self._why_stale(old, rules, now)}", old)
+        return self._refused(
+            image, "store", f"its verdict is {self._why_stale(old, now) if old in ours else 'by other rules'}", old
+        )
 
     def _is_stale(self, verdict: KeptVerdict, now: float) -> bool:
-        return bool(self._why_stale(verdict, verdict.rules, now))
+        return bool(self._why_stale(verdict, now))
 
-    def _why_stale(self, verdict: KeptVerdict, rules: str, now: float) -> str:
+    def _why_stale(self, verdict: KeptVerdict, now: float) -> str:
         """Say why a verdict no longer counts, "" where it does. One from the future is none."""
         stale = self.spec.stale
-        if verdict.rules != rules:
-            return "by other rules"
         if verdict.at > now + 60:
             return "from the future: see to the clock"
         if now - verdict.at > stale.after:
@@ -323,7 +326,7 @@ class Admission:
         if not image.target or not image.digests:
             return "nobody has scanned this image, and it has no digest by which it could be"
         loaded = self._current()
-        name = "\n".join((loaded.digests[stage], image.platform, *image.digests))
+        name = "\n".join((loaded.digests[stage], *image.digests))
         if (running := self._running.get(name)) is not None:
             return running
         at, why = self._failed.get(name, (0.0, ""))
@@ -348,24 +351,30 @@ class Admission:
         """Have an image scanned and its verdict put on record; return that, or why there is none."""
         spec = self.spec
         job = Job(
-            target=image.target, platform=image.platform, policies=spec.policies, waivers=spec.waivers, fail_on=spec.fail_on,
+            target=image.target, platforms=spec.platforms, policies=spec.policies, waivers=spec.waivers, fail_on=spec.fail_on,
             stage=stage, team=spec.team, environment=spec.environment, offline=spec.offline, mirror=spec.mirror,
             insecure=spec.insecure_registries, seconds=float(spec.scan),
         )  # fmt: skip
         outcome = await self._scanner.run(job, float(spec.scan))
-        verdict = outcome.verdict
-        if verdict is None:
+        if not outcome.verdicts:
             return f"it could not be scanned: {outcome.error}"
-        if verdict.rules != rules:
+        if not {one.rules for one in outcome.verdicts} <= {rules, index_rules(rules, spec.platforms)}:
             return "its rules changed while it was scanned: ask again"
-        verdict = msgspec.structs.replace(verdict, reference=image.reference or verdict.reference)
-        if not {verdict.digest, *verdict.names} & set(image.digests):
-            return f"another image ({verdict.digest[:19]}) was found in its place"
+        asked = outcome.verdicts[-1]
+        if not {asked.digest, *asked.names} & set(image.digests):
+            return f"another image ({asked.digest[:19]}) was found in its place"
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._thread, lambda: record(self._desk, self._verdicts, verdict, point=point))
+            return await loop.run_in_executor(self._thread, self._record, outcome.verdicts, image.reference, point)
         except PratiqueError as error:
             return f"its verdict cannot be put on record: {error.message}"
+
+    def _record(self, verdicts: Sequence[KeptVerdict], reference: str, point: Point) -> KeptVerdict:
+        """Put verdicts on record, each under the name by which the image was asked for; return the last."""
+        for verdict in verdicts:
+            named = msgspec.structs.replace(verdict, reference=reference or verdict.reference)
+            kept = record(self._desk, self._verdicts, named, point=point)
+        return kept
 
     # -- rules -----------------------------------------------------------------------------------------------------------------
 
@@ -413,7 +422,7 @@ _ORDER = {"allow": 0, "warn": 1, "unknown": 2, "deny": 3}
 
 
 def _worst(verdicts: Sequence[KeptVerdict]) -> KeptVerdict | None:
-    """Return the one that counts of several: images of an index that lack a platform are as bad as the worst of them."""
+    """Return the one that counts of several: an image that is known by several digests is as bad as the worst of them."""
     return max(verdicts, key=lambda one: (_ORDER[one.decision], one.at), default=None)
 
 

@@ -18,11 +18,14 @@ from pratique.store.verdicts import KeptVerdict
 if TYPE_CHECKING:
     import asyncio
 
+    from pratique.image.reference import ImageName
     from pratique.pipeline import ScanOptions
 
 Stage = Literal["dev", "ci", "registry", "deploy", "runtime"]
 # Scans at once: each takes a core while it reads an image.
 MAX_SCANS = 2
+# Images of one index that are scanned: the largest official ones have some twelve platforms.
+MAX_IMAGES = 32
 # Bytes of an outcome: a verdict with its reasons has some KiB.
 MAX_OUTCOME = 4 << 20
 # Address space of a scan, as the advisory database is mapped into it, and seconds of its processor.
@@ -31,10 +34,13 @@ _NICE = 10  # what is being served goes before what is being scanned
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to scan and by what; with `resolve` only which digest a name has now. `offline` fetches no advisories."""
+    """What to scan and by what; with `resolve` only which digest a name has now. `offline` fetches no advisories.
+
+    Of an index all images are scanned, or those of `platforms`.
+    """
 
     target: str
-    platform: str = ""
+    platforms: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     waivers: tuple[str, ...] = ()
     fail_on: tuple[str, ...] = ()
@@ -51,9 +57,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict, or a digest where that was asked for, or why there is neither."""
+    """Verdicts, the last on what was asked about; or a digest where that was asked for; or why there is neither."""
 
-    verdict: KeptVerdict | None = None
+    verdicts: tuple[KeptVerdict, ...] = ()
     digest: str = ""
     error: str = ""
 
@@ -146,30 +152,80 @@ def perform(job: Job) -> Outcome:
 
             named = by_digest(job.target, offline=job.offline, insecure=job.insecure)
             return Outcome(digest=named.rpartition("@")[2])
-        return Outcome(verdict=_verdict(job))
+        return Outcome(verdicts=_verdicts(job))
     except PratiqueError as error:
         return Outcome(error=error.message[:500])
     except Exception as error:  # noqa: BLE001 - the gate is told, whatever it is
         return Outcome(error=f"a defect of pratique: {type(error).__name__}: {error}"[:500])
 
 
-def _verdict(job: Job) -> KeptVerdict:
-    from pratique.enforce.verdicts import rules_digest, verdict_of  # noqa: PLC0415 - in the child alone
+def _verdicts(job: Job) -> tuple[KeptVerdict, ...]:
+    """Scan what is asked about; of an index, each image by its own digest, so that it does not matter which one a node takes."""
+    from pratique.enforce.verdicts import index_rules, rules_digest, verdict_of_index  # noqa: PLC0415 - in the child alone
+    from pratique.image.reference import parse_name  # noqa: PLC0415
+
+    how = _options(job)
+    rules = rules_digest(how.rules, how.fail_on)
+    scheme, _, value = job.target.partition(":")
+    if scheme != "registry":
+        return (_verdict(job.target, how, rules),)
+    name = parse_name(value)
+    digest, children = _children(name, how, job.platforms)
+    place = f"{name.registry}/{name.repository}"
+    if not children:
+        return (_verdict(f"registry:{place}@{digest}", how, rules),)
+    images = [_verdict(f"registry:{place}@{child}", how, rules) for child in children]
+    return (*images, verdict_of_index(digest, str(name), index_rules(rules, job.platforms), images))
+
+
+def _children(name: ImageName, how: ScanOptions, platforms: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of what a name leads to and, where that is an index, the images that it has for these platforms."""
+    from pratique.image import oci  # noqa: PLC0415 - in the child alone
+    from pratique.image.endpoint import Clients  # noqa: PLC0415
+    from pratique.image.manifest import Index  # noqa: PLC0415
+    from pratique.image.sources.registry import Remote  # noqa: PLC0415
+    from pratique.model.errors import TargetError  # noqa: PLC0415
+
+    sources = msgspec.structs.replace(how.sources, offline=False)
+    clients = Clients(sources)
+    try:
+        remote = Remote(name, clients, sources)
+        top, digest = remote.top()
+        if not isinstance(top, Index):
+            return digest, ()
+        found = oci.candidates(top, remote.read, str(name))
+    finally:
+        clients.close()
+    wanted = [one for one in found if not platforms or one.platform is None or _is_one_of(str(one.platform), platforms)]
+    children = tuple(dict.fromkeys(one.descriptor.digest for one in wanted))
+    if not children:
+        raise TargetError(f"{name} has no image for {' or '.join(platforms) or 'any platform'}")
+    if len(children) > MAX_IMAGES:
+        raise TargetError(f"{name} has {len(children)} images; at most {MAX_IMAGES} are scanned: name platforms in the policy")
+    return digest, children
+
+
+def _is_one_of(platform: str, platforms: tuple[str, ...]) -> bool:
+    """Say whether a platform is one of those, or a variant of one."""
+    return any(platform == one or platform.startswith(one + "/") for one in platforms)
+
+
+def _verdict(target: str, how: ScanOptions, rules: str) -> KeptVerdict:
+    from pratique.enforce.verdicts import same_image, verdict_of  # noqa: PLC0415 - in the child alone
     from pratique.image.reference import parse_target  # noqa: PLC0415
     from pratique.pipeline import inspect, judge_inventory  # noqa: PLC0415
 
-    how = _options(job)
     asked = msgspec.structs.replace(how, sources=msgspec.structs.replace(how.sources, offline=False))
-    inventory, target = inspect(parse_target(job.target), asked)
-    report = judge_inventory(inventory, target, how)
-    return verdict_of(report, rules_digest(how.rules, how.fail_on))
+    inventory, found = inspect(parse_target(target), asked)
+    scheme, _, value = target.partition(":")
+    identity = (value,) if scheme in ("docker", "podman") and value in found.digests else ()  # the engine's own id of this image
+    return verdict_of(judge_inventory(inventory, found, how), rules, names=(*same_image(found), *identity))
 
 
 def _options(job: Job) -> ScanOptions:
     import datetime as dt  # noqa: PLC0415 - in the child alone
 
     from pratique._kit.folders import default_cache_dir  # noqa: PLC0415
-    from pratique.image.manifest import parse_platform  # noqa: PLC0415
     from pratique.image.options import SourceOptions  # noqa: PLC0415
     from pratique.pipeline import ScanOptions  # noqa: PLC0415
     from pratique.policy.facts import Context  # noqa: PLC0415
@@ -187,7 +243,6 @@ def _options(job: Job) -> ScanOptions:
             username=job.username,
             password=job.password,
         ),
-        platform=parse_platform(job.platform) if job.platform else None,
         mirror=job.mirror,
         seconds=job.seconds,
         fail_on=parse_fail_on(job.fail_on),

@@ -13,12 +13,13 @@ import msgspec
 from pratique.granting.desk import Desk
 from pratique.granting.who import this_user
 from pratique.model.privilege import Point, Subject
-from pratique.model.report import Report
+from pratique.model.report import Reason, Report, Target
 from pratique.policy.document import Waiver
 from pratique.policyfiles import Rules
 from pratique.store.line import Entry, Who
 from pratique.store.verdicts import KeptVerdict, Verdicts
 
+_ENGINES = frozenset(("docker", "podman", "containerd"))
 _PLACES = frozenset(("places", "nodes"))  # where something stands in its file decides nothing
 
 
@@ -51,12 +52,26 @@ def _asks_for_context(rules: Rules) -> bool:
     )
 
 
-def verdict_of(report: Report, rules: str, *, kept_as: str = "", by: Subject | None = None) -> KeptVerdict:
-    """Return what is kept of a report that was judged by the rules of that digest; `kept_as` is where the whole report is."""
+def same_image(target: Target) -> tuple[str, ...]:
+    """Return the other digests of a target that are surely of the very same image, which is that of its configuration.
+
+    A target names the digests of indexes on the way to it among them, unmarked: only where there is a single one is it known that
+    it is no index's. What an engine calls an image in registries may be an index, too.
+    """
+    return target.digests if len(target.digests) == 1 and target.scheme not in _ENGINES else ()
+
+
+def verdict_of(
+    report: Report, rules: str, *, names: tuple[str, ...] | None = None, kept_as: str = "", by: Subject | None = None
+) -> KeptVerdict:
+    """Return what is kept of a report that was judged by the rules of that digest.
+
+    `names` are other digests of the very same image, by default those that surely are; `kept_as` is where the whole report is.
+    """
     target, verdict, database = report.target, report.verdict, report.meta.database
     return KeptVerdict(
         digest=target.digest,
-        names=target.digests,
+        names=same_image(target) if names is None else names,
         reference=target.reference,
         platform=target.platform,
         decision=verdict.decision,
@@ -71,6 +86,38 @@ def verdict_of(report: Report, rules: str, *, kept_as: str = "", by: Subject | N
         report=kept_as,
         by=f"{by.provider}:{by.id}" if by is not None else "",
     )
+
+
+_ORDER = ("allow", "warn", "unknown", "deny")
+
+
+def verdict_of_index(digest: str, reference: str, rules: str, images: Sequence[KeptVerdict]) -> KeptVerdict:
+    """Return the verdict on an index: the worst of those on its images, as any of them may be what somebody runs by its name."""
+    worst = max(images, key=lambda one: _ORDER.index(one.decision))
+    reasons = tuple(
+        Reason(reason.rule, f"{one.platform or one.digest[:19]}: {reason.message}") for one in images for reason in one.reasons
+    )
+    return msgspec.structs.replace(
+        worst,
+        digest=digest,
+        names=(),
+        reference=reference,
+        platform="",
+        index=True,
+        reasons=reasons,
+        rules=rules,
+        complete=all(one.complete for one in images),
+        at=min(one.at for one in images),
+        until=min((one.until for one in images if one.until), default=0.0),
+        database_at=min(one.database_at for one in images),
+    )
+
+
+def index_rules(rules: str, platforms: Sequence[str]) -> str:
+    """Return the digest of the rules by which an index is judged where only some platforms of it count."""
+    if not platforms:
+        return rules
+    return "sha256:" + hashlib.sha256("\n".join((rules, *sorted(platforms))).encode()).hexdigest()
 
 
 def _until(report: Report) -> float:

@@ -2,9 +2,10 @@
 
 verdicts.sqlite lies beside the grants of a store. A verdict is kept by the digest that was judged (the manifest's, or the id of
 an engine's image) and the digest of the rules that judged it, so that ci and a cluster, which decide by different rules, do not
-overwrite each other. Other names of the same image (its configuration, an index that leads to it) point to it, with the platform:
-an index is several images. Every row carries a mark made with the store's secret: what somebody else wrote into the file is not
-believed, and is as unknown as if it were not there.
+overwrite each other. Another digest of the very same image (its configuration's) points to it. That of an index never does: an
+index is several images, of which somebody may have had one judged; it has a verdict of its own, on all of them. Every row carries
+a mark made with the store's secret: what somebody else wrote into the file is not believed, and is as unknown as if it were not
+there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ from pratique.store.place import Place, have_own
 
 FILE = "verdicts.sqlite"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-MAX_NAMES = 200  # other digests of one image: an engine knows an image by one digest a registry it came from
+MAX_NAMES = 200  # digests of one image that are looked up: an engine knows one a registry that it came from
 MAX_REASONS = 50  # kept of one verdict: a person reads a handful, and the report has all
 MAX_TEXT = 500  # characters of one reason
 _PATIENCE = 5.0  # seconds to wait for another writer
@@ -40,14 +41,15 @@ CREATE TABLE verdicts (
     PRIMARY KEY (digest, rules)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE names (
-    name TEXT NOT NULL, digest TEXT NOT NULL, platform TEXT NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (name, digest)
+    name TEXT NOT NULL, digest TEXT NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (name, digest)
 ) STRICT, WITHOUT ROWID;
 """
 
 
 class KeptVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was decided on one image. Times are seconds since the epoch, digests `sha256:...`.
+    """What was decided on one image, or on all of an index. Times are seconds since the epoch, digests `sha256:...`.
 
+    `names` are other digests of the very same image, never of what leads to it and to others; `index` marks what does.
     `rules` is the digest of all that it was judged by (policies, waivers, context), `policy` what people call that. `database`
     and `database_at` say which advisories were asked. `until` is when something that it rests on ends, such as a waiver; 0 is
     never. `report` names the whole report, where that was kept. `complete` is false where parts could not be examined.
@@ -64,6 +66,7 @@ class KeptVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     database: str = ""
     database_at: float = 0.0
     complete: bool = True
+    index: bool = False
     at: float
     until: float = 0.0
     report: str = ""
@@ -99,16 +102,13 @@ class Verdicts:
         """Let go of the file; may be called twice."""
         self._connection.close()
 
-    def find(self, digests: Collection[str], platform: str = "") -> list[KeptVerdict]:
-        """Return what was decided on an image known by any of these digests, the youngest first.
-
-        A digest of an index stands for all its images, or for that of `platform` where one is named.
-        """
+    def find(self, digests: Collection[str]) -> list[KeptVerdict]:
+        """Return what was decided on an image known by any of these digests, the youngest first."""
         wanted = [digest for digest in dict.fromkeys(digests) if DIGEST.fullmatch(digest)]
         with self._lock, telling(self._path):
             found: dict[tuple[str, str], KeptVerdict] = {}
             for digest in wanted[:MAX_NAMES]:
-                for judged in (digest, *self._pointed(digest, platform)):
+                for judged in (digest, *self._pointed(digest)):
                     for rules, body, mark in self._connection.execute(
                         "SELECT rules, body, mark FROM verdicts WHERE digest = ?", (judged,)
                     ):
@@ -136,13 +136,8 @@ class Verdicts:
                 "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
                 (verdict.digest, verdict.rules, verdict.at, body, self._mark(verdict.digest, verdict.rules, body)),
             )
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?)",
-                [
-                    (name, verdict.digest, verdict.platform, self._mark(name, verdict.digest, verdict.platform.encode()))
-                    for name in verdict.names
-                ],
-            )
+            rows = [(name, verdict.digest, self._mark(name, verdict.digest, b"")) for name in verdict.names]
+            self._connection.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?)", rows)
         return verdict
 
     def forget(self, before: float) -> int:
@@ -152,11 +147,9 @@ class Verdicts:
             self._connection.execute("DELETE FROM names WHERE digest NOT IN (SELECT digest FROM verdicts)")
         return gone
 
-    def _pointed(self, name: str, platform: str) -> Iterator[str]:
-        rows = self._connection.execute("SELECT digest, platform, mark FROM names WHERE name = ?", (name,)).fetchall()
-        for digest, of, mark in rows:
-            if mark == self._mark(name, digest, of.encode()) and (not platform or not of or of == platform):
-                yield digest
+    def _pointed(self, name: str) -> list[str]:
+        rows = self._connection.execute("SELECT digest, mark FROM names WHERE name = ?", (name,)).fetchall()
+        return [digest for digest, mark in rows if mark == self._mark(name, digest, b"")]
 
     def _read(self, digest: str, rules: str, body: bytes, mark: str) -> KeptVerdict | None:
         """Return a row, None where this store did not write it so."""

@@ -54,7 +54,7 @@ class Judging:
         for one in self._contents.needing(repository, blob):
             if one.kind == "artifact":
                 return ""
-            image = Image(f"{front}/{repository}@{one.digest}", (one.digest, one.config))
+            image = Image(f"{front}/{repository}@{one.digest}", (one.digest,))
             judgement = self._admission.known(image, "registry")
             if judgement is None:
                 waits.append(image)

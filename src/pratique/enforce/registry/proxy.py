@@ -173,11 +173,11 @@ class Proxy:
         await self._judging.learn(route.repository, manifest)
         if not is_digest(route.reference):
             self._doorman.tagged(asker.subject, route.repository)
-        self._judging.begin(self.image(route.repository, manifest.digest, manifest.config), manifest)
+        self._judging.begin(self.image(route.repository, manifest.digest), manifest)
 
-    def image(self, repository: str, digest: str, config: str) -> Image:
-        """Name an image as people do."""
-        return Image(f"{self.front.name}/{repository}@{digest}", (digest, config) if config else (digest,))
+    def image(self, repository: str, digest: str) -> Image:
+        """Name an image as people do. It is known by its manifest's digest alone: another may name the same configuration."""
+        return Image(f"{self.front.name}/{repository}@{digest}", (digest,))
 
     def shown(self, *access: Access) -> str:
         """Return a token that the registry takes, for this and nothing else."""
@@ -280,7 +280,7 @@ class Conversation:
             return
         if client.method == "HEAD":
             digest = answered.one(b"docker-content-digest")
-            if not self._own and (why := self._proxy.judging.known(self._proxy.image(route.repository, digest, ""))):
+            if not self._own and (why := self._proxy.judging.known(self._proxy.image(route.repository, digest))):
                 await self._proxy.refuse(asker, route, why)
             await self._pass(client, answered)
             return
@@ -293,9 +293,7 @@ class Conversation:
             raise UpstreamError("the registry gave another manifest than it was asked for")
         if not self._own:
             await self._proxy.judging.learn(route.repository, manifest)
-            why = await self._proxy.judging.manifest(
-                self._proxy.image(route.repository, manifest.digest, manifest.config), manifest
-            )
+            why = await self._proxy.judging.manifest(self._proxy.image(route.repository, manifest.digest), manifest)
             if why:
                 await self._proxy.refuse(asker, route, why)
         headers = [(name, value) for name, value in self._headers(answered) if name != b"transfer-encoding"]
