@@ -59,6 +59,35 @@ def test_at_equal_seconds(home: Home) -> None:
             assert (_fixed(database), _fixed(database, "jinja2")) == ([expected], [expected]), at
 
 
+def test_a_clock_that_was_ahead(home: Home) -> None:
+    """What it dated counts from the next update on; before, what was known before. Nothing waits for the day that it showed."""
+    ahead = NOON + timedelta(days=12)
+    for moment, fixed in ((NOON, 1), (NOON + timedelta(days=1), 2), (ahead, 3), (ahead + timedelta(days=1), 4)):
+        home.publish(pypi=archive([record("PYSEC-1", "flask", f"{fixed}")]), epss=scored({"CVE-2026-1": (fixed / 10, 0.5)}))
+        home.update(moment)
+    home.publish(pypi=archive([record("PYSEC-1", "flask", "5")]), epss=scored({"CVE-2026-1": (0.5, 0.5)}))
+    home.update(NOON + timedelta(days=9))
+    home.publish(pypi=archive([record("PYSEC-1", "flask", "6")]), epss=scored({"CVE-2026-1": (0.6, 0.5)}))
+    home.update(NOON + timedelta(days=10))
+    for day, expected in ((0, 1), (1, 2), (8, 2), (9, 5), (10, 6), (13, 6)):
+        with home.at(NOON + timedelta(days=day)) as database:
+            assert _fixed(database) == [f"{expected}"], day
+            assert database.epss(["CVE-2026-1"])["CVE-2026-1"].score == expected / 10, day
+    assert set(verify(home.cache).values()) == {""}
+
+
+def test_a_database_that_was_born_ahead(home: Home) -> None:
+    """It is known since its first update by the right clock."""
+    home.publish(pypi=archive([record("PYSEC-1", "flask", "1")]))
+    home.update(NOON + timedelta(days=3650), "osv/PyPI")
+    home.publish(pypi=archive([record("PYSEC-1", "flask", "2")]))
+    home.update(NOON, "osv/PyPI")
+    with home.at(NOON) as database:
+        assert _fixed(database) == ["2"]
+    with home.at(NOON - timedelta(seconds=1)) as database:
+        assert _fixed(database) == []
+
+
 def test_two_updates_in_the_second_of_birth(home: Home) -> None:
     """Before there was anything nothing is known, and at once the later of the two is."""
     for fixed in ("1", "2"):

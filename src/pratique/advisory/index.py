@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from pratique.advisory.layout import CLOCK_SKEW_SECONDS
 from pratique.model.errors import DatabaseError
 
 # Another process that updates has its 30 minutes (all feeds over a slow line); then this one says so and ends.
@@ -29,8 +30,7 @@ INCOMING = "incoming"
 _VERSION = 1
 # What a look back needs to tell whether a feed was stale: a daily update that is some hours late still joins the day before.
 FETCH_GAP = timedelta(hours=36)
-# Clocks of a publisher and of those who pull may differ by hours; what is dated further ahead was dated by a wrong clock.
-CLOCK_SKEW = timedelta(days=1)
+CLOCK_SKEW = timedelta(seconds=CLOCK_SKEW_SECONDS)
 # Of a database that is updated now and then, each time is a span of its own: enough for a year of weekly updates.
 _MAX_SPANS = 64
 

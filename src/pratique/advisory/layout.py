@@ -30,6 +30,8 @@ COMPRESS_FROM = 2048
 # What came of a member is read by updates only: it is compressed as soon as that is smaller.
 COMPRESS_MEMBER_FROM = 192
 
+# Clocks of a publisher and of those who pull may differ by hours; what is dated further ahead was dated by a wrong clock.
+CLOCK_SKEW_SECONDS = 86_400
 # How long what was known is kept, in seconds: a year and a month, so that "a year ago" can always be asked.
 KEEP_SECONDS = 400 * 86_400
 # EPSS moves most of its 360,000 percentiles each day, which takes 0.2 MB, while a day's changes of all advisories take a quarter

@@ -13,7 +13,7 @@ import msgspec
 from pratique.advisory import scores
 from pratique.advisory.collect import grouped
 from pratique.advisory.digest import SetDigest
-from pratique.advisory.layout import COMPRESS_MEMBER_FROM, KEEP_SCORES_SECONDS, KEEP_SECONDS, Facts
+from pratique.advisory.layout import CLOCK_SKEW_SECONDS, COMPRESS_MEMBER_FROM, KEEP_SCORES_SECONDS, KEEP_SECONDS, Facts
 from pratique.advisory.tables import Squeeze, Tables, array
 from pratique.advisory.values import Changes
 
@@ -66,6 +66,8 @@ class Writer:
         `counted` are the counts afterwards. A time before that of the last change is taken for that of the last change: a clock
         that was set back does not make knowledge older. Raises ValueError where changes do not fit.
         """
+        if self._facts.changed > changes.at + CLOCK_SKEW_SECONDS:
+            self._date_back(changes.at)
         at = max(changes.at, self._facts.changed)
         undo = Changes(at)
         self._hits(changes, undo)
@@ -110,6 +112,32 @@ class Writer:
         if found:
             self._put("horizon", str(horizon).encode())
         return found
+
+    def _date_back(self, at: int) -> None:
+        """Take what a clock that was ahead has dated for learnt at `at`: sometime before, nobody knows when.
+
+        Else all that is learnt until that clock's time comes would be dated then, and be unknown as of any day before.
+        """
+        told = Changes(at)
+        for earlier in self.tables.past(at):
+            told.cover(earlier)
+        blocks: dict[int, tuple[bytes, bytes]] = {}
+        for _, moves in self.tables.moves(at):
+            for block in moves:
+                now, then = blocks.get(block) or (self.tables.block(block),) * 2
+                blocks[block] = now, self.tables.led(moves, block, then)
+        for table in ("history", "scores"):
+            self._connection.execute(f"DELETE FROM {table} WHERE until > ?", (at,))  # noqa: S608 - of two names
+        if self._born > at:
+            self._born = at
+            self._put("born", str(at).encode())
+        else:
+            self._remember(told, at)
+            if blocks:
+                self._remember_moves(blocks, at)
+        if int(self.tables.meta.get("horizon", b"0")) > at:
+            self._put("horizon", str(at).encode())
+        self._facts = msgspec.structs.replace(self._facts, changed=at)
 
     def _hits(self, changes: Changes, undo: Changes) -> None:
         for ecosystem, packages in changes.hits.items():
