@@ -10,12 +10,15 @@ missed.
 from __future__ import annotations
 
 import argparse
+import json
+import random
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +31,7 @@ import zstandard
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.measure import MEBIBYTE, Sample, run
-from benchmarks.upstream import Upstream, serving
+from benchmarks.upstream import SEED, Upstream, malicious_record, serving
 
 from pratique.advisory.compact import compact
 from pratique.advisory.feeds import sources
@@ -61,7 +64,7 @@ UPSTREAM_RECORDS = {
     "osv/Mageia": 5781,
     "osv/Maven": 6115,
     "osv/MinimOS": 9191,
-    "osv/npm": 214083,
+    "osv/npm": 214083 - 209647,
     "osv/NuGet": 1508,
     "osv/openEuler": 5734,
     "osv/openSUSE": 10316,
@@ -76,6 +79,10 @@ UPSTREAM_RECORDS = {
     "osv/SwiftURL": 42,
     "osv/Ubuntu": 49714,
 }
+# Of npm's records, as counted in google/osv-scanner's pull request 2449: malicious packages; the mirror has none. They are
+# alike, so records made in their form tell what one takes.
+MALICIOUS_RECORDS = 209647
+MALICIOUS_SAMPLE = 20_000
 # Fewer records than this say nothing of the others: a file has 40 KB before it has any.
 ENOUGH = 500
 TYPES: dict[str, PackageType] = {"PyPI": "pypi", "npm": "npm", "Go": "golang", "Maven": "maven", "Debian:12": "deb"}
@@ -135,7 +142,18 @@ def building(folder: Path, names: Sequence[str], address: str, runs: int) -> Pat
     return cache
 
 
-def ecosystems(cache: Path) -> None:
+def malicious(folder: Path) -> float:
+    """Return the bytes that a record of a malicious package takes, by `MALICIOUS_SAMPLE` made ones."""
+    mirror, chance = folder / "malicious" / "osv" / "npm", random.Random(SEED)
+    mirror.mkdir(parents=True)
+    with zipfile.ZipFile(mirror / "all.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for number in range(MALICIOUS_SAMPLE):
+            archive.writestr(f"MAL-2025-{number}.json", json.dumps(malicious_record(number, chance)))
+    update(folder / "cache-of-malicious", ["osv/npm"], Options(mirror=(folder / "malicious").as_uri()), now=lambda: NOW)
+    return size(folder / "cache-of-malicious") / MALICIOUS_SAMPLE
+
+
+def ecosystems(cache: Path, each_malicious: float) -> None:
     """Print bytes a record, by feed or family of feeds, and what the whole upstream would take.
 
     Where the mirror has too few records to tell, and for ecosystems that it does not have, the mean of OSV's others is taken.
@@ -158,6 +176,11 @@ def ecosystems(cache: Path) -> None:
         total += count * each
         shown = f"{each:,.0f}" if own else "(mean)"
         print(f"{family:<22} {records[family]:>8,} {sizes[family]:>11,} {shown:>9} {count:>9,} {count * each / 1e6:>8.1f} MB")
+    total += MALICIOUS_RECORDS * each_malicious
+    cells = (
+        f"{'':>8} {'':>11} {each_malicious:>9,.0f} {MALICIOUS_RECORDS:>9,} {MALICIOUS_RECORDS * each_malicious / 1e6:>8.1f} MB"
+    )
+    print(f"{'osv/npm, malicious':<22} {cells}")
     others = sum(rest.values())
     total += others * mean
     print(f"{'OSV, not in the mirror':<22} {'':>8} {'':>11} {'(mean)':>9} {others:>9,} {others * mean / 1e6:>8.1f} MB")
@@ -311,7 +334,7 @@ def main() -> int:
         folder = Path(place)
         print(f"{len(names)} feeds, {sum(map(len, source.records.values())):,} records of OSV among them; revision {revision}\n")
         cache = building(folder, names, address, given.runs)
-        ecosystems(cache)
+        ecosystems(cache, malicious(folder))
         looking_up(cache)
         matching(cache)
         print()

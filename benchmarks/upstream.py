@@ -87,6 +87,40 @@ class Upstream:
         return self._files[path]
 
 
+def malicious_record(number: int, chance: random.Random) -> dict[str, Any]:
+    """Return a record in the form of OpenSSF's malicious packages: names and versions are made up, all else is as it is there.
+
+    https://github.com/ossf/malicious-packages
+    """
+    name = "".join(chance.choice("bdfgklmnprstv") + chance.choice("aeiou") for _ in range(chance.randint(2, 6)))
+    name = f"@{name}/{name[::-1]}-{number}" if chance.random() < 0.5 else f"{name}-{number}"
+    day = f"2025-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}T{chance.randint(0, 23):02}:00:00Z"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    ghsa = "GHSA-" + "-".join("".join(chance.choices("23456789cfghjmpqrvwx", k=4)) for _ in range(3))
+    affected: dict[str, Any] = {
+        "package": {"ecosystem": "npm", "name": name},
+        "database_specific": {"cwes": [{"cweId": "CWE-506", "name": "Embedded Malicious Code"}]},
+    }
+    if chance.random() < 0.4:
+        affected["ranges"] = [{"type": "SEMVER", "events": [{"introduced": "0"}]}]
+    else:
+        affected["versions"] = [
+            f"{chance.randint(0, 99)}.{chance.randint(0, 9)}.{at}" for at in range(chance.choice((1, 1, 2, 5)))
+        ]
+    return {
+        "id": f"MAL-2025-{number}",
+        "modified": day,
+        "published": day,
+        "schema_version": "1.7.4",
+        "aliases": [ghsa],
+        "summary": f"Malicious code in {name} (npm)",
+        "details": f"## Source: ghsa-malware ({digest})\nAny computer that has this package installed is to be considered lost.",
+        "affected": [affected],
+        "references": [{"type": "ADVISORY", "url": f"https://github.com/advisories/{ghsa}"}],
+        "database_specific": {"malicious-packages-origins": [{"sha256": digest, "source": "ghsa-malware", "id": ghsa}]},
+    }
+
+
 def _move(record: dict[str, Any]) -> None:
     for affected in record.get("affected") or ():
         for block in affected.get("ranges") or ():
