@@ -52,6 +52,7 @@ class Attachments(NamedTuple):
 class _Loose(msgspec.Struct, frozen=True, rename="camel"):
     """A manifest of any artifact, as far as it is looked at."""
 
+    config: Descriptor | None = None
     layers: list[Descriptor] = []
     manifests: list[Descriptor] = []
     annotations: dict[str, Any] | None = None
@@ -77,12 +78,12 @@ class _Search:
         self._interesting = _attesting if every else _interesting
         self._suffixes = (".att", ".vex", ".sig") if every else (".att", ".vex")
         self._seen: set[str] = set()
+        self._images: dict[str, tuple[str, _Loose] | None] = {}
         self._bytes = 0
         self._result = Attachments([], [])
 
     def run(self, digests: Sequence[str]) -> Attachments:
-        for digest in digests:
-            check_digest(digest, "image")
+        for digest in self._manifests(digests):
             for listed in self._listed(digest):
                 if len(self._seen) >= MAX_ATTACHED:
                     self._result.failures.append(f"more than {MAX_ATTACHED} things are attached; the rest was not looked at")
@@ -91,6 +92,33 @@ class _Search:
                     self._seen.add(listed)
                     self._take(listed)
         return self._result
+
+    def _manifests(self, digests: Sequence[str]) -> list[str]:
+        """Leave the digests of manifests: that of a configuration means the image as well, and registries fail when asked for it.
+
+        Raises RegistryError where none can be had.
+        """
+        errors: dict[str, CouldNotError] = {}
+        configurations: set[str] = set()
+        for digest in dict.fromkeys(digests):
+            check_digest(digest, "image")
+            if digest in configurations:
+                continue
+            try:
+                found = self._images[digest] = self._manifest(f"manifests/{digest}")
+            except IntegrityError:
+                raise
+            except CouldNotError as error:
+                errors[digest] = error
+                continue
+            if found is not None and found[1].config is not None:
+                configurations.add(found[1].config.digest)
+        if errors and not any(self._images.values()):
+            raise next(iter(errors.values()))
+        for digest, why in errors.items():
+            if digest not in configurations:
+                self._result.failures.append(f"{digest} cannot be asked for: {why.message}")
+        return [digest for digest in dict.fromkeys(digests) if digest not in configurations]
 
     def _listed(self, digest: str) -> Iterator[str]:
         """Yield the digests of manifests that refer to this one, as each way of attaching lists them."""
@@ -110,7 +138,7 @@ class _Search:
         return [one.digest for one in wanted]
 
     def _in_index(self, digest: str) -> list[str]:
-        found = self._manifest(f"manifests/{digest}")
+        found = self._images.get(digest)
         if found is None:
             return []
         return [
