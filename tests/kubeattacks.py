@@ -66,6 +66,12 @@ class Attack(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
     only_gated: bool = False
     family: str = ""
 
+    @property
+    def says(self) -> str:
+        """What of the rule the person reads."""
+        known = {"no-runtime-socket": "nobody binds the runtime's socket", "unreadable": "pratique: denied"}
+        return known.get(self.rule, self.rule.removeprefix("privilege "))
+
 
 def load() -> list[Attack]:
     """Return all attacks."""
@@ -99,7 +105,11 @@ class Attempt:
 
     def got_through(self, said: Said) -> bool:
         """Say whether the last answer shows that it worked."""
-        return said.status not in (401, 403) if self._attack.through else said.status in (200, 201)
+        if said.status in (200, 201):
+            return True
+        # What is past authorisation and admission ends where there is no node to go to, or no WebSocket was asked for.
+        beyond = any(word in said.message for word in ("host", "pgrade", "address"))
+        return self._attack.through and (said.status >= 500 or beyond)
 
     def _do(self, step: Step) -> Said:
         headers = {}

@@ -26,7 +26,7 @@ INVALID = 422  # refused before any standard was asked
 
 def main() -> int:
     """Compare, print each difference, and say how many."""
-    import ssl  # noqa: PLC0415 - as everywhere here
+    import ssl
 
     address, token, authority, *versions = sys.argv[1:]
     context = ssl.create_default_context(cafile=authority)

@@ -97,7 +97,7 @@ class Admitter:
             return await self._secret(review)
         if (resource.group, resource.name, resource.sub) == ("", "persistentvolumes", ""):
             return await self._volume(review)
-        return await self._workload(review)
+        return await self._workload(workloads.normal(review))
 
     # -- what enters ----------------------------------------------------------------------------------------------------------
 

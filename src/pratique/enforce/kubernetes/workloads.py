@@ -26,6 +26,11 @@ _HERE = Place(1, 1)
 _EPHEMERAL = "ephemeralcontainers"
 
 
+def normal(review: Admission) -> Admission:
+    """Return a review whose objects are pods where they are a pod's ephemeral containers alone, as before 1.22."""
+    return review._replace(item=_as_pod(review.item), old=_as_pod(review.old))
+
+
 def changed(review: Admission) -> list[Spec]:
     """Return the Specs of containers that are new or ask for something else than before. Raises BudgetExceededError."""
     before: dict[bytes, None] = {}
@@ -128,6 +133,12 @@ def _essence(spec: Spec) -> bytes:
         ),
         order="deterministic",
     )
+
+
+def _as_pod(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    if item.get("kind") != "EphemeralContainers":
+        return item
+    return {**item, "kind": "Pod", "spec": {"ephemeralContainers": item.get("ephemeralContainers") or []}}
 
 
 def _map(value: Any) -> Mapping[str, Any]:

@@ -1,0 +1,230 @@
+"""The chart and the manifests are one; they are valid, restricted, and guard what belongs to the gate."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from pratique.enforce.kubernetes.admission import _WORKLOADS
+from pratique.workload import kubernetes, pss
+from storing import PATHS
+
+ROOT = Path(__file__).parents[3]
+HERE = ROOT / "integrations" / "kubernetes"
+OBJECTS: list[dict[str, Any]] = [one for one in yaml.safe_load_all((HERE / "manifests.yaml").read_text()) if one]
+
+
+def renderer() -> ModuleType:
+    found = importlib.util.spec_from_file_location("render_chart", ROOT / "tools" / "render_chart.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def kinds(kind: str) -> list[dict[str, Any]]:
+    return [one for one in OBJECTS if one["kind"] == kind]
+
+
+def test_the_manifests_are_what_the_chart_makes() -> None:
+    """Change the chart, then `python tools/render_chart.py > integrations/kubernetes/manifests.yaml`."""
+    made = renderer()
+    assert made.manifests(made.values()) == (HERE / "manifests.yaml").read_text()
+
+
+def test_the_chart_uses_no_more_of_its_language_than_is_rendered_here() -> None:
+    """Else what Helm makes of it might be something else; and each value is used, and is there."""
+    made = renderer()
+    templates = "".join(path.read_text() for path in made.CHART.glob("templates/*.yaml"))
+    known = re.compile(r"\{\{ \.Values\.[a-zA-Z]+ \}\}|\{\{- if \.Values\.[a-zA-Z]+ \}\}|\{\{- end \}\}")
+    assert "{{" not in known.sub("", templates)
+    assert set(re.findall(r"\.Values\.([a-zA-Z]+)", templates)) == set(made.values())
+    assert {path.stem for path in made.CHART.glob("templates/*.yaml")} == set(made.ORDER)
+
+
+def test_values_change_what_they_say() -> None:
+    """Without eviction the gate may not delete pods, and is not told to."""
+    made = renderer()
+    text = made.manifests(made.values(["evict=false", "namespace=gate"]))
+    roles = {one["metadata"]["name"]: one for one in yaml.safe_load_all(text) if one and one["kind"] == "ClusterRole"}
+    assert [rule["verbs"] for rule in roles["pratique-store"]["rules"]] == [["get"]]
+    assert "--evict" not in text
+    assert "pratique-system" not in text.replace("pratique-system.svc", "")
+    with pytest.raises(SystemExit, match="no value 'evcit'"):
+        made.values(["evcit=false"])
+
+
+@pytest.mark.parametrize("version", [(1, 25), pss.LATEST])
+def test_the_gates_own_pods_are_restricted(version: pss.Version) -> None:
+    """What it asks of others it does."""
+    pods = [pod for one in OBJECTS for pod in kubernetes.pod_templates(one)]
+    assert len(pods) == 2
+    for pod in pods:
+        assert pss.violations(pod, "restricted", version) == []
+
+
+def test_our_own_lint_has_nothing_to_say() -> None:
+    """Not a single finding, of any severity."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pratique", "lint", str(HERE / "manifests.yaml"), "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": PATHS},
+    )
+    assert json.loads(done.stdout)["findings"] == []
+
+
+def test_the_webhooks_are_asked_about_all_that_makes_pods_and_fail_closed() -> None:
+    """Each resource that the gate knows, in every version; who enters, everywhere."""
+    (configuration,) = kinds("ValidatingWebhookConfiguration")
+    resources = set()
+    for webhook in configuration["webhooks"]:
+        assert webhook["failurePolicy"] == "Fail"
+        assert webhook["matchPolicy"] == "Equivalent"
+        assert webhook["timeoutSeconds"] <= 5
+        for rule in webhook["rules"]:
+            assert rule["apiVersions"] == ["*"]
+            resources |= set(rule["resources"])
+            if "CONNECT" in rule["operations"]:
+                assert "namespaceSelector" not in webhook
+    assert resources >= _WORKLOADS
+    asked = [
+        (resource, operation)
+        for webhook in configuration["webhooks"]
+        for rule in webhook["rules"]
+        for resource in rule["resources"]
+        for operation in rule["operations"]
+    ]
+    assert len(set(asked)) == len(asked), "what two webhooks are asked about uses a grant twice"
+    assert resources >= {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "nodes/proxy", "pods/ephemeralcontainers"}
+
+
+def evaluator(*names: str) -> Callable[..., Any]:
+    """Return what evaluates an expression as an API server would, with these variables of any type."""
+    from cel_expr_python import cel  # type: ignore[import-untyped]
+
+    environment = cel.NewEnv(variables=dict.fromkeys(names, cel.Type.DYN))
+
+    def evaluate(expression: str, **values: Any) -> Any:
+        return environment.compile(expression).eval(data=values).plain_value()
+
+    return evaluate
+
+
+ADMIN, BOSS = ["pratique:admins", "system:authenticated"], ["system:masters", "system:authenticated"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "request_", "allowed"),
+    [
+        ("cluster-objects", {"name": "pratique-gate", "groups": BOSS}, False),
+        ("cluster-objects", {"name": "pratique-gate", "groups": ADMIN}, True),
+        ("cluster-objects", {"name": "pratique-system", "groups": BOSS}, False),
+        ("cluster-objects", {"name": "grantorders.grants.pratique", "groups": BOSS}, False),
+        ("cluster-objects", {"name": "other", "groups": BOSS}, None),
+        ("namespace", {"groups": BOSS}, False),
+        ("namespace", {"groups": ADMIN}, True),
+        ("namespace", {"groups": ADMIN, "operation": "CONNECT"}, True),
+        ("namespace", {"groups": [], "username": "system:serviceaccount:kube-system:replicaset-controller"}, True),
+        ("namespace", {"groups": [], "username": "system:serviceaccount:kube-system:x", "operation": "CONNECT"}, False),
+        ("namespace", {"groups": [], "username": "system:serviceaccount:team-a:kube-system"}, False),
+        ("namespace", {"groups": ["system:nodes"], "username": "system:node:n1"}, True),
+        ("namespace", {"groups": ["devs"], "username": "dev1"}, False),
+    ],
+)  # fmt: skip
+def test_what_belongs_to_the_gate_only_its_administrators_change(
+    policy: str, request_: dict[str, Any], allowed: bool | None
+) -> None:
+    """The API server's own policies, evaluated as it does: removing the webhook, its role, its definition, its namespace."""
+    (found,) = [one for one in kinds("ValidatingAdmissionPolicy") if one["metadata"]["name"] == f"pratique-guards-{policy}"]
+    spec, evaluate = found["spec"], evaluator("request", "variables")
+    who = {"groups": request_["groups"], "username": request_.get("username", "boss")}
+    request = {"name": request_.get("name", "x"), "operation": request_.get("operation", "DELETE"), "userInfo": who}
+    assert spec["failurePolicy"] == "Fail"
+    if not all(evaluate(one["expression"], request=request, variables={}) for one in spec.get("matchConditions", [])):
+        assert allowed is None
+        return
+    variables = {one["name"]: evaluate(one["expression"], request=request, variables={}) for one in spec["variables"]}
+    (validation,) = spec["validations"]
+    assert evaluate(validation["expression"], request=request, variables=variables) is allowed
+    assert "pratique" in evaluate(validation["messageExpression"], request=request, variables=variables)
+    bound = [
+        one["spec"] for one in kinds("ValidatingAdmissionPolicyBinding") if one["spec"]["policyName"] == found["metadata"]["name"]
+    ]
+    assert bound == [{"policyName": found["metadata"]["name"], "validationActions": ["Deny", "Audit"]}]
+
+
+@pytest.mark.parametrize(
+    ("webhook", "user", "item", "asked"),
+    [
+        ("token", "dev1", {"spec": {}}, True),
+        ("token", "system:node:n1", {"spec": {"boundObjectRef": {"kind": "Pod"}}}, False),
+        ("token", "system:node:n1", {"spec": {}}, True),
+        ("token", "dev1", {"spec": {"boundObjectRef": {"kind": "Pod"}}}, True),
+        ("token", "system:kube-controller-manager", {"spec": {}}, False),
+        ("secret", "dev1", {"type": "kubernetes.io/service-account-token"}, True),
+        ("secret", "dev1", {"type": "Opaque"}, False),
+        ("secret", "dev1", {}, False),
+    ],
+)
+def test_only_what_matters_is_sent(webhook: str, user: str, item: dict[str, Any], asked: bool) -> None:
+    """No other secret leaves the API server, and nodes go on when the gate is down."""
+    (found,) = [
+        one for one in kinds("ValidatingWebhookConfiguration")[0]["webhooks"] if one["name"] == f"{webhook}.grants.pratique"
+    ]
+    groups = ["system:nodes"] if user.startswith("system:node:") else ["devs"]
+    request = {"userInfo": {"username": user, "groups": groups}}
+    evaluate = evaluator("request", "object")
+    assert all(evaluate(one["expression"], request=request, object=item) for one in found["matchConditions"]) is asked
+
+
+@pytest.mark.parametrize(
+    ("attributes", "user", "asked"),
+    [
+        ({"verb": "create", "resource": "pods", "subresource": "exec"}, "dev1", True),
+        ({"verb": "impersonate", "resource": "users"}, "dev1", True),
+        ({"verb": "create", "resource": "pods"}, "dev1", False),
+        ({"verb": "create", "resource": "serviceaccounts", "subresource": "token"}, "system:node:n1", False),
+        ({"verb": "get", "resource": "nodes", "subresource": "proxy"}, "dev1", True),
+        (None, "dev1", False),
+    ],
+)
+def test_the_authoriser_is_asked_about_its_own(attributes: dict[str, str] | None, user: str, asked: bool) -> None:
+    """All else is decided without a call."""
+    authorization = yaml.safe_load((HERE / "apiserver" / "authorization.yaml").read_text())
+    request: dict[str, Any] = {"user": user}
+    if attributes is not None:
+        request["resourceAttributes"] = {"subresource": "", "verb": "", "resource": "", **attributes}
+    evaluate = evaluator("request")
+    conditions = authorization["authorizers"][2]["webhook"]["matchConditions"]
+    assert all(evaluate(one["expression"], request=request) for one in conditions) is asked
+
+
+def test_files_for_the_api_server_say_what_the_guide_says() -> None:
+    """RBAC before the gate, denied where it does not answer, nothing remembered."""
+    authorization = yaml.safe_load((HERE / "apiserver" / "authorization.yaml").read_text())
+    types = [one["type"] for one in authorization["authorizers"]]
+    assert types == ["Node", "RBAC", "Webhook"]
+    webhook = authorization["authorizers"][2]["webhook"]
+    assert (webhook["failurePolicy"], webhook["authorizedTTL"]) == ("Deny", "1ms")
+    asked = " ".join(one["expression"] for one in webhook["matchConditions"])
+    for word in ("exec", "attach", "portforward", "ephemeralcontainers", "proxy", "token", "impersonate"):
+        assert f"'{word}'" in asked
+    admission = yaml.safe_load((HERE / "apiserver" / "admission.yaml").read_text())
+    assert admission["plugins"][0]["name"] == "ValidatingAdmissionWebhook"
+    users = yaml.safe_load((HERE / "apiserver" / "webhooks.kubeconfig").read_text())["users"]
+    service = kinds("ValidatingWebhookConfiguration")[0]["webhooks"][0]["clientConfig"]["service"]
+    assert users[0]["name"] == f"{service['name']}.{service['namespace']}.svc"
