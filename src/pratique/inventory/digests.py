@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import re
@@ -28,7 +27,7 @@ def hexadecimal(algorithm: Any, value: Any) -> tuple[Checksum, ...]:
 def encoded(algorithm: str, value: Any) -> tuple[Checksum, ...]:
     """Return a digest that is written in base64, nothing where it is none."""
     try:
-        raw = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+        raw = binascii.a2b_base64(value, strict_mode=True) if isinstance(value, str) else b""
     except (binascii.Error, ValueError):
         return ()
     return (Checksum(algorithm, raw.hex()),) if len(raw) == _BYTES.get(algorithm) else ()
