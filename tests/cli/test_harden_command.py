@@ -105,7 +105,7 @@ def test_lines_of_docker_run(call: Call, at: Path) -> None:
     text = (at / "run.sh").read_text()
     wanted = (
         "docker run --cap-drop=ALL --security-opt=no-new-privileges --sysctl=net.ipv4.ip_unprivileged_port_start=80 --read-only"
-        " --tmpfs=/data:mode=1777 --tmpfs=/tmp -d --name app \\\n"
+        " --tmpfs=/data:mode=1777 --tmpfs=/tmp:mode=1777 -d --name app \\\n"
     )
     assert wanted in text
     before = text
@@ -120,6 +120,22 @@ def test_without_a_manifest_it_prints_flags(call: Call, at: Path) -> None:
     assert ran.out.count("\n") == 1
     assert "not root" in ran.err
     assert call("harden", "app.tar", "--quiet").err == ""
+
+
+def test_a_program_that_is_known(call: Call, at: Path) -> None:
+    """Real programs are larger than any script, and a script may end in one that the configuration does not name."""
+    entry = ib.executable(b"#!/bin/sh\nexec nginx -g 'daemon off;'\n")
+    files = {
+        "usr/": b"",
+        "usr/sbin/": b"",
+        "usr/sbin/nginx": ib.executable(b"\x7fELF" + bytes(400_000)),
+        "entry.sh": entry,
+        "run/": b"",
+    }
+    for number, config in enumerate(({"Cmd": ["nginx"]}, {"Entrypoint": ["/entry.sh"]})):
+        hardening.write(at / f"{number}.tar", hardening.base(**files), config | {"ExposedPorts": {"80/tcp": {}}})
+        wanted = "--cap-drop=ALL --cap-add=CHOWN --cap-add=NET_BIND_SERVICE --cap-add=SETGID --cap-add=SETUID"
+        assert call("harden", f"{number}.tar", "-q").out.startswith(wanted)
 
 
 def test_json(call: Call, at: Path) -> None:

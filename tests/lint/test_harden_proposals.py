@@ -49,7 +49,7 @@ def said(lines: tuple[str, ...], *words: str) -> bool:
 def test_an_account_without_rights_loses_everything() -> None:
     """All that it may write into is empty in the image: nothing of the proposal is a guess."""
     found = infer(facts({"User": "app"}), start())
-    assert flags(found) == ["--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--tmpfs=/tmp"]
+    assert flags(found) == ["--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--tmpfs=/tmp:mode=1777"]
     assert not found.attempts
     assert said(found.open, "limits")
 
@@ -137,7 +137,7 @@ def test_a_script_that_hands_over_keeps_what_it_needs() -> None:
     sure = infer(image, start())
     assert sure.add == ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
     assert (sure.drop_all, sure.user) == (True, None)
-    assert said(sure.because, "CHOWN: for chown", "SETUID: for gosu")
+    assert said(sure.because, "CHOWN, DAC_OVERRIDE (for chown in its script)", "SETGID, SETUID (for gosu in its script)")
     tried = infer(image, start(), attempt=True)
     assert (tried.user, tried.group, tried.add) == (1000, 1001, ())
     assert said(tried.open, "/data", "already")

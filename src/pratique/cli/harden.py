@@ -130,6 +130,7 @@ def _facts(given: str, platform: Platform | None, sources: SourceOptions, text: 
     from pratique.image.reference import parse_target  # noqa: PLC0415 - as above
     from pratique.image.rootfs import read_rootfs  # noqa: PLC0415 - as above
     from pratique.lint.harden.facts import ImageFacts  # noqa: PLC0415 - as above
+    from pratique.lint.harden.infer import programs  # noqa: PLC0415 - as above
     from pratique.workload.rootfs import Rootfs  # noqa: PLC0415 - as above
 
     said = [item.start for item in _containers(text)] if text is not None else []
@@ -138,6 +139,7 @@ def _facts(given: str, platform: Platform | None, sources: SourceOptions, text: 
         inner = image.config.get("config")
         config = inner if isinstance(inner, dict) else {}
         names = ImageFacts(config, Rootfs({})).wanted_names() | {word.rsplit("/", 1)[-1] for word in words if 0 < len(word) < 200}
+        names |= programs().keys()
         return _Opened(ImageFacts(config, read_rootfs(image, names)), (given, image.reference))
 
 

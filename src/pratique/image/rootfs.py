@@ -49,7 +49,8 @@ class _Answer(msgspec.Struct):
 
 
 def read_rootfs(image: OpenImage, names: frozenset[str]) -> Rootfs:
-    """Read what a container would find. `names` are those of files whose content is wanted, in whatever folder they are.
+    """Read what a container would find. `names` are those of files whose content is wanted, in whatever folder they are; one that
+    is too large has none, and is there.
 
     Raises IntegrityError, TargetError, RegistryError, WorkerFailedError.
     """
@@ -101,9 +102,9 @@ def _read(part: _Part, wanted: frozenset[bytes], layers: Layers, left: int) -> i
         contents: dict[bytes, bytes] = {}
         kept = 0
         for found in walk:
-            if found.file is not None and kept + found.size <= left:
-                contents[found.path] = found.file.read()
-                kept += found.size
+            content = found.file.read() if found.file is not None and kept + found.size <= left else b""
+            contents[found.path] = content
+            kept += len(content)
         walk.check(part.diff_id, part.digest)
         if walk.gaps:
             raise TargetError(f"layer {part.diff_id}: {walk.gaps[0].message}")

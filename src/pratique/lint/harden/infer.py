@@ -7,6 +7,7 @@ proposed when an attempt is asked for, and is named as open otherwise; nothing i
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from importlib import resources
 from typing import Literal
 
@@ -38,7 +39,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """The least privileges. `user` and `group` are to be set where they are given; `low_port` is the lowest port that an account
-    without rights has to be allowed to open, 0 for none. `shared` are those of `tmpfs` in which everybody may write, as in /tmp.
+    without rights has to be allowed to open, 0 for none. `modes` are those of `tmpfs`, in octal.
     `because` has the reasons, `attempts` what was taken on trial, `open` what could not be told.
     """
 
@@ -50,7 +51,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     add: tuple[str, ...] = ()
     read_only: bool = False
     tmpfs: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     low_port: int = 0
     because: tuple[str, ...] = ()
@@ -136,8 +137,7 @@ class _Inference:
             low = 0
         if sure:
             needs.update((name, "the manifest adds it") for name in self._spec.capabilities_add if name not in needs)
-            told = "; ".join(f"{name}: {why}" for name, why in sorted(needs.items()))
-            self._because.append(f"all capabilities are dropped{', but these: ' + told if told else ''}")
+            self._because.append("all capabilities are dropped" + (f", but {_by_reason(needs)}" if needs else ""))
         read_only, tmpfs, volumes = self._storage(who, keeps_root=keeps_root)
         self._open.append("limits on memory, processors and processes: no file tells how much it uses")
         changed = who.uid != self._given.uid
@@ -151,15 +151,18 @@ class _Inference:
             add=tuple(sorted(needs)) if sure else (),
             read_only=read_only,
             tmpfs=tuple(tmpfs),
-            shared=tuple(
-                folder for folder in tmpfs if (item := self._facts.rootfs.items.get(folder)) and item.mode & 0o7777 == 0o1777
-            ),
+            modes=tuple(self._mode(folder, keeps_root=keeps_root) for folder in tmpfs),
             volumes=tuple(volumes),
             low_port=low,
             because=tuple(self._because),
             attempts=tuple(self._attempts),
             open=tuple(self._open),
         )
+
+    def _mode(self, folder: str, *, keeps_root: bool) -> str:
+        """Return the mode of a mounted folder: root has the image's own; for anybody else it is open, since engines mount as root."""
+        item = self._facts.rootfs.items.get(folder)
+        return f"{item.mode & 0o7777:04o}" if keeps_root and item is not None else "1777"
 
     # -- who it runs as ---------------------------------------------------------------------------------------------------------
 
@@ -382,3 +385,11 @@ class _Inference:
         else:
             self._attempts.append(f"read-only root: it is taken to write into {', '.join(found) or 'nothing'} alone")
         return True, found, []
+
+
+def _by_reason(needs: Mapping[str, str]) -> str:
+    """Return capabilities, those with one reason together: `CHOWN, SETUID (why); ...`."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in sorted(needs.items()):
+        reasons.setdefault(why, []).append(name)
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())

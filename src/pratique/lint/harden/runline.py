@@ -140,8 +140,9 @@ def flags(proposal: Proposal) -> list[str]:
 
 
 def tmpfs(folder: str, proposal: Proposal) -> str:
-    """Return a folder as engines take it. Podman gives it the mode that the image has there, which may be for the owner alone."""
-    return folder if folder in proposal.shared else f"{folder}:mode=1777"
+    """Return a folder as engines take it, with its mode: Podman would take the image's, Docker 1777."""
+    mode = dict(zip(proposal.tmpfs, proposal.modes, strict=True))[folder]
+    return f"{folder}:mode={mode}"
 
 
 def with_flags(text: str, number: int, proposal: Proposal) -> str:
