@@ -41,6 +41,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     `rules` are policies and waivers, None where there are neither; with a `baseline`, only what it does not have counts. `vex`
     are documents of others about vulnerabilities. `image_checks` looks at how the image is configured and was built, too.
     `attestations` are what is attested of the image; where it is None they are asked for if a policy needs them.
+    `details` gathers what only an SBOM tells of packages, `files` all files of the target.
     `privileges` adds what a gate would deny about running the image.
     `tell` is called with progress, `say` with a line worth keeping.
     """
@@ -61,6 +62,8 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     as_of: str = ""
     image_checks: bool = False
     privileges: Forecast | None = None
+    details: bool = False
+    files: bool = False
     tell: Progress | None = None
     say: Callable[[str], None] | None = None
 
@@ -110,7 +113,15 @@ def inspect(
     cache = LayerCache(how.sources.cache_dir if how.keep else None)
     with open_target(ref, how.platform, how.sources) as image:
         declared, disown = image.scheme == "dir", (lambda: _disown(image, how)) if image.scheme == "registry" else None
-        inspection = Inspection(seconds=how.seconds, declared=declared, progress=how.tell, disown=disown, say=how.say)
+        inspection = Inspection(
+            seconds=how.seconds,
+            declared=declared,
+            details=how.details,
+            files=how.files,
+            progress=how.tell,
+            disown=disown,
+            say=how.say,
+        )
         inventory = take_inventory(image, cache, inspection)
         target = _target(image, inventory)
         if configured is not None:
@@ -141,6 +152,7 @@ def list_inventory(ref: ImageRef, how: ScanOptions) -> Report:
         findings=(),
         problems=problems,
         verdict=Verdict(decision="unknown", reasons=(Reason("not-judged", "only the inventory was asked for"),)),
+        files=inventory.files if how.files else msgspec.UNSET,
     )
 
 
@@ -173,6 +185,7 @@ def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions, more
         vex=vex,
         examined=examined,
         attestations=attestations,
+        files=inventory.files if how.files else msgspec.UNSET,
     )
 
 

@@ -14,6 +14,7 @@ from pratique.cli.forecast import forecast, privileges_setting
 from pratique.cli.options import setting
 from pratique.cli.outputs import Outputs, open_outputs, output_settings
 from pratique.cli.progress import Progress
+from pratique.cli.recording import recording
 from pratique.cli.rules import RuleOptions, read_rules, rule_settings
 from pratique.cli.target import HELP, attestation_settings, given_as, scan_options, target_settings, vex_settings
 from pratique.model.errors import UsageError
@@ -38,6 +39,8 @@ EXIT_CODES = {"allow": 0, "warn": 0, "deny": 1, "unknown": 3}
 @setting("--baseline", metavar="REPORT|REF", help="Refuse only what this saved JSON report, or target, does not have.")
 @setting("--only-new", is_flag=True, help="Show only what the baseline does not have. Decides nothing.")
 @setting("--fail-on", multiple=True, metavar="RULE", help="Refuse (exit 1) on: a severity or worse, kev, gaps, eol; repeatable.")
+@setting("--record", is_flag=True, help="Keep the verdict in the store, where gates look it up by digest.")
+@setting("--store", metavar="DIR", help="The store for --record (default: $XDG_STATE_HOME/pratique).")
 @rule_settings
 @privileges_setting
 @vex_settings
@@ -62,7 +65,8 @@ def command(target: str, **given: object) -> int:
         if options.all_platforms:
             _check_several([reporter for reporter, _ in writers])
         stack.callback(progress.clear)
-        reports = _scan(target, options, progress)
+        details = any(reporter.name in _BILLS for reporter, _ in writers)
+        reports = _scan(target, options, progress, details=details)
         progress.clear()
         shown = [_shown(report, options) for report in reports]
         for reporter, out in writers:
@@ -108,24 +112,31 @@ class _Options(RuleOptions, kw_only=True):
     baseline: str | None
     only_new: bool
     fail_on: tuple[str, ...]
+    record: bool
+    store: str | None
 
 
-def _scan(target: str, options: _Options, progress: Progress) -> list[Report]:
+_BILLS = frozenset(("cyclonedx", "spdx"))  # formats that tell what depends on what
+
+
+def _scan(target: str, options: _Options, progress: Progress, *, details: bool) -> list[Report]:
     from pratique.image.open import list_platforms  # noqa: PLC0415 - start-up stays lazy
     from pratique.image.reference import parse_target  # noqa: PLC0415
 
     how = scan_options(options, progress, options.fail_on)
-    how = msgspec.structs.replace(how, rules=read_rules(options, how.say), image_checks=options.image_checks)
+    how = msgspec.structs.replace(how, rules=read_rules(options, how.say), image_checks=options.image_checks, details=details)
     how = msgspec.structs.replace(how, privileges=forecast(options.privileges))
     _severities(options.severity)
     if options.only_new and not options.baseline:
         raise UsageError("--only-new needs --baseline", hint="name a saved JSON report, or a target, to compare with")
     ref = parse_target(target)
     compare = _comparing(options.baseline, how)
-    if not options.all_platforms:
-        return [compare(ref, how)]
-    platforms = list_platforms(ref, how.sources)
-    return [compare(ref, msgspec.structs.replace(how, platform=platform)) for platform in platforms] or [compare(ref, how)]
+    with recording(options, how) as keep:
+        platforms = list_platforms(ref, how.sources) if options.all_platforms else []
+        each = [msgspec.structs.replace(how, platform=platform) for platform in platforms] or [how]
+        reports = [compare(ref, one) for one in each]
+        keep(reports)
+    return reports
 
 
 def _comparing(baseline: str | None, plain: ScanOptions) -> Callable[[ImageRef, ScanOptions], Report]:

@@ -8,7 +8,7 @@ import msgspec
 
 from pratique.model.attestation import Attestation
 from pratique.model.finding import Finding
-from pratique.model.inventory import Gap, Package
+from pratique.model.inventory import Gap, ImageFile, Package
 from pratique.model.vex import VexReport
 
 Decision = Literal["allow", "warn", "deny", "unknown"]
@@ -121,7 +121,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The one document (`pratique schema scan`); every format is written from it.
+    """The one document (`pratique schema scan`); every format is written from it. `files` are there where an SBOM asked.
 
     `examined` names what was looked at, sorted: packages, configuration (of the image), attestations, dockerfile, compose,
     kubernetes. `attestations` is null where nobody asked for them.
@@ -139,3 +139,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     vex: VexReport | None = None
     examined: tuple[str, ...] = ()
     attestations: tuple[Attestation, ...] | None = None
+    files: tuple[ImageFile, ...] | msgspec.UnsetType = msgspec.UNSET
