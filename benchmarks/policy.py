@@ -17,7 +17,7 @@ from pratique.policy.waiver import check_waivers
 FINDINGS = 2_000
 RULES = 20
 RUNS = 15
-BUDGET = 0.150  # seconds, for rules over findings, loading left out
+BUDGET = 0.150  # seconds of one processor, for rules over findings, loading left out; the wall counts who else is there
 
 CONDITIONS = (
     "finding.kev && finding.status == 'affected'",
@@ -70,14 +70,17 @@ def main() -> int:
     subject, policy = Subject(findings=findings(), now="2026-01-01T00:00:00Z"), rules()
     medians = {}
     for name, under in (("without waivers", ()), (f"with {len(waivers)} waivers", waivers)):
-        taken = []
+        wall, processor = [], []
         for _ in range(RUNS):
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             judgement = decide(subject, (policy,), under)
-            taken.append(time.perf_counter() - started)
-        medians[name] = statistics.median(taken)
-        fired = len(judgement.firings)
-        print(f"{RULES} rules, {FINDINGS} findings, {name}: {1000 * medians[name]:.1f} ms, {fired} fired")
+            wall.append(time.perf_counter() - started)
+            processor.append(time.process_time() - worked)
+        medians[name] = statistics.median(processor)
+        fired, waited = len(judgement.firings), 1000 * statistics.median(wall)
+        print(
+            f"{RULES} rules, {FINDINGS} findings, {name}: {1000 * medians[name]:.1f} ms ({waited:.1f} ms of wall), {fired} fired"
+        )
     started = time.perf_counter()
     rules()
     print(f"loading {RULES} rules: {1000 * (time.perf_counter() - started):.1f} ms")

@@ -132,3 +132,16 @@ def test_long_texts_are_cut_and_long_names_dropped() -> None:
 def test_moments(text: object, expected: str) -> None:
     """RFC 3339, to the microsecond, so that texts sort as moments do."""
     assert moment(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "read_"), [({}, False), ({"justification": " "}, False), ({"impact_statement": "not built in"}, True)]
+)
+def test_not_affected_needs_a_reason(more: dict[str, str], read_: bool) -> None:
+    """A bare denial silences nothing, and the report says what it lacks; the statement beside it is read."""
+    bare = {"vulnerability": {"name": "CVE-2024-0002"}, "products": [{"@id": "pkg:npm/x"}], "status": "not_affected", **more}
+    found = openvex.read(document(bare, statement("pkg:npm/x")), "a")
+    assert len(found.statements) == 1 + read_
+    assert [one.why for one in found.unread] == (
+        [] if read_ else ["it says not_affected without a justification or an impact statement, and OpenVEX asks for one"]
+    )

@@ -80,6 +80,8 @@ def _statement(number: int, given: dict[str, Any], vulnerability: tuple[str, tup
     status = given.get("status")
     if status not in STATUSES:
         raise ParseError(f"{str(status)[:60]!r} is no status")
+    if status == "not_affected" and not (text(given.get("justification")) or text(given.get("impact_statement"))):
+        raise ParseError("it says not_affected without a justification or an impact statement, and OpenVEX asks for one")
     shared = tuple(component(part) for part in items(given.get("subcomponents")))
     products = [_product(entry, shared) for entry in items(given.get("products"))]
     if not products and attested:

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -319,6 +320,7 @@ def render(template: str, known: dict[str, Any]) -> str:
     return _FIELD.sub(put, template)
 
 
-def fields_of(template: str) -> list[str]:
+@lru_cache(maxsize=MAX_RULES)
+def fields_of(template: str) -> tuple[str, ...]:
     """Return the names that a message uses."""
-    return [match[1] for match in _FIELD.finditer(template) if match[1]]
+    return tuple(match[1] for match in _FIELD.finditer(template) if match[1])

@@ -110,8 +110,9 @@ def _fire(deciding: _Deciding) -> list[Firing]:
             continue
         batch = Batch([rule.condition for rule in rules])
         for place, item in enumerate(looked_at):
-            held = [(rule, answer) for rule, answer in zip(rules, batch.ask(item), strict=True) if answer is not False]
-            if held:
+            answers = batch.ask(item)
+            if answers.count(False) < len(answers):  # most hold for nothing
+                held = [(rule, answer) for rule, answer in zip(rules, answers, strict=True) if answer is not False]
                 known = _known(rules, batch, earlier(item, place))
                 fresh = [(rule, answer) for rule, answer in held if id(rule) not in known or answer is not True]
                 found = _settle(deciding, item, fresh, everything=everything)

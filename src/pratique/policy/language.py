@@ -67,7 +67,8 @@ class Batch:
         self._conditions = list(conditions)
         self.names = tuple(sorted({name for condition in conditions for name in condition.names}))
         self._fixed_names = tuple(name for name in self.names if name.partition(".")[0] in ALWAYS)
-        self._item_names = tuple(name for name in self.names if name not in self._fixed_names)
+        changing = (name for name in self.names if name not in self._fixed_names)
+        self._readers = [(inside(name), VARIABLES[name].read) for name in changing]
         self._fixed: tuple[Subject, dict[str, Any]] | None = None
         self._groups: list[tuple[list[Condition], Any]] = []
         for start in range(0, len(self._conditions), BATCH):
@@ -79,7 +80,7 @@ class Batch:
         """Return the answer of each condition, in their order."""
         if self._fixed is None or self._fixed[0] is not item.subject:
             self._fixed = item.subject, _given(self._fixed_names, item)  # what is alike for every item of a subject
-        given = self._fixed[1] | _given(self._item_names, item)
+        given = self._fixed[1] | {name: read(item) for name, read in self._readers}
         answers: list[bool | str] = []
         for group, program in self._groups:
             together: Any = None
@@ -88,7 +89,7 @@ class Batch:
                     together = program.eval(data=given).plain_value()
                 except (RuntimeError, ValueError, TypeError):
                     together = None  # one of them errs: each is asked alone, which tells which
-            sound = isinstance(together, list) and all(isinstance(one, bool) for one in together)
+            sound = isinstance(together, list) and set(map(type, together)) == {bool}
             answers += together if sound else [answer(condition.program, given) for condition in group]
         return answers
 
