@@ -17,7 +17,8 @@ from kubeserver import ApiServer, Said
 from reviewing import pod
 
 ATTACKS = load()
-BENIGN: list[dict[str, Any]] = tomllib.loads((Path(__file__).parents[1] / "benign" / "kubernetes.toml").read_text())["operation"]
+OPERATIONS = Path(__file__).parents[1] / "benign" / "kubernetes" / "operations.toml"
+BENIGN: list[dict[str, Any]] = tomllib.loads(OPERATIONS.read_text())["operation"]
 
 
 def denials(real: Any) -> int:
