@@ -89,6 +89,8 @@ def extract(config: Mapping[str, Any], engine: Engine = Engine(), *, subject: st
     spec = extract_process(config.get("process") or {}, subject=subject)
     devices = () if privileged else tuple(_devices(linux, rules))
     sysctls = {key: str(value) for key, value in (linux.get("sysctl") or {}).items()}
+    if "uts" not in {*shared, *(join.partition(":")[0] for join in joins)}:
+        sysctls.pop("kernel.domainname", None)  # the container's own name: engines set it so
     if privileged:
         spec = msgspec.structs.replace(spec, capabilities_add=(), capabilities_drop=(), apparmor=None)
     return msgspec.structs.replace(

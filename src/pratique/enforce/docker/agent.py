@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from pratique.enforce.docker import podman
+from pratique.enforce.docker import buildkit, joins, podman
 from pratique.enforce.docker.interpret import Interpreter, effective_hash
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.sources import Bound, with_real_sources
 from pratique.enforce.keeper import Keeper, refusal
 from pratique.enforce.serving import peer_of, unix_socket
+from pratique.grant.needed import SAFE_SYSCTLS
 from pratique.grant.request import Action, Request, Target, key
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Decision, Subject
@@ -163,9 +165,23 @@ class RuntimeAgent:
                 argv=spec.command,
             )  # fmt: skip
             return Looked(request, f"podman:{identifier}", bound=bound)
+        if self._interpreter is not None and buildkit.is_step(root := await self._interpreter.root(), str(path), identifier):
+            return _looked(await self._step(identifier, config, root), None, identifier)
         engine = await self._engine_of(identifier)
         spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes)
         return _looked(self._run(identifier, spec, record), record, identifier, bound)
+
+    async def _step(self, identifier: str, config: Mapping[str, Any], root: str) -> Request:
+        """Return what a step of BuildKit amounts to: more than a build has, or the build that it is in."""
+        engine = msgspec.structs.replace(await self._engine_of(identifier), roots=(f"{root}/buildkit/executor/",), volumes=())
+        spec, _ = with_real_sources(oci_runtime.extract(config, engine))
+        spec = buildkit.without_its_own(spec, root)
+        builder = self._interpreter.builder() if self._interpreter is not None else None
+        target = Target(host=self._host, container=identifier)
+        if builder is None or _is_of_the_machine(spec):
+            return Request(subject=builder, action="run", point="runtime", target=target, spec=spec, argv=spec.command)
+        insecure = not is_build_step(spec)
+        return Request(subject=builder, action="build", point="runtime", target=target, argv=spec.command, insecure=insecure)
 
     async def _engine_of(self, identifier: str) -> oci_runtime.Engine:
         if self._interpreter is None:
@@ -232,6 +248,7 @@ class RuntimeAgent:
 
     def _run(self, identifier: str, spec: Spec, record: Approved | None) -> Request:
         if record is not None:
+            spec = joins.running(spec, _known(record.subject), self._records)
             target = Target(host=self._host, container=identifier, reference=record.reference, digest=record.digest)
             labels = record.request.target.labels if record.request is not None else {}
             return Request(
@@ -270,11 +287,18 @@ def _within(spec: Spec, container: Spec | None) -> bool:
     return spec.uid not in (0, None) or container.uid == 0 or container.user is None
 
 
+def _is_of_the_machine(spec: Spec) -> bool:
+    """Say whether a step has what no build has, with a sandbox or without: files, devices or control groups of the machine."""
+    binds = any(mount.kind == "bind" for mount in spec.mounts)
+    return bool(binds or spec.joins or spec.devices or spec.unknown or spec.cgroup_parent or set(spec.sysctls) - SAFE_SYSCTLS)
+
+
 def is_build_step(spec: Spec) -> bool:
     """Say whether it looks as an engine's own step of a build does: root at most, its own namespaces, nothing of the machine."""
     binds = [mount for mount in spec.mounts if mount.kind == "bind"]
     loose = spec.privileged or spec.capabilities_add or spec.host_namespaces or spec.joins or spec.devices or spec.unknown
-    return not (loose or binds or spec.cgroup_parent or spec.sysctls) and spec.seccomp != "unconfined" and spec.masked_paths
+    kernel = set(spec.sysctls) - SAFE_SYSCTLS  # engines set two of the harmless ones for everybody
+    return not (loose or binds or spec.cgroup_parent or kernel) and spec.seccomp != "unconfined" and spec.masked_paths
 
 
 def patch(process: dict[str, Any], decision: Decision) -> dict[str, Any]:

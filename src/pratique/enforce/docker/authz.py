@@ -121,7 +121,10 @@ class AuthzPlugin:
             await self._interpreter.denied(question)
             return refusal(session.decision, note)
         self._interpreter.begun(question)
-        if route.kind in ("attach", "exec-start") and (stamped := message.request_headers.get(HEADER)):
+        stamped = message.request_headers.get(HEADER, "")
+        if route.kind == "session" and subject is not None:
+            self._interpreter.channels.add(stamped, subject)
+        if route.kind in ("attach", "exec-start", "session") and stamped:
             self._streams[stamped] = (session.key, session.decision.grants)
             while len(self._streams) > _MAX_PENDING:
                 self._streams.popitem(last=False)

@@ -43,6 +43,10 @@ class FrontSocket:
         if writer is not None:
             writer.transport.abort()
 
+    def holds(self, stamp_: str) -> bool:
+        """Say whether the engine took over the connection of the request with this stamp, and it is open still."""
+        return stamp_ in self._taken
+
     async def listen(self, path: Path, mode: int = 0o660, group: int = -1) -> None:
         """Listen, replacing what a killed process left. Raises OSError."""
         import asyncio

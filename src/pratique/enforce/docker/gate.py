@@ -61,6 +61,7 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     admission = Admission(place, load_admission(settings.admission), engine=settings.engine) if settings.admission else None
     plugin = AuthzPlugin(keeper, interpreter, key, settings.clients, admission)
     front = FrontSocket(key, settings.engine)
+    interpreter.channels.is_open = front.holds
     agent = RuntimeAgent(keeper, records, interpreter, host)
     patience = 3 * DEADLINE + (2 * float(admission.spec.deadline) if admission is not None else 0.0)
     server = HttpServer(plugin.handle, failed, seconds=patience, max_body=_MAX_MESSAGE)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pratique.enforce.admission import Image
-from pratique.enforce.docker import fields
+from pratique.enforce.docker import fields, joins
+from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
 from pratique.enforce.docker.records import Approved, Records
@@ -59,6 +60,7 @@ class Interpreter:
         self._engine = engine
         self._records = records
         self._host = host
+        self.channels = Channels()
         self._builds: list[Question] = []  # that are being served: the engine runs their steps without asking anybody
 
     async def question(self, route: Route, body: bytes, subject: Subject | None) -> Question:
@@ -77,7 +79,7 @@ class Interpreter:
     def _plain(self, route: Route, subject: Subject | None) -> Question:
         actions: dict[str, tuple[Action, tuple[str, ...]]] = {
             "engine": ("engine", ("engine.admin",)),
-            "session": ("build", ("build.insecure",) if route.path == "/grpc" else ()),
+            "session": ("build", ()),
             "load": ("pull", ()),
             "tag": ("change", ()),
             "connect": ("change", ()),
@@ -100,6 +102,7 @@ class Interpreter:
             raise ParseError("a container without an image")
         image = await self._engine.image(asked["Image"])
         spec = docker_create.extract(_with_image(asked, (image or {}).get("Config") or {}))
+        spec = await joins.asked(spec, subject, self._engine, self._records)
         target = self._of_image(asked["Image"], image, asked.get("Labels") or {})
         spec, extra = await self._volumes(_by_name(spec))
         if image is not None and self._records.is_tainted(str(image.get("Id"))):
@@ -181,7 +184,8 @@ class Interpreter:
         if body.strip() not in (b"", b"{}", b"null"):
             raise ParseError("a start with a body: engines of long ago took a description there")
         known = await self._known(route.name)
-        spec, extra = await self._volumes(await self._resolved(docker_inspect.extract(known.inspect), known))
+        spec = await joins.asked(docker_inspect.extract(known.inspect), subject, self._engine, self._records)
+        spec, extra = await self._volumes(await self._resolved(spec, known))
         return self._question(
             route, "run", subject, known.target, spec=spec, argv=spec.command, extra=extra, container=known.id,
             image=await self._image_of(known),
@@ -233,6 +237,7 @@ class Interpreter:
         spec = docker_create.extract(
             {**(known.inspect.get("Config") or {}), "HostConfig": {**(known.inspect.get("HostConfig") or {}), **asked}}
         )
+        spec = await self._resolved(await joins.asked(spec, subject, self._engine, self._records), known)
         restart = (asked.get("RestartPolicy") or {}).get("Name") or "no"
         if known.record is not None and known.record.elevated and restart != "no":
             raise ParseError("a container that has privileges for a time does not restart by itself")
@@ -274,6 +279,10 @@ class Interpreter:
         target = Target(host=self._host, name=route.one("t"))
         return self._question(route, "build", subject, target, insecure=insecure)
 
+    async def root(self) -> str:
+        """Return the folder that the engine keeps all in. Raises EngineError."""
+        return (await self._engine.facts()).root.rstrip("/")
+
     async def engine_of(self, container: str) -> oci_runtime.Engine:
         """Return what is to be known of the engine to tell its own doing from what was asked for. Raises EngineError."""
         facts = await self._engine.facts()
@@ -292,7 +301,7 @@ class Interpreter:
 
     def builder(self) -> Subject | None:
         """Return who has a build served at this moment."""
-        return self._builds[-1].request.subject if self._builds else None
+        return self._builds[-1].request.subject if self._builds else self.channels.builder()
 
     def done(self, question: Question, session: Session, answer: dict[str, Any]) -> None:
         """Remember what was let through under the id that the engine gave it."""

@@ -40,7 +40,7 @@ services:
   built:
     image: by-compose:1
     network_mode: none
-    build: {context: ., dockerfile_inline: "FROM bb:1\\nUSER 1000:1000\\nCMD echo by-compose\\n"}
+    build: {context: ., dockerfile: Other}
 """
 PAIR = """
 services:
@@ -50,7 +50,7 @@ services:
     network_mode: none
   hears:
     image: app:1
-    command: sh -c "sleep 0.7; echo heard; nc 127.0.0.1 7000 | sed 's/^/heard: /'"
+    command: ["sh", "-c", "sleep 0.7; nc 127.0.0.1 7000 | sed 's/^/heard: /'"]
     network_mode: "service:says"
     depends_on: [says]
 """
@@ -70,7 +70,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _load() -> list[Operation]:
-    files = [msgspec.convert(tomllib.loads(path.read_text()), _File) for path in sorted(Path(__file__).parent.glob("*.toml"))]
+    files = [
+        msgspec.convert(tomllib.loads(path.read_text()), _File)
+        for path in sorted((Path(__file__).parent / "docker").glob("*.toml"))
+    ]
     return [operation for file in files for operation in file.operation]
 
 
@@ -95,6 +98,7 @@ def test_ordinary(operation: Operation, gated: Side) -> None:
         ("pair.yaml", PAIR),
     ):
         (here / name).write_text(text.replace("{{", "{").replace("}}", "}"))
+    (here / "Other").write_text("FROM bb:1\nUSER 1000:1000\nCMD echo by-compose\n")
     names = {"name": f"b-{operation.name}", "here": str(here), "shared": str(gated.gate.shared)}
     line = re.sub(r"@([a-z]+)@", lambda found: names[found[1]], operation.do)
     before = max((line.seq for line in gated.gate.ledger()), default=0)
