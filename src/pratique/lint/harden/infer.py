@@ -160,7 +160,7 @@ class _Inference:
         )
 
     def _mode(self, folder: str, *, keeps_root: bool) -> str:
-        """Return the mode of a mounted folder: root has the image's own; for anybody else it is open, since engines mount as root."""
+        """Return the mode of a mounted folder: the image's own for root; open for anybody else, since engines mount as root."""
         item = self._facts.rootfs.items.get(folder)
         return f"{item.mode & 0o7777:04o}" if keeps_root and item is not None else "1777"
 
