@@ -35,6 +35,7 @@ mount --bind "$1" /run/docker/plugins
 for other in /etc/docker/plugins /usr/lib/docker/plugins; do
   if [ -d $other ]; then mount -t tmpfs none $other; fi
 done
+mount --make-rshared /
 shift
 exec "$@"
 """
