@@ -65,7 +65,7 @@ def _listening(function: F) -> F:
     return function
 
 
-@command.command(context_settings=HELP)
+@command.command(context_settings=HELP, short_help="Answer the webhooks, with the store.")
 @_listening
 @click.option("--any-client", is_flag=True, help="Answer whoever asks: only where nobody but the API server can reach it.")
 @click.option("--api-server", default="", metavar="URL", help="Where pods are looked up (default: the cluster it runs in).")
@@ -99,7 +99,7 @@ def serve(**given: Any) -> int:
     return 0
 
 
-@command.command(context_settings=HELP)
+@command.command(context_settings=HELP, short_help="Answer the webhooks, without a store.")
 @_listening
 @click.option("--upstream", required=True, metavar="URL", help="The gate with the store.")
 @click.option("--upstream-ca", type=_FILE, required=True, metavar="FILE", help="The authority that signed its certificate.")
@@ -198,7 +198,7 @@ def _judge(given: dict[str, Any], at: Place) -> Judge | None:
     return Admission(at, load_admission(given["images"]))
 
 
-@command.command(context_settings=HELP)
+@command.command(context_settings=HELP, short_help="Make or renew the certificates of both sides.")
 @click.argument("folder", type=_FOLDER, metavar="DIR")
 @click.option(
     "--name", multiple=True, default=(_SERVICE,), show_default=True, metavar="HOST", help="A name or address of the gate."

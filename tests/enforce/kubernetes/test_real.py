@@ -50,7 +50,7 @@ def test_a_privileged_pod_is_refused_with_the_command(real: Any) -> None:
     assert real.bare.ask("boss", "POST", PODS, bad).status == 201
     said = real.api.ask("boss", "POST", PODS, bad)
     assert said.status == 403
-    assert "pratique grant request --privilege run.privileged" in said.message
+    assert "kubectl pratique -n team-a request -p run.privileged --task TASK" in said.message
 
 
 def test_a_grant_gives_exec_and_takes_it_again(real: Any) -> None:
@@ -62,7 +62,7 @@ def test_a_grant_gives_exec_and_takes_it_again(real: Any) -> None:
     enter = f"{PODS}/entered/exec?container=c&command=id&stdout=true"
     said = real.api.ask("dev1", "POST", enter)
     assert said.status == 403
-    assert "pratique grant request --privilege exec.any" in said.message
+    assert "kubectl pratique -n team-a request -p exec.any --task TASK --reason TEXT --for 30m --pod entered -c c" in said.message
     held = grant(real, "exec.any", container="team-a/entered/c")
     assert real.api.ask("mallory", "POST", enter).status == 403
     said = real.api.ask("dev1", "POST", enter)

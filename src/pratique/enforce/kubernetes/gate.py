@@ -44,6 +44,7 @@ class Gate:
         self._api = api
         self._images = judge
         self.keeper = ClusterKeeper(place, node=settings.cluster, observe=settings.observe)
+        self.keeper.orders = bool(settings.client_authority or settings.token)
         entering, reservations = Entering(api, settings.cluster), Reservations()
         self.authorizer = Authorizer(self.keeper, entering, reservations, settings)
         orders = Orders(self.keeper, entering, settings)

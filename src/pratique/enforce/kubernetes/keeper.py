@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from pratique.enforce.keeper import Keeper, denial
+from pratique.enforce.kubernetes.wording import for_people
 from pratique.grant import privileges
 from pratique.grant.asking import request_hash
 from pratique.grant.decide import decide
@@ -65,7 +66,9 @@ class Decider(Protocol):
 
 
 class ClusterKeeper(Keeper):
-    """One gate's connection to the store."""
+    """One gate's connection to the store. With `orders` denials say how to ask through the API server."""
+
+    orders = False
 
     def consider(self, requests: Iterable[Request], now: Moment, held: Sequence[str] = ()) -> list[Asked]:
         """Decide each; nothing is used or recorded yet. What cannot be decided is denied."""
@@ -73,7 +76,7 @@ class ClusterKeeper(Keeper):
 
     def _one(self, request: Request, now: Moment, held: Sequence[str]) -> Decision:
         try:
-            return self.decide(request, now, held)
+            return self._said(self.decide(request, now, held))
         except PratiqueError as error:
             return denial("store", "", str(error))
 
@@ -90,12 +93,15 @@ class ClusterKeeper(Keeper):
         policy = self.policy(now)
         found: Asked | None = None
         for request in ways:
-            decision = decide(request, policy, grants, now)
+            decision = self._said(decide(request, policy, grants, now))
             found = Asked(request, decision)
             if decision.ruling == "allow_with_grant":
                 break
         assert found is not None  # there is always a way to ask for
         return found
+
+    def _said(self, decision: Decision) -> Decision:
+        return for_people(decision) if self.orders else decision
 
     async def settle(self, asked: Sequence[Asked], session: str, more: Sequence[Denial] = (), *, dry_run: bool = False) -> Ruling:
         """Use the grants of what was allowed, or record what was denied; the ledger has it before this returns.

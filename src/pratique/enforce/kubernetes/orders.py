@@ -17,6 +17,7 @@ from pratique.enforce.kubernetes.review import Admission
 from pratique.enforce.kubernetes.settings import Settings
 from pratique.grant.lifecycle import Cancel, Complete, Deny, Event, Revoke
 from pratique.grant.request import key
+from pratique.grant.scopes import is_digest
 from pratique.model.errors import ParseError, PratiqueError, UsageError
 from pratique.model.privilege import LIVE_STATES, Asked, Grant, Scope, Subject, Task
 from pratique.store.interface import Wanted
@@ -37,7 +38,7 @@ class Orders:
         self._keeper = keeper
         self._entering = entering
         self._cluster = settings.cluster
-        self._known = bool(settings.client_authority or settings.token)
+        self._known = keeper.orders
 
     async def answer(self, review: Admission) -> bytes:
         """Answer the review of an order."""
@@ -115,7 +116,7 @@ class Orders:
 
     async def _asked(self, review: Admission, subject: Subject, spec: Mapping[str, Any]) -> Asked:
         container = await self._container(review, spec)
-        images = await self._images(review, container) if container else ()
+        images = (*_digests(spec), *(await self._images(review, container) if container else ()))
         names = spec.get("privileges")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) > 20:
             raise ParseError("an order's privileges are a list of names")
@@ -128,7 +129,7 @@ class Orders:
         scope = Scope(
             points=("kubernetes",),
             clusters=(self._cluster,) if self._cluster else (),
-            namespaces=(review.namespace,) if review.namespace else (),
+            namespaces=() if spec.get("everywhere") is True else (review.namespace,),
             container=container,
             images=images,
             argv=tuple(argv),
@@ -186,6 +187,16 @@ def _shown(grant: Grant) -> list[str]:
         *ends,
         *([grant.why] if grant.why else []),
     ]
+
+
+def _digests(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    images = spec.get("images") or []
+    if not isinstance(images, list) or not all(isinstance(one, str) and len(one) <= _MAX_WORD for one in images):
+        raise ParseError("an order's images are a list of names")
+    for image in images:
+        if not is_digest(image.rpartition("@")[2]):
+            raise UsageError(f"{image} names no digest, and tags move", hint="NAME@sha256:...")
+    return tuple(images)
 
 
 def _word(spec: Mapping[str, Any], name: str) -> str:
