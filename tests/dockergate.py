@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from dockerengine import GROUP, PEOPLE, START_SECONDS, Engine, Person
+from dockerengine import GROUP, PEOPLE, START_SECONDS, Done, Engine, Person
 from pratique.grant.lifecycle import Revoke
 from pratique.granting.desk import Desk
 from pratique.model.errors import GrantError
@@ -54,40 +54,38 @@ spec:
 """
 
 
-class GatedEngine(Engine):
-    """An engine and its gate. `socket` is the front socket, `own` the engine's."""
+class Gate:
+    """One gate's process, the store that it decides by, and the gate in front of a runtime."""
 
-    def __init__(self, folder: Path, *, policy: str = POLICY, observe: bool = False, extra: Sequence[str] = ()) -> None:
-        super().__init__(folder, extra=["--authorization-plugin", "pratique", *extra], path=str(folder / "bin"))
-        self.socket = folder / "front.sock"
+    def __init__(self, folder: Path, words: Sequence[str], policy: str) -> None:
+        """`words` follow `pratique gate`; the folder of the gate's sockets, store and policy is `folder`."""
         self.store = folder / "store"
         self.shared, self.work = folder / "shared", folder / "work"
         self.gate_log = folder / "gate.log"
+        self._folder = folder
+        self._words = words
         self._policy = policy
-        self._observe = observe
         self._gate: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Self:
-        """Begin with the gate: an engine that finds no plugin serves nobody."""
-        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    def set_up(self) -> None:
+        """Make the folders that the policy lets everybody use, the runtime's gate, the store, and start the gate."""
+        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         for path, mode in ((self.shared, 0o755), (self.work, 0o1777)):
             path.mkdir(exist_ok=True)
             path.chmod(mode)
         (self.shared / "notes").write_text("for everybody\n")
         self._install_runtime()
-        names = {**PEOPLE, "shared": self.shared, "work": self.work}
-        file = self.folder / "policy.yaml"
-        file.write_text(self._policy.format(**names))
+        file = self._folder / "policy.yaml"
+        file.write_text(self._policy.format(**PEOPLE, shared=self.shared, work=self.work))
         self.pratique("grant", "policy", "set", str(file), "--store", str(self.store))
         self.start_gate()
-        return super().start()
 
     def _install_runtime(self) -> None:
-        config = self.folder / "runtime.conf"
+        config = self._folder / "runtime.conf"
         real = next(path for path in ("/usr/sbin/runc", "/usr/bin/runc") if Path(path).exists())
-        config.write_text(f"runtime={real}\nagent={self.folder / 'agent.sock'}\nfolders={self.folder / 'data'}\n")
+        config.write_text(f"runtime={real}\nagent={self._folder / 'agent.sock'}\nfolders={self._folder / 'data'}\n")
         config.chmod(0o644)
-        wrapper = self.folder / "bin" / "runc"
+        wrapper = self._folder / "bin" / "runc"
         wrapper.parent.mkdir(exist_ok=True)
         text = _RUNTIME.format(python=sys.executable, source=str(REPOSITORY / "src"), config=str(config))
         wrapper.write_text(text)
@@ -104,11 +102,7 @@ class GatedEngine(Engine):
 
     def start_gate(self) -> None:
         """Start the gate's process and wait until it stands."""
-        words = [
-            sys.executable, "-m", "pratique", "gate", "docker", "--store", str(self.store), "--engine", str(self.own),
-            "--front", str(self.socket), "--plugin", str(self.plugins / "pratique.sock"), "--agent",
-            str(self.folder / "agent.sock"), "--group", GROUP, "--host", HOST, *(["--observe"] if self._observe else []),
-        ]  # fmt: skip
+        words = [sys.executable, "-m", "pratique", "gate", *self._words, "--store", str(self.store), "--host", HOST]
         with self.gate_log.open("ab") as log:
             start = self.gate_log.stat().st_size
             self._gate = subprocess.Popen(
@@ -127,11 +121,6 @@ class GatedEngine(Engine):
             self._gate.send_signal(number)
             if number not in (signal.SIGSTOP, signal.SIGCONT):
                 self._gate.wait(20)
-
-    def stop(self) -> None:
-        """Stop the engine first: what it still asks on its way out is answered."""
-        super().stop()
-        self.stop_gate()
 
     def ledger(self, after: int = 0) -> list[Line]:
         """Return the ledger's lines behind number `after`."""
@@ -156,12 +145,35 @@ class GatedEngine(Engine):
                     desk.act(kept.grant.id, Revoke(subject("oncall"), "the test is over"))
 
 
+class GatedEngine(Engine, Gate):
+    """An engine and its gate. `socket` is the front socket, `own` the engine's."""
+
+    def __init__(self, folder: Path, *, policy: str = POLICY, observe: bool = False, extra: Sequence[str] = ()) -> None:
+        Engine.__init__(self, folder, extra=["--authorization-plugin", "pratique", *extra], path=str(folder / "bin"))
+        self.socket = folder / "front.sock"
+        words = [
+            "docker", "--engine", str(self.own), "--front", str(self.socket), "--plugin", str(self.plugins / "pratique.sock"),
+            "--agent", str(folder / "agent.sock"), "--group", GROUP, *(["--observe"] if observe else []),
+        ]  # fmt: skip
+        Gate.__init__(self, folder, words, policy)
+
+    def start(self) -> Self:
+        """Begin with the gate: an engine that finds no plugin serves nobody."""
+        self.set_up()
+        return super().start()
+
+    def stop(self) -> None:
+        """Stop the engine first: what it still asks on its way out is answered."""
+        super().stop()
+        self.stop_gate()
+
+
 def subject(name: str) -> Subject:
     """Return who a person is to the gate."""
     return Subject(id=PEOPLE[name], provider="unix", groups=(PEOPLE[name],), strength=1)
 
 
-def docker(engine: Engine, person: Person, *words: str, env: Mapping[str, str] | None = None, **more: Any) -> Any:
+def docker(engine: Engine, person: Person, *words: str, env: Mapping[str, str] | None = None, **more: Any) -> Done:
     """Run docker's command line as somebody against an engine's socket for people."""
     given = {
         "DOCKER_HOST": f"unix://{engine.socket}",

@@ -29,6 +29,13 @@ _ROOT = click.option("--root", type=_PATH, default="/", help="Another root folde
 @click.option(
     "--agent", type=_PATH, default="/run/pratique/agent.sock", show_default=True, help="The socket for pratique-runtime."
 )
+@click.option(
+    "--desk",
+    type=_PATH,
+    default="/run/pratique/desk.sock",
+    show_default=True,
+    help="The socket by which everybody asks for privileges.",
+)
 @click.option("--group", default="", metavar="NAME", help="Its members may use the front socket (default: root alone).")
 @click.option("--client", multiple=True, metavar="SHA256=NAME", help="Name a TLS client by its certificate; repeatable.")
 @click.option("--host", default="", metavar="NAME", help="This machine's name in scopes and ledger (default: its host name).")
@@ -40,8 +47,9 @@ _ROOT = click.option("--root", type=_PATH, default="/", help="Another root folde
 def command(context: click.Context, /, **given: Any) -> int:
     """Decide each request to a Docker engine, from this process, until it is told to stop.
 
-    Three sockets: the plugin's, which the engine asks (dockerd --authorization-plugin pratique); the front socket, which people
-    use in place of the engine's, so that it is known who asks; and the agent's, which pratique-runtime asks about what starts.
+    Sockets: the plugin's, which the engine asks (dockerd --authorization-plugin pratique); the front socket, which people
+    use in place of the engine's, so that it is known who asks; the agent's, which pratique-runtime asks about what starts; and the
+    desk's, where `pratique grant` and `pratique can` of people go who cannot read the store.
     """
     if context.invoked_subcommand is not None:
         return 0
@@ -54,6 +62,7 @@ def command(context: click.Context, /, **given: Any) -> int:
         plugin=given["plugin"],
         front=given["front"],
         agent=given["agent"],
+        desk=given["desk"],
         group=given["group"],
         clients=dict(_client(text) for text in given["client"]),
         host=given["host"],

@@ -20,6 +20,13 @@ from pratique.cli.target import HELP
     show_default=True,
     help="The socket for pratique-runtime.",
 )
+@click.option(
+    "--desk",
+    type=click.Path(path_type=Path),
+    default="/run/pratique/desk.sock",
+    show_default=True,
+    help="The socket by which everybody asks for privileges.",
+)
 @click.option("--host", default="", metavar="NAME", help="This machine's name in scopes and ledger (default: its host name).")
 @click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
 @STORE
@@ -35,7 +42,7 @@ def command(**given: Any) -> int:
     from pratique.enforce.docker.gate import Settings, serve_podman  # noqa: PLC0415 - start-up stays lazy
     from pratique.enforce.notify import ready  # noqa: PLC0415 - as above
 
-    settings = Settings(agent=given["agent"], host=given["host"], observe=given["observe"])
+    settings = Settings(agent=given["agent"], desk=given["desk"], host=given["host"], observe=given["observe"])
 
     def said() -> None:
         how = "observing only: nothing is denied" if settings.observe else "enforcing"

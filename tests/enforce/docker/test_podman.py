@@ -71,7 +71,19 @@ class Podman:
         subprocess.run([*words, "grant", "policy", "set", policy, "--store", self.store], check=True, capture_output=True)
         agent = self.folder / "agent.sock"
         self._gate = subprocess.Popen(
-            [*words, "gate", "podman", "--store", self.store, "--agent", agent, "--host", "h"],
+            [
+                *words,
+                "gate",
+                "podman",
+                "--store",
+                self.store,
+                "--agent",
+                agent,
+                "--desk",
+                self.folder / "desk.sock",
+                "--host",
+                "h",
+            ],
             stderr=subprocess.DEVNULL,
         )
         until = time.monotonic() + 20

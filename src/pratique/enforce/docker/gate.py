@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pratique.enforce.admission import Admission, load_admission
+from pratique.enforce.desk import DeskSocket
 from pratique.enforce.docker.agent import RuntimeAgent
 from pratique.enforce.docker.authz import DEADLINE, AuthzPlugin, failed
 from pratique.enforce.docker.engine import Engine
@@ -23,6 +24,7 @@ from pratique.enforce.docker.revocation import Revoker
 from pratique.enforce.keeper import Keeper
 from pratique.enforce.serving import HttpServer
 from pratique.enforce.watchdog import Watchdog
+from pratique.granting.wire import SOCKET
 from pratique.store.place import Place
 
 PLUGIN = Path("/run/docker/plugins/pratique.sock")
@@ -40,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     plugin: Path = PLUGIN
     front: Path = FRONT
     agent: Path = AGENT
+    desk: Path = Path(SOCKET)
     group: str = ""
     clients: Mapping[str, str] = {}
     host: str = ""
@@ -72,11 +75,13 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     await server.listen_unix(settings.plugin)
     group = grp.getgrnam(settings.group).gr_gid if settings.group else -1
     await front.listen(settings.front, 0o660 if settings.group else 0o600, group)
+    desk = DeskSocket(keeper.desk)
+    await desk.listen(settings.desk)
     await _until_stopped(revoker, ready)
     await front.close()
-    server.close()
-    agent.close()
-    for path in (settings.plugin, settings.front, settings.agent):
+    for part in (server, agent, desk):
+        part.close()
+    for path in (settings.plugin, settings.front, settings.agent, settings.desk):
         path.unlink(missing_ok=True)
     if admission is not None:
         await admission.close()
@@ -90,9 +95,13 @@ async def serve_podman(place: Place, settings: Settings, ready: Callable[[], Non
     agent = RuntimeAgent(keeper, records, None, host)
     settings.agent.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     await agent.listen(settings.agent)
+    desk = DeskSocket(keeper.desk)
+    await desk.listen(settings.desk)
     await _until_stopped(Revoker(keeper, records), ready)
-    agent.close()
-    settings.agent.unlink(missing_ok=True)
+    for part in (agent, desk):
+        part.close()
+    for path in (settings.agent, settings.desk):
+        path.unlink(missing_ok=True)
     keeper.close()
 
 
