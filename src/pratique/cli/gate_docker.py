@@ -48,8 +48,8 @@ def command(context: click.Context, /, **given: Any) -> int:
     """Decide each request to a Docker engine, from this process, until it is told to stop.
 
     Sockets: the plugin's, which the engine asks (dockerd --authorization-plugin pratique); the front socket, which people
-    use in place of the engine's, so that it is known who asks; the agent's, which pratique-runtime asks about what starts; and the
-    desk's, where `pratique grant` and `pratique can` of people go who cannot read the store.
+    use in place of the engine's, so that it is known who asks; the agent's, which pratique-runtime asks about what starts;
+    and the desk's, where `pratique grant` and `pratique can` of people go who cannot read the store.
     """
     if context.invoked_subcommand is not None:
         return 0
