@@ -9,6 +9,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Collection, Iterator
@@ -21,7 +22,7 @@ from pratique._kit import http
 from pratique.image.endpoint import MAX_LOGINS, Clients, Endpoint, places
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_name
-from pratique.model.errors import IntegrityError, RegistryError, TargetNotFoundError, UsageError
+from pratique.model.errors import CouldNotError, IntegrityError, RegistryError, TargetNotFoundError, UsageError
 
 if TYPE_CHECKING:
     import httpx2
@@ -32,6 +33,9 @@ _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _ARTEFACT_TYPE = "application/vnd.pratique.advisories.v1"
 _BLOB_TYPE = "application/octet-stream"
 MAX_MANIFEST = 4 << 20  # the specification's own recommendation for registries
+# Of a publisher that was not allowed to delete before; each costs six requests.
+_PRUNED_AT_ONCE = 8
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TARGET = re.compile(r"targets/(?:.*/)?([0-9a-f]{64})\.[^/]+")
 _METADATA = re.compile(r"metadata/([A-Za-z0-9_][A-Za-z0-9._-]{0,127})")
 
@@ -143,7 +147,26 @@ class Artifacts:
         self._refer(f"targets-{number}", layers)
 
     def prune(self, paths: Collection[str], oldest: int) -> None:
-        """Leave cleaning to the registry: most allow nobody to delete by the protocol. Old tags are `targets-<number>`."""
+        """Take away the artefacts of publications before `oldest`, where the registry allows it: it then collects their blobs.
+
+        Roots stay. Where it does not allow it (many do not), or anything goes wrong, nothing is said: what is new is published.
+        """
+        del paths  # the artefacts that stay refer to them
+        for number in range(oldest - 1, max(0, oldest - 1 - _PRUNED_AT_ONCE), -1):
+            tags = (f"targets-{number}", f"{number}.targets.json", f"{number}.snapshot.json")
+            if not sum(map(self._remove, tags)):  # all of them, not the first that is there
+                return
+
+    def _remove(self, tag: str) -> bool:
+        """Delete the artefact of a tag; say whether it was there and is gone. Each has a tag of its own, as it names it."""
+        with contextlib.suppress(CouldNotError, IntegrityError):
+            found = self._endpoint.get(f"manifests/{tag}", {"Accept": MANIFEST}, method="HEAD", accept=(200, 404))
+            found.close()
+            name = found.headers.get("docker-content-digest", "")
+            if found.status_code == 200 and _DIGEST.fullmatch(name):
+                self._endpoint.send("DELETE", f"manifests/{name}", b"", {}, (202,)).close()
+                return True
+        return False
 
     def _refer(self, tag: str, layers: list[dict[str, Any]]) -> None:
         self._push(_EMPTY)

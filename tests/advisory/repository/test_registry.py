@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,12 +39,12 @@ class Registry:
         self.address = f"oci://{address}/security/advisories"
         self.options = SourceOptions(cache_dir=folder / "unused")
 
-    def publish(self, publisher: Publisher, day: int = 0) -> int:
+    def publish(self, publisher: Publisher, day: int = 0, **how: Any) -> int:
         """Publish to it; return the number."""
         opened = shelf(self.address, self.options)
         publisher.shelf = opened
         try:
-            return publisher.publish(NOW + day * DAY).number
+            return publisher.publish(NOW + day * DAY, **how).number
         finally:
             opened.close()
 
@@ -67,7 +68,7 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     configuration = {
         "version": 0.1,
         "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": request.param != "undeletable"}},
         "http": {"addr": address},
     }
     if request.param == "login":
@@ -112,6 +113,36 @@ def test_publish_and_pull(registry: Registry, publisher: Publisher, tmp_path: Pa
     export_signed(opened, publisher.root, tmp_path / "one.tar", NOW + DAY)
     opened.close()
     assert import_signed(tmp_path / "other", tmp_path / "one.tar", publisher.root, How(now=NOW + DAY)).number == 2
+
+
+def test_old_publications_are_taken_away(registry: Registry, publisher: Publisher, tmp_path: Path) -> None:
+    """As many stay as are kept, all roots among them; a client of the oldest that is kept follows."""
+    for day in range(6):
+        publisher.learn(f"{day}.0")
+        registry.publish(publisher, day, keep=3)
+        if day == 3:
+            registry.pull(publisher, tmp_path / "cache", day)
+    tags = set(_tags(registry))
+    assert {tag for tag in tags if tag.startswith("targets-")} == {f"targets-{number}" for number in (3, 4, 5, 6)}
+    assert {"1.root.json", "timestamp.json", "3.snapshot.json", "6.targets.json"} <= tags
+    assert not {"2.snapshot.json", "2.targets.json", "1.targets.json"} & tags
+    assert registry.pull(publisher, tmp_path / "cache", 5).whole == ()
+    assert fixed_in(tmp_path / "cache") == "5.0"
+
+
+@pytest.mark.parametrize("registry", ["undeletable"], indirect=True)
+def test_a_registry_that_lets_nobody_delete(registry: Registry, publisher: Publisher, tmp_path: Path) -> None:
+    """Publishing goes on, and old publications stay."""
+    for day in range(3):
+        publisher.learn(f"{day}.0")
+        assert registry.publish(publisher, day, keep=1) == day + 1
+    assert "targets-1" in _tags(registry)
+    assert registry.pull(publisher, tmp_path / "cache", 2).number == 3
+
+
+def _tags(registry: Registry) -> list[str]:
+    found = (registry.folder / "data").rglob("_manifests/tags/*/current/link")
+    return [path.parent.parent.name for path in found]
 
 
 def test_who_may_push_cannot_forge(registry: Registry, publisher: Publisher, tmp_path: Path) -> None:
