@@ -102,7 +102,8 @@ class Gate:
 
     def start_gate(self) -> None:
         """Start the gate's process and wait until it stands."""
-        words = [sys.executable, "-m", "pratique", "gate", *self._words, "--store", str(self.store), "--host", HOST]
+        desk = str(self._folder / "desk.sock")
+        words = [sys.executable, "-m", "pratique", "gate", *self._words, "--store", str(self.store), "--host", HOST, "--desk", desk]
         with self.gate_log.open("ab") as log:
             start = self.gate_log.stat().st_size
             self._gate = subprocess.Popen(
