@@ -103,7 +103,8 @@ class Gate:
     def start_gate(self) -> None:
         """Start the gate's process and wait until it stands."""
         desk = str(self._folder / "desk.sock")
-        words = [sys.executable, "-m", "pratique", "gate", *self._words, "--store", str(self.store), "--host", HOST, "--desk", desk]
+        own = ["--store", str(self.store), "--host", HOST, "--desk", desk]
+        words = [sys.executable, "-m", "pratique", "gate", *self._words, *own]
         with self.gate_log.open("ab") as log:
             start = self.gate_log.stat().st_size
             self._gate = subprocess.Popen(
