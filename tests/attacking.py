@@ -13,12 +13,12 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from dockerengine import Engine, Person, connect, converse, request
-from dockergate import GatedEngine, docker, subject
+from dockerengine import Done, Engine, Person, connect, converse, request
+from dockergate import Gate, docker, subject
 from pratique.enforce.docker.identity import HEADER, stamp
 from pratique.enforce.serving import Peer
 from pratique.granting.desk import Desk
@@ -122,7 +122,7 @@ class Side:
     def __init__(self, engine: Engine, people: dict[str, Person]) -> None:
         self.engine = engine
         self.people = people
-        self.gate = engine if isinstance(engine, GatedEngine) else None
+        self.gate = engine if isinstance(engine, Gate) else None
         self.out, self.work = engine.folder / "out", engine.folder / "work"
         # Nobody but root gets past `closed`; what is bound in there is open to whoever gets it bound.
         self.closed = self.out / "closed" / "inner"
@@ -131,6 +131,14 @@ class Side:
         self.work.chmod(0o1777)
         self.closed.parent.chmod(0o700)
         (self.closed / "secret").write_text(SECRET + "\n")
+
+    def command(self, who: Person, words: list[str], *, text: str = "", seconds: float = 0) -> Done:
+        """Run docker's command line as somebody."""
+        return docker(self.engine, who, *words, text=text, seconds=seconds, cwd=str(self.work))
+
+    def look(self, path: str) -> Any:
+        """Return what the engine says of something, past every gate."""
+        return self.engine.look(path)
 
     def clean(self) -> None:
         """Remove every container, volume and network that is left."""
@@ -182,7 +190,7 @@ class Attempt:
             path = Path(self._filled(effect.file))
             return path.exists() and path.stat().st_uid == 0
         if effect.get:
-            found = self.side.engine.look(self._filled(effect.get))
+            found = self.side.look(self._filled(effect.get))
             return found is not None and re.search(self._filled(effect.shows), json.dumps(found)) is not None
         return re.search(self._filled(effect.output), self.said, re.MULTILINE) is not None
 
@@ -190,7 +198,7 @@ class Attempt:
         """Take back what outlives containers."""
         self.side.clean()
         for words in self.attack.undo:
-            docker(self.side.engine, self.side.people["root"], *map(self._filled, words))
+            self.side.command(self.side.people["root"], list(map(self._filled, words)))
         if self.side.gate is not None:
             self.side.gate.revoke_all()
 
@@ -213,7 +221,7 @@ class Attempt:
             return 0
         if step.docker:
             words = [self._filled(word) for word in step.docker]
-            code, text = docker(self.side.engine, who, *words, text=step.text, seconds=step.seconds, cwd=str(self.side.work))
+            code, text = self.side.command(who, words, text=step.text, seconds=step.seconds)
             return self._say(int(code), text)
         if step.shell:
             env = {"DOCKER_HOST": f"unix://{self.side.engine.socket}", "DOCKER_CONFIG": "/nonexistent"}
@@ -315,10 +323,10 @@ class Attempt:
         return grant.id
 
     def _id(self, name: str) -> str:
-        return str((self.side.engine.look(f"/containers/{name}/json") or {}).get("Id") or name)
+        return str((self.side.look(f"/containers/{name}/json") or {}).get("Id") or name)
 
     def _image(self, name: str) -> str:
-        return str((self.side.engine.look(f"/images/{name}/json") or {}).get("Id") or name)
+        return str((self.side.look(f"/images/{name}/json") or {}).get("Id") or name)
 
     def _to_gate(self, what: str) -> int:
         gate = self.side.gate
@@ -341,11 +349,11 @@ def _namespace(kind: str) -> str:
     return str(Path(f"/proc/self/ns/{kind}").readlink()).partition("[")[2].rstrip("]")
 
 
-def denials(gate: GatedEngine, after: int, stopped: Stopped) -> Iterator[Line]:
+def denials(gate: Gate, after: int, stopped: Stopped) -> Iterator[Line]:
     """Yield the ledger's lines that say that an attack was stopped as expected."""
-    point = {"edge": "docker", "runtime": "runtime"}.get(stopped.at)
+    points = {"edge": ("docker",), "runtime": ("runtime", "podman")}.get(stopped.at)
     event = stopped.event or {"desk": "refused", "revocation": "ended"}.get(stopped.at, "decision")
     for line in gate.ledger(after):
-        fits = line.event == event and (point is None or (line.point == point and line.decision == "deny"))
+        fits = line.event == event and (points is None or (line.point in points and line.decision == "deny"))
         if fits and re.search(stopped.rule, line.rule) and re.search(stopped.reason, line.reason):
             yield line
