@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -97,12 +98,12 @@ def requests(gated: GatedEngine, bare: Engine, rounds: int, person: Person) -> N
     for name, target in (("GET /_ping", "/_ping"), ("GET /containers/json", "/containers/json")):
         show(
             f"front socket: {name}",
-            *pair(rounds, lambda to=target: front.ask("GET", to), lambda to=target: own.ask("GET", to)),
+            *pair(rounds, partial(front.ask, "GET", target), partial(own.ask, "GET", target)),
             "p50 <= 0.3",
         )
         show(
             f"plugin: {name}",
-            *pair(rounds, lambda to=target: own.ask("GET", to), lambda to=target: free.ask("GET", to)),
+            *pair(rounds, partial(own.ask, "GET", target), partial(free.ask, "GET", target)),
             "p50 <= 0.6, p99 <= 5",
         )
     networks = [json.loads(client.ask("POST", "/containers/create?name=named", CREATE)[1])["Id"] for client in (front, free)]
@@ -147,8 +148,8 @@ def runtime(gated: GatedEngine, rounds: int) -> None:
             f"runtime gate: {name}",
             *pair(
                 some,
-                lambda words=words: subprocess.run([wrapper, *words], check=False, capture_output=True),
-                lambda words=words: subprocess.run(["/bin/true", *words], check=False, capture_output=True),
+                partial(subprocess.run, [wrapper, *words], check=False, capture_output=True),
+                partial(subprocess.run, ["/bin/true", *words], check=False, capture_output=True),
             ),
             "<= 25",
         )
