@@ -10,6 +10,7 @@ import msgspec
 
 import hostilereport
 import pratique.report
+import reporting
 from pratique._kit.discover import offers
 from pratique.model.attestation import Attestation
 from pratique.model.report import PolicyRef, Reason, Report, Verdict
@@ -60,3 +61,14 @@ def test_attestations_are_told() -> None:
         assert b"<dt>Attested</dt><dd>" + said in written("html", report)
         assert b"\x1b" not in written("table", report)
     assert b"Attest" not in written("table", _judged()) + written("html", _judged())
+
+
+def test_controls_are_told() -> None:
+    """What a misconfiguration goes against in benchmarks: tags in SARIF, a line on the page."""
+    found = reporting.finding(
+        "df-user-root", None, "high", kind="misconfiguration", controls=("CIS Docker 4.1", "Hadolint DL3002")
+    )
+    report = reporting.report(found)
+    (rule,) = json.loads(written("sarif", report))["runs"][0]["tool"]["driver"]["rules"]
+    assert rule["properties"]["tags"][-2:] == ["CIS Docker 4.1", "Hadolint DL3002"]
+    assert b"CIS Docker 4.1, Hadolint DL3002" in written("html", report)

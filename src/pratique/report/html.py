@@ -267,7 +267,8 @@ def _others(report: Report) -> Iterator[str]:
         where = finding.location.path + (f":{finding.location.line}" if finding.location.line else "") if finding.location else ""
         said = text(finding.message or finding.title)
         severity = finding.severity.value
-        yield f'<tr><td><span class="badge {severity}">{severity}</span></td><td><b>{_named(finding)}</b><br>{said}</td>'
+        against = f'<br><span class="soft">{text(", ".join(finding.controls))}</span>' if finding.controls else ""
+        yield f'<tr><td><span class="badge {severity}">{severity}</span></td><td><b>{_named(finding)}</b><br>{said}{against}</td>'
         yield f'<td class="mono">{text(where)}</td></tr>\n'
     yield "</tbody></table></div></section>\n"
 

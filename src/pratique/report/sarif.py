@@ -19,6 +19,7 @@ from pratique.report.text import cut, safe
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 MAX_TEXT = 1000  # characters of one message or description; GitHub cuts at 1024
+MAX_CONTROLS = 10  # tags of a rule; code scanning shows 20 in all
 MAX_LOCATIONS = 10  # per result, as many as GitHub shows
 _LEVELS = {
     Severity.CRITICAL: "error",
@@ -97,6 +98,7 @@ def _rule(group: Sequence[Finding]) -> dict[str, Any]:
         "defaultConfiguration": {"level": _LEVELS[first.severity]},
         "properties": {"tags": ["security", first.kind, first.severity.value], "precision": _precision(group)},
     }
+    rule["properties"]["tags"] += [safe(control) for control in first.controls[:MAX_CONTROLS]]
     if first.kev:
         rule["properties"]["tags"].append("exploited")
     if score := _security_severity(first):
