@@ -65,6 +65,25 @@ def test_notices() -> None:
     assert all(finding.fixed_in == ("2-1",) for finding in found)
 
 
+def test_since_when_there_is_a_fix() -> None:
+    """The day of the first notice that brought one; a record of the vulnerability and a notice without a fix do not say it."""
+    day = "2024-0{}-01T00:00:00Z".format
+    own, open_ = between("AlmaLinux:9", fixed="2-1"), between("AlmaLinux:9")
+    later = _advisory("ALSA-2024:2", related=["CVE-2024-1"], published=day(5))
+    first = _advisory("ALSA-2024:1", related=["CVE-2024-1"], published=day(3))
+    bare = _advisory("ALSA-2024:0", related=["CVE-2024-1"], published=day(1))
+    record = _advisory("CVE-2024-1", published=day(2))
+    alone = _advisory("ALSA-2024:9", published=day(4))
+    for hits, expected in (
+        ([hit("ALSA-2024:2", own), hit("ALSA-2024:1", own), hit("CVE-2024-1", own)], day(3)),
+        ([hit("ALSA-2024:2", own), hit("ALSA-2024:0", open_)], day(5)),
+        ([hit("CVE-2024-1", own)], ""),
+        ([hit("ALSA-2024:9", own)], day(4)),
+    ):
+        (found,) = findings(package("rpm", "a", "1-1"), hits, known(later, first, bare, record, alone), release="AlmaLinux:9")
+        assert found.fixed_since == expected
+
+
 def test_notice_and_record() -> None:
     """A CVE that a notice fixes and that has a record of its own is one finding."""
     knowledge = known(_advisory("USN-1-1", related=["UBUNTU-CVE-2024-3"]), _advisory("UBUNTU-CVE-2024-3", "CVE-2024-3"))

@@ -23,7 +23,7 @@ from pratique.model.finding import (
     FindingPackage,
     Severity,
 )
-from pratique.model.hits import covers
+from pratique.model.hits import covers, is_notice
 from pratique.model.inventory import Package
 
 MAX_REFERENCES = 10  # enough to read on; some records list hundreds of mail archives
@@ -194,7 +194,7 @@ def _fixed_in(group: Sequence[Match]) -> tuple[str, ...]:
 def _fixed_since(group: Sequence[Match], known: Knowledge) -> str:
     """Return the day of the first notice that brought a fix. A record of the vulnerability itself may be older than its fix."""
     keys = [(match.hit.feed, match.hit.id) for match in group if match.within is not None and match.within.fixed]
-    notices = [known.advisories[key] for key in keys if key in known.advisories and covers(known.advisories[key])]
+    notices = [known.advisories[key] for key in keys if key in known.advisories and is_notice(known.advisories[key])]
     return min((notice.published for notice in notices if notice.published), default="")
 
 

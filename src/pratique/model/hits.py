@@ -73,11 +73,16 @@ _NOTICES = (
 _CVES = ("CVE-", "UBUNTU-CVE-", "DEBIAN-CVE-")
 
 
+def is_notice(advisory: Advisory) -> bool:
+    """Say whether an advisory is a distributor's paper on fixes, which is published with them."""
+    return advisory.id.startswith(_NOTICES)
+
+
 def covers(advisory: Advisory) -> tuple[str, ...]:
     """Return the vulnerabilities that a notice fixes (ALSA-2024:1 -> its CVEs); () where the advisory is one vulnerability.
 
     A distributor's own record of a CVE (UBUNTU-CVE-2024-1) means that CVE.
     """
-    if not advisory.id.startswith(_NOTICES):
+    if not is_notice(advisory):
         return ()
     return tuple(dict.fromkeys(name[name.index("CVE-") :] for name in advisory.related if name.startswith(_CVES)))
