@@ -37,8 +37,8 @@ def _manifest(name: str, version: str) -> str:
     return json.dumps({"name": name, "version": version, "license": "MIT"})
 
 
-def archive() -> bytes:
-    """Return it as docker save writes it."""
+def layers() -> tuple[dict[str, str], dict[str, str]]:
+    """Return what is in its two layers."""
     base = {
         "etc/os-release": (
             'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nNAME="Debian GNU/Linux"\n'
@@ -57,4 +57,9 @@ def archive() -> bytes:
         f"{_MODULES}/lodash/package.json": _manifest("lodash", "4.17.20"),
         f"{_MODULES}/@babel/traverse/package.json": _manifest("@babel/traverse", "7.22.0"),
     }
-    return imagebuilder.docker_archive([imagebuilder.layer(base), imagebuilder.layer(upper)])
+    return base, upper
+
+
+def archive() -> bytes:
+    """Return it as docker save writes it."""
+    return imagebuilder.docker_archive([imagebuilder.layer(files) for files in layers()])
