@@ -6,6 +6,7 @@ Both sides are framed by h11, so that a request that could be read in two ways e
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import h11
 
 _CHUNK = 256 << 10
+_PATIENCE = 1.0  # seconds for the request of a client that is told that there is no engine
 _STAMPED = HEADER.lower().encode()
 # Headers of ours that nobody else may send.
 _OURS = b"x-pratique-"
@@ -91,6 +93,9 @@ class FrontSocket:
             writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         except (ConnectionError, FileNotFoundError):
             if upstream is None:
+                with contextlib.suppress(TimeoutError):  # what is not read when a socket is closed takes the answer with it
+                    async with asyncio.timeout(_PATIENCE):
+                        await reader.read(_CHUNK)
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         finally:
             if upstream is not None:
@@ -152,6 +157,8 @@ class _Relay:
 
         method, target = request.method.decode("ascii"), request.target.decode("latin-1")
         value = self._stamp = stamp(self._key, self._peer, method, target, time.time())
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
+            raise h11.RemoteProtocolError("the body has two lengths")
         headers = [(name, value) for name, value in request.headers.raw_items() if not name.lower().startswith(_OURS)]
         return h11.Request(method=request.method, target=request.target, headers=[*headers, (HEADER.encode(), value.encode())])
 
