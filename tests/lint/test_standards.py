@@ -114,7 +114,12 @@ def test_files_and_gate_decide_alike(spec: dict[str, Any], annotations: dict[str
     baseline = ids & podsecurity.BASELINE.keys()
     restricted = ids & (podsecurity.BASELINE.keys() | podsecurity.RESTRICTED.keys())
     assert bool(baseline) == bool(violations(pod, "baseline", version)), (baseline, violations(pod, "baseline", version))
-    assert bool(restricted) == bool(violations(pod, "restricted", version)), (restricted, violations(pod, "restricted", version))
+    # For Windows, restricted replaces two checks of baseline by ones that pass such pods over; the fields are not valid there.
+    if not (baseline and spec.get("os") == {"name": "windows"}):
+        assert bool(restricted) == bool(violations(pod, "restricted", version)), (
+            restricted,
+            violations(pod, "restricted", version),
+        )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
