@@ -115,6 +115,10 @@ def test_aliases(names: list[str], chosen: int, lower: bool) -> None:
         ("pkg:golang/github.com/*", "pkg:golang/github.com/a/b@v1", True),
         ("pkg:npm/lodash@4.*", "pkg:npm/lodash@4.17", True),
         ("pkg:pypi/lodash", "pkg:npm/lodash@4", False),
+        ("pkg:pypi/Foo_Bar", "pkg:pypi/foo-bar@1", True),
+        ("pkg:pypi/foo.*", "pkg:pypi/foo-bar@1", True),
+        ("pkg:golang/GitHub.com/a/b", "pkg:golang/github.com/a/b@v1", True),
+        ("pkg:maven/Org/a", "pkg:maven/org/a@1", False),
     ],
 )
 def test_purls(pattern: str, purl: str, expected: bool) -> None:
@@ -322,3 +326,55 @@ def test_signed_files() -> None:
         assert all(expected in reason.message for reason in verdict.reasons)
     with pytest.raises(PolicyError, match="unknown field 'signed_by'"):
         waivers(f"{CVE}, {LATER}, signed_by: me")
+
+
+def test_of_several_one_that_is_good_enough() -> None:
+    """The one that lasts longest has no ticket; the one that has counts, in whatever order they stand."""
+    rules = policy("waivers: {ticket: true}\nrules:\n- {id: k, when: finding.kev, effect: deny}\n")
+    entries = [
+        f"id: a, {CVE}, expires: 2026-09-01",
+        f"id: b, {CVE}, ticket: T, expires: 2026-05-01",
+        f"id: c, {CVE}, expires: 2026-06-01",
+    ]
+    for order in (entries, entries[::-1]):
+        judgement = judged(subject(finding(kev=True)), rules, under=waivers(*order))
+        assert judgement.verdict.decision == "allow"
+        (firing,) = judgement.firings
+        assert firing.waiver is not None
+        assert firing.waiver.id == "b"
+    assert decision(subject(finding(kev=True)), rules, under=waivers(entries[0], entries[2])) == "deny"
+
+
+def test_waivers_of_a_rule_say_why_they_ended() -> None:
+    """Also where the rule looks at gaps, and where a grace holds it back."""
+    rules = policy(
+        "rules:\n- {id: g, when: \"gap.code == 'x'\", effect: deny}\n- {id: k, when: finding.kev, effect: deny, grace: 90d}\n"
+    )
+    seen = subject(finding(kev=True), gaps=(Gap(code="x", message="m", path="etc/p"),))
+    verdict = judged(
+        seen, rules, under=waivers("id: one, rule: g, expires: 2026-01-01", "id: two, rule: k, expires: 2026-01-02")
+    ).verdict
+    assert [reason.message for reason in verdict.reasons] == [
+        "x: m (waiver one ended: expired on 2026-01-01T00:00:00Z)",
+        (
+            "warning: CVE-2024-0001 (high) lodash 4.17.20"
+            " (waiver two ended: expired on 2026-01-02T00:00:00Z; its grace ends 2026-05-02T00:00:00Z)"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("app/[slug]/page.js", "app/[slug]/page.js", True),
+        ("app/[slug]/*", "app/[slug]/page.js", True),
+        ("app/[slug]/page.js", "app/s/page.js", False),
+        ("app/?.js", "app/x.js", True),
+        ("*", "a/b", True),
+        ("app", "App", False),
+    ],
+)
+def test_brackets_are_letters(pattern: str, name: str, expected: bool) -> None:
+    """Frameworks name folders so; only * and ? stand for anything."""
+    found = decision(subject(finding(path=name)), DENY, under=waivers(f"{CVE}, {LATER}, path: '{pattern}'"))
+    assert found == ("allow" if expected else "deny")

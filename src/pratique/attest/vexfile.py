@@ -7,11 +7,11 @@ bundle), or a line for each of several envelopes, as `cosign download attestatio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import msgspec
 
+from pratique._kit.patterns import fits
 from pratique.attest import csaf, cyclonedx, openvex
 from pratique.attest.cyclonedx import Bom
 from pratique.attest.envelope import IN_TOTO, attestation_of, decode, detached, envelope_of
@@ -174,4 +174,4 @@ def author_rank(author: str, patterns: Sequence[str]) -> int:
     if not patterns:
         return 0
     lowered = author.lower()
-    return next((rank for rank, pattern in enumerate(patterns) if author and fnmatchcase(lowered, pattern.lower())), -1)
+    return next((rank for rank, pattern in enumerate(patterns) if author and fits(lowered, pattern.lower())), -1)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pratique._kit.patterns import fits
 from pratique._kit.place import Place
 from pratique._kit.text import Text
 from pratique.policy.document import (
@@ -92,15 +93,13 @@ class PolicySet(NamedTuple):
 
 
 def _bound(binding: Binding, context: Context, *, unknown: bool) -> bool:
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - most rules are bound to nothing
-
     for allowed, said in (
         (binding.stages, context.stage),
         (binding.environments, context.environment),
         (binding.namespaces, context.namespace),
         (binding.teams, context.team),
     ):
-        if allowed and not (unknown if not said else any(fnmatchcase(said, pattern) for pattern in allowed)):
+        if allowed and not (unknown if not said else any(fits(said, pattern) for pattern in allowed)):
             return False
     return True
 

@@ -172,14 +172,15 @@ def _held_back(deciding: _Deciding, rule: SetRule, item: Item, message: str) -> 
             until = f", until {waiver.expires}" if waiver.expires else ""
             by = name + until if waiver.id == COMMENT else f"{name} of {waiver.owner or 'nobody'}{until}"
             return Firing(rule, item, "waived", "allow", message, by, waiver)
-    ended = deciding.applied.get(id(item.finding))
-    if ended is not None and ended.ended:
-        note = f"waiver {ended.waiver.id} ended: {ended.ended}"
+    for ended in (deciding.applied.get(id(item.finding)), choose(deciding.of_rules.get(rule.rule.id, ()), item)):
+        if ended is not None and ended.ended:
+            note = f"waiver {ended.waiver.id} ended: {ended.ended}"
     waits, grace = _grace(rule, item)
+    note = "; ".join(filter(None, (note, grace)))
     if waits:
         effect: Effect = "warn" if rule.rule.effect == "deny" else "allow"
-        return Firing(rule, item, "grace", effect, message, grace)
-    return Firing(rule, item, "fired", rule.rule.effect, message, "; ".join(filter(None, (note, grace))))
+        return Firing(rule, item, "grace", effect, message, note)
+    return Firing(rule, item, "fired", rule.rule.effect, message, note)
 
 
 def _waivers_for(deciding: _Deciding, rule: SetRule, item: Item) -> list[Waiver]:
@@ -187,12 +188,12 @@ def _waivers_for(deciding: _Deciding, rule: SetRule, item: Item) -> list[Waiver]
     found = []
     general = deciding.applied.get(id(item.finding)) if item.finding is not None else None
     if general is not None and not general.ended:
-        found.append(general.waiver)
+        found += [general.waiver, *general.others]
     elif item.finding is not None and waived(item.finding):
         found.append(of_comment(item.finding))
     special = choose(deciding.of_rules.get(rule.rule.id, ()), item)
     if special is not None and not special.ended:
-        found.append(special.waiver)
+        found += [special.waiver, *special.others]
     return found
 
 

@@ -9,13 +9,13 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from pratique._kit.moments import lasting, moment, written
+from pratique._kit.patterns import fits
 from pratique._kit.text import Text
 from pratique.model.finding import Finding, Severity
 from pratique.policy.document import Moment, Waiver, Waivers, WaiverTerms
@@ -27,14 +27,18 @@ FACTS = ("fix-available", "kev", "severity-raised", "new-image")
 SCOPE = ("vulnerability", "package", "image", "layer", "base", "path", "environment", "rule")
 NARROW = ("vulnerability", "package", "path", "rule")  # one of these keeps a waiver from covering all that an image has
 
+# https://github.com/package-url/purl-spec/blob/main/PURL-TYPES.rst: names whose letter case says nothing
+_CASELESS = frozenset(f"pkg:{kind}" for kind in ("deb", "apk", "golang", "composer", "nuget", "hex", "github", "bitbucket"))
+_PEP_503 = re.compile(r"[-_.]+")
 _EPSS = re.compile(r"epss\s*>\s*(0(?:\.\d{1,6})?|1(?:\.0+)?)")
 
 
 class Waived(NamedTuple):
-    """A finding's waiver: which, and why it has ended ("" while it holds)."""
+    """A finding's waiver: which, and why it has ended ("" while it holds); `others` hold as well, and end sooner."""
 
     waiver: Waiver
     ended: str
+    others: tuple[Waiver, ...] = ()
 
 
 def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
@@ -100,8 +104,10 @@ def apply(subject: Subject, waivers: Sequence[Waiver]) -> tuple[Subject, list[Wa
 
 def choose(waivers: Sequence[Waiver], item: Item) -> Waived | None:
     """Return the waiver that covers an item and lasts longest, or the last that ended; None where none covers it."""
-    found = [Waived(waiver, why_ended(waiver, item)) for waiver in waivers if covers(waiver, item)]
-    return min(found, key=_order) if found else None
+    found = sorted((Waived(waiver, why_ended(waiver, item)) for waiver in waivers if covers(waiver, item)), key=_order)
+    if not found:
+        return None
+    return found[0]._replace(others=tuple(one.waiver for one in found[1:] if not one.ended))
 
 
 def _order(waived: Waived) -> tuple[bool, tuple[int, ...], str]:
@@ -191,8 +197,8 @@ def covers(waiver: Waiver, item: Item) -> bool:
         _names(waiver, item.finding)
         and (not waiver.package or _package(waiver.package, item))
         and (not waiver.image or _image(waiver.image, item.subject))
-        and (not waiver.environment or fnmatchcase(item.subject.context.environment, waiver.environment))
-        and (not waiver.path or _all(_paths(item), lambda path: fnmatchcase(path, waiver.path.lstrip("/"))))
+        and (not waiver.environment or fits(item.subject.context.environment, waiver.environment))
+        and (not waiver.path or _all(_paths(item), lambda path: fits(path, waiver.path.lstrip("/"))))
         and (not waiver.layer or _all(_layers(item), lambda layer: layer == waiver.layer))
         and (not waiver.base or _in_base(waiver.base, item))
     )
@@ -249,15 +255,15 @@ def _package(pattern: str, item: Item) -> bool:
     names = {inner.name, inner.source} if inner else set()
     if item.package is not None:
         names |= {item.package.name, item.package.source.name if item.package.source else ""}
-    return any(fnmatchcase(name, pattern) for name in names if name)
+    return any(fits(name, pattern) for name in names if name)
 
 
 def purl_matches(pattern: str, purl: str) -> bool:
     """Compare a purl with a pattern: * and ? stand for anything; without a version any version is meant, qualifiers likewise."""
     wanted, given = _split(pattern), _split(purl)
     return (
-        fnmatchcase(given[0], wanted[0])
-        and (not wanted[1] or fnmatchcase(given[1], wanted[1]))
+        fits(given[0], wanted[0])
+        and (not wanted[1] or fits(given[1], wanted[1]))
         and all(given[2].get(key) == value for key, value in wanted[2].items())
     )
 
@@ -269,7 +275,9 @@ def _split(purl: str) -> tuple[str, str, dict[str, str]]:
         name, version = rest, ""  # the @ of an npm scope
     qualifiers = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
     kind, slash, tail = name.partition("/")
-    return f"{kind.lower()}{slash}{unquote(tail)}", unquote(version), {key: unquote(value) for key, value in qualifiers.items()}
+    kind, tail = kind.lower(), unquote(tail)
+    tail = _PEP_503.sub("-", tail).lower() if kind == "pkg:pypi" else tail.lower() if kind in _CASELESS else tail
+    return f"{kind}{slash}{tail}", unquote(version), {key: unquote(value) for key, value in qualifiers.items()}
 
 
 def _image(pattern: str, subject: Subject) -> bool:
@@ -284,11 +292,11 @@ def _image(pattern: str, subject: Subject) -> bool:
         return False
     tag = name.rpartition("/")[2].partition(":")[2]
     given_tag = target.reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
-    if tag and not fnmatchcase(given_tag, tag):
+    if tag and not fits(given_tag, tag):
         return False
     repo = name.removesuffix(f":{tag}") if tag else name
     given = repository(target.reference)
-    return fnmatchcase(given, repo if repo.startswith("*") else repository(repo))
+    return fits(given, repo if repo.startswith("*") else repository(repo))
 
 
 def _same(name: str) -> str:
