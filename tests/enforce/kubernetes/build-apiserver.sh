@@ -55,9 +55,7 @@ cd "$source"
 # openapi-gen looks for go itself.
 PATH=${go%/go}:$PATH
 GOPATH=$work/go GO111MODULE=off CGO_ENABLED=0 GOFLAGS=-trimpath GOCACHE=$work/gocache GOTOOLCHAIN=local
-# ... and even that one walks maps as they were laid out before Go 1.24.
-GOEXPERIMENT=noswissmap
-export GOEXPERIMENT PATH GOPATH GO111MODULE CGO_ENABLED GOFLAGS GOCACHE GOTOOLCHAIN
+export PATH GOPATH GO111MODULE CGO_ENABLED GOFLAGS GOCACHE GOTOOLCHAIN
 
 # The OpenAPI of its types is the one generated file that the source package leaves out.
 "$go" build -o "$work/openapi-gen" ./vendor/k8s.io/kube-openapi/cmd/openapi-gen >&2 || give_up "openapi-gen does not build"

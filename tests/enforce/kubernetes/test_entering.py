@@ -202,6 +202,19 @@ def test_acting_as_another_is_a_privilege_of_that_name(cluster: Cluster, attribu
     grant = cluster.grant(f"impersonate:{name}")
     assert cluster.access(**asked)["allowed"]
     assert cluster.state(grant) == ("exhausted", 1)
+    assert cluster.access(**asked)["allowed"], "the many requests of one command are one use"
+    assert cluster.state(grant) == ("exhausted", 1)
+    assert not cluster.access(**asked, user="mallory")["allowed"]
+    cluster.gate.authorizer._acting = sessions.Reservations(0.0)
+    assert not cluster.access(**asked)["allowed"]
+
+
+def test_acting_as_another_ends_with_the_grant(cluster: Cluster) -> None:
+    """Within the minute that one use lasts, too."""
+    asked = {"verb": "impersonate", "resource": "users", "name": "ops"}
+    grant = cluster.grant("impersonate:ops", uses=0)
+    assert cluster.access(**asked)["allowed"]
+    cluster.desk.act(grant.id, Revoke(ONCALL))
     assert not cluster.access(**asked)["allowed"]
 
 

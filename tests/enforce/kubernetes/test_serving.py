@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,30 @@ def test_relays_answer_what_needs_no_grant_and_pass_on_the_rest(tmp_path: Path) 
         assert post(relays[0], "/admit", creates(pod()))[1]["response"]["allowed"], "it begins with the policy of before"
     finally:
         for process in (*relays, gate):
+            process.stop()
+
+
+def test_a_grant_is_used_as_often_as_it_says_however_many_ask_at_once(tmp_path: Path) -> None:
+    """Three uses, twenty requests at once through two relays and the gate itself: three get through, the ledger has three."""
+    gate = Gate(tmp_path / "gate")
+    with gate.desk() as desk:
+        desk.set_policy("policy.yaml", POLICY, ONCALL)
+    doors = [gate, *(relay(tmp_path, gate, name=f"relay{number}") for number in range(2))]
+    try:
+        grant(gate, "exec.privileged", uses=3)
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(post, doors[number % 3], "/admit", enters(uid=f"u-{number}")) for number in range(20)]
+            through = [one.result()[1]["response"]["allowed"] for one in asked]
+        assert sum(through) <= 3
+        # A machine that is busy may deny one for its lateness, when it has used the grant already: never the other way round.
+        through += [post(gate, "/admit", enters(uid=f"more-{number}"))[1]["response"]["allowed"] for number in range(5)]
+        assert 1 <= sum(through) <= 3
+        with gate.desk() as desk:
+            files = sorted((desk.place.folder / "ledger").glob("*.jsonl"))
+        uses = [line for file in files for line in file.read_text().splitlines() if '"event":"use"' in line]
+        assert len(uses) == 3
+    finally:
+        for process in reversed(doors):
             process.stop()
 
 

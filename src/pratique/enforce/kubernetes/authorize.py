@@ -21,7 +21,7 @@ from pratique.enforce.kubernetes.sessions import Key, Reservations
 from pratique.enforce.kubernetes.settings import Settings
 from pratique.grant.request import Request, Target, key
 from pratique.model.errors import ParseError, PratiqueError
-from pratique.model.privilege import Denial
+from pratique.model.privilege import Denial, Moment, Subject
 from pratique.store.line import Entry, Who
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _IMPERSONATED = {
     ("authentication.k8s.io", "userextras"): "extra:",
 }
 _NEVER = "system:masters"
+# One command of kubectl is many requests, each of them authorised: together they are one use.
+ACTING_SECONDS = 60.0
 _BEYOND = "who is in system:masters is beyond every check of the cluster: no grant gives that"
 
 
@@ -55,6 +57,7 @@ class Authorizer:
         self._keeper = keeper
         self._entering = entering
         self._reservations = reservations
+        self._acting = Reservations(ACTING_SECONDS)
         self._cluster = settings.cluster
 
     async def handle(self, asked: HttpAsked) -> bytes:
@@ -113,6 +116,10 @@ class Authorizer:
         now = self._keeper.moment()
         subject = access.subject
         assert subject is not None  # asked by the caller
+        if not question.followed and access.name:
+            again = await self._again(question.ways[0], _key(access, resource, subject), now)
+            if again is not None:
+                return again
         try:
             found = self._keeper.possible(question.ways, subject, now)
         except PratiqueError as error:
@@ -123,9 +130,9 @@ class Authorizer:
             return reviews.access(reason=refusal(found.decision))
         if not access.name:  # a question whether one could: nothing can be done without a name
             return reviews.access(allowed=True, reason=f"pratique: {', '.join(found.decision.grants)}")
-        name = Key(key(subject), f"{'' if question.followed else 'impersonate '}{resource}", access.namespace, access.name)
+        name, kept = _key(access, resource, subject), self._reservations if question.followed else self._acting
         try:
-            reservation, new = self._reservations.make(name, time.monotonic(), found if question.followed else None)
+            reservation, new = kept.make(name, time.monotonic(), found if question.followed else None)
         except OverflowError as error:
             return reviews.access(denied=True, reason=f"pratique: denied: {error}", error=str(error))
         if not question.followed:
@@ -133,9 +140,21 @@ class Authorizer:
         else:
             ruling = await self._note(found, reservation.session) if new else Ruling(allowed=True)
         if not ruling.allowed:
-            self._reservations.take(name)
+            kept.take(name)
             return reviews.access(denied=True, reason=refusal(ruling.as_decision()))
         return reviews.access(allowed=True, reason=f"pratique: {', '.join(found.decision.grants)}")
+
+    async def _again(self, request: Request, name: Key, now: Moment) -> bytes | None:
+        """Answer a further request of somebody who acts as another by the grants that were used for it; None where none were."""
+        reservation = self._acting.find(name, time.monotonic())
+        if reservation is None:
+            return None
+        held = tuple(grant.id for grant in self._keeper.used_by(reservation.session))
+        asked = self._keeper.consider([request], now, held)
+        if not held or not set(asked[0].decision.grants) <= set(held) or not asked[0].decision.allowed:
+            return None
+        ruling = await self._keeper.settle(asked, reservation.session)
+        return reviews.access(allowed=True, reason=f"pratique: {', '.join(held)}") if ruling.allowed else None
 
     async def _note(self, found: Asked, session: str) -> Ruling:
         """Record that it was authorised; the grant is used when its admission review comes, or does not come in time."""
@@ -160,5 +179,10 @@ class Authorizer:
 
     async def use_late(self) -> None:
         """Use the grants of authorisations that no admission review followed."""
+        self._acting.late(time.monotonic())
         for session, found in self._reservations.late(time.monotonic()):
             await self._keeper.settle([found], session)
+
+
+def _key(access: Access, resource: Resource, subject: Subject) -> Key:
+    return Key(key(subject), str(resource), access.namespace, access.name)

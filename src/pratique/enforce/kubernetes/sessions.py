@@ -38,7 +38,9 @@ class Reservation(NamedTuple):
 class Reservations:
     """Authorisations that no admission review has followed yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
+        """`seconds` is how long one stays open; SECONDS where nothing is said."""
+        self._seconds = seconds
         self._open: dict[Key, Reservation] = {}
         self._order: deque[tuple[Key, Reservation]] = deque()
 
@@ -48,7 +50,7 @@ class Reservations:
         From 1.35 on a request over WebSocket is authorised twice. Raises OverflowError when too many are open.
         """
         found = self._open.get(key)
-        if found is not None and now - found.at < SECONDS:
+        if found is not None and now - found.at < self._lasts:
             return found, False
         if len(self._open) >= MAX_OPEN:
             raise OverflowError("too many authorisations are open")
@@ -57,6 +59,15 @@ class Reservations:
         self._order.append((key, made))
         return made, True
 
+    @property
+    def _lasts(self) -> float:
+        return SECONDS if self._seconds is None else self._seconds
+
+    def find(self, key: Key, now: float) -> Reservation | None:
+        """Return the open reservation for a request, which stays open."""
+        found = self._open.get(key)
+        return found if found is not None and now - found.at < self._lasts else None
+
     def take(self, key: Key) -> Reservation | None:
         """Return the open reservation for a request, which is taken with it."""
         return self._open.pop(key, None)
@@ -64,7 +75,7 @@ class Reservations:
     def late(self, now: float) -> list[tuple[str, Asked]]:
         """Take and return those that no admission followed in time: their sessions, and what they are to use."""
         found = []
-        while self._order and now - self._order[0][1].at >= SECONDS:
+        while self._order and now - self._order[0][1].at >= self._lasts:
             key, made = self._order.popleft()
             if self._open.get(key) is made:
                 del self._open[key]
