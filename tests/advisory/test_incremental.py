@@ -100,6 +100,24 @@ def test_a_changed_record_comes_alone(server: FeedServer, tmp_path: Path) -> Non
     assert _asked(server, asked) == [_LIST]
 
 
+def test_a_change_that_the_list_has_missed_comes_with_the_archive(server: FeedServer, tmp_path: Path) -> None:
+    """Once a month all is compared, member by member."""
+    _update(server, tmp_path)
+    listed = server.files[_LIST]
+    _publish(server, {**_records(), "PYSEC-2026-3": _one(3, "9.0", day=9)})
+    server.files[_LIST] = listed
+    for day in (1, 29):
+        assert _update(server, tmp_path, day).status == "unchanged"
+    asked = len(server.asked)
+    assert _update(server, tmp_path, 31).status == "updated"
+    assert _asked(server, asked) == [f"HEAD {_LIST}", "osv/PyPI/all.zip"]
+    with open_database(tmp_path) as database:
+        assert database.lookup("PyPI", ["package-3"])["package-3"][0].ranges[0].fixed == "9.0"
+    asked = len(server.asked)
+    assert _update(server, tmp_path, 32).status == "unchanged"
+    assert _asked(server, asked) == [_LIST]
+
+
 def test_what_is_withdrawn_or_not_listed_any_more_is_gone(server: FeedServer, tmp_path: Path) -> None:
     """Withdrawn records stay in the list, others leave it; both stop being known."""
     _update(server, tmp_path)

@@ -46,10 +46,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of one feed. `file` is empty where it was never had.
 
     `fetched_at` is the last time that upstream was asked with success (changed or not), `changed_at` when the data last changed.
-    `fetches` are the spans (first, last) in which it was asked with success at least every `FETCH_GAP`, oldest first.
-    `etag` and `last_modified` belong to `url`. `digest` is sha256 of the file, `state` the digest of what it says (`digest.py`),
-    `format` the builder's number, `reader` that of its provider (`feeds.Versioned`); `scored` counts the records that have a
-    CVSS vector.
+    `fetches` are the spans (first, last) in which it was asked with success at least every `FETCH_GAP`, oldest first; `whole_at`
+    is the last time that all of it was fetched, and not single records. `etag` and `last_modified` belong to `url`. `digest` is
+    sha256 of the file, `state` the digest of what it says (`digest.py`), `format` the builder's number, `reader` that of its
+    provider (`feeds.Versioned`); `scored` counts the records that have a CVSS vector.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     etag: str = ""
     last_modified: str = ""
     fetched_at: str = ""
+    whole_at: str = ""
     fetches: tuple[tuple[str, str], ...] = ()
     changed_at: str = ""
     failure: Failure | None = None

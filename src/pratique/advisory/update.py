@@ -23,7 +23,7 @@ from pratique.advisory import index as catalogue
 from pratique.advisory.build import Built, Turn, renew
 from pratique.advisory.feeds import ENRICHMENT, SELDOM, Source, names_for, sources
 from pratique.advisory.fetch import ATTEMPTS, PARALLEL, Fetched, Fetcher, Progress, Validators
-from pratique.advisory.incremental import bring
+from pratique.advisory.incremental import Listed, bring
 from pratique.advisory.index import CLOCK_SKEW, Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
 from pratique.advisory.layout import FORMAT, Facts
 from pratique.advisory.members import Increment
@@ -32,6 +32,8 @@ from pratique.model.errors import DatabaseError, FeedError, ParseError
 
 # A scan refreshes what is older; upstreams publish several times a day.
 REFRESH_AFTER = timedelta(days=1)
+# Single records come by upstream's list of changes, which may have missed one: after this time all of it is compared.
+WHOLE_AFTER = timedelta(days=30)
 # A scan waits for an upstream once more only: the starter set and a gap are better than a minute of silence.
 _ATTEMPTS_OF_A_SCAN = 2
 # After a failure a scan leaves the feed alone this long, so that a machine without a connection is not slow each time.
@@ -195,7 +197,7 @@ def _update(folder: Path, names: Sequence[str], options: Options, listener: List
             if options.offline and not options.mirror.startswith("file:"):
                 outcomes[source.feed.name] = current.failed(source, "not fetched, as --offline was given")
                 continue
-            known, held = current.validators(source), current.held(source)
+            known, held = current.known(source)
             waiting[pool.submit(bring, fetcher, source, known, held)] = source
         for future in as_completed(waiting):
             source = waiting[future]
@@ -233,11 +235,14 @@ class _Current:
     def save(self) -> None:
         catalogue.write(self._folder, self.index)
 
-    def validators(self, source: Source) -> Validators:
-        entry = self.index.feeds.get(source.feed.name)
-        if entry is None or self.held(source) is None:
-            return Validators()
-        return Validators(entry.url, entry.etag, entry.last_modified)
+    def known(self, source: Source) -> tuple[Validators, Path | None]:
+        """Return what a fetch may go on from; nothing where all of the feed is to come."""
+        entry, held = self.index.feeds.get(source.feed.name), self.held(source)
+        if entry is None or held is None:
+            return Validators(), None
+        if isinstance(source.provider, Listed) and self._now() - _time(entry.whole_at) > WHOLE_AFTER:
+            return Validators(), None
+        return Validators(entry.url, entry.etag, entry.last_modified), held
 
     def held(self, source: Source) -> Path | None:
         """Return the current file of a feed, to be read only; None where there is none, or an older reader made it."""
@@ -371,6 +376,7 @@ def _known(source: Source, facts: Facts, fetched: Fetched, now: str, before: Ent
         etag=fetched.validators.etag,
         last_modified=fetched.validators.last_modified,
         fetched_at=now,
+        whole_at=before.whole_at if fetched.increment is not None and before is not None else now,
         fetches=catalogue.with_fetch(before.fetches if before is not None else (), now),
         changed_at=stamp(facts.changed),
     )
