@@ -56,6 +56,9 @@ RETRY = 30.0
 # Seconds between looks whether the files of rules have changed.
 _LOOK = 2.0
 _MAX_SENTENCE = 600
+# Seconds that a verdict is kept which nobody renews: it is stale long before, but says what was decided when.
+KEEP = 90 * 86_400.0
+_CLEAN_EVERY = 86_400.0
 
 Then = Literal["scan", "deny", "allow"]
 Source = Literal["store", "scan", "unknown", "exempt"]
@@ -182,6 +185,7 @@ class Admission:
         self._thread = ThreadPoolExecutor(1, "admission")  # one writer: the ledger is another's, too
         self._running: dict[str, asyncio.Task[KeptVerdict | str]] = {}
         self._failed: dict[str, tuple[float, str]] = {}
+        self._cleaned = 0.0
         self._looked = time.monotonic()
         self._loaded = self._load()
 
@@ -374,6 +378,9 @@ class Admission:
         for verdict in verdicts:
             named = msgspec.structs.replace(verdict, reference=reference or verdict.reference)
             kept = record(self._desk, self._verdicts, named, point=point)
+        if kept.at - self._cleaned > _CLEAN_EVERY:
+            self._cleaned = kept.at
+            self._verdicts.forget(kept.at - KEEP)
         return kept
 
     # -- rules -----------------------------------------------------------------------------------------------------------------

@@ -171,8 +171,10 @@ def test_mounts_are_reads_of_where_they_come_from(gate: Gated) -> None:
 def test_what_is_observed_is_let_through_and_recorded(tmp_path: Path) -> None:
     """With --observe nothing is refused; the ledger says what would have been."""
     with gated(tmp_path, observe=True) as gate:
-        token = gate.token("alice", "repository:team/seen:pull,push")
-        reply = gate.push("team/seen", IMAGE, "1", token)
+        token = gate.token("alice", "repository:team/seen:pull,push,delete")
+        assert gate.push("team/seen", IMAGE, "1", token).status == 201
+        assert gate.ask("DELETE", f"/v2/team/seen/manifests/{IMAGE.digest}", token).status == 202
+        assert gate.ask("POST", "/v2/team/seen/blobs/uploads/", gate.token("", "repository:team/seen:push"), b"").status == 401
         denied = [line for line in gate.ledger("decision") if line.decision == "deny"]
-    assert reply.status in (201, 401)
-    assert denied == [] or denied[0].detail["observed"] == "true"
+    assert {line.needed[0].partition(":")[0] for line in denied} == {"registry.push", "registry.delete"}
+    assert all(line.detail["observed"] == "true" for line in denied)

@@ -114,6 +114,10 @@ class Doorman:
         held = push.session.decision.grants if push is not None and not _is_over(push) else ()
         return self._keeper.decide(self._request(subject, change, repository), self._keeper.moment(), held)
 
+    def offers(self, subject: Subject | None, change: Change, repository: str) -> bool:
+        """Say whether a token may say that somebody may change a repository: one that only is observed lets everybody."""
+        return self._keeper.observe or self.would(subject, change, repository).allowed
+
     async def change(self, subject: Subject | None, change: Change, repository: str, what: str = "") -> Decision:
         """Decide a change, use a grant for it, and have it in the ledger. `what` is the manifest that is written."""
         request = self._request(subject, change, repository)

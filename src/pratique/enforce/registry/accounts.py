@@ -19,7 +19,7 @@ import re
 import secrets
 import stat
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -40,6 +40,7 @@ _MAX_LOG_N = 18  # a line of the file must not ask for all memory
 _MEMORY = 512 << 20
 # Passwords checked at once, and waiting for it: each costs 32 MiB and 80 ms.
 _AT_ONCE, MAX_WAITING = 2, 40
+MAX_OF_ONE = 10  # of them from one address: whoever guesses from there keeps nobody else waiting
 # Wrong passwords for one name within a minute; then it waits. Whoever has the right one cached is not locked out.
 MAX_WRONG, _WRONG_SECONDS = 10, 60.0
 _REMEMBER = 60.0  # seconds that a right password is known again, so that a push of twenty layers costs one hash
@@ -69,7 +70,7 @@ class Accounts:
         self._wrong: dict[str, deque[float]] = {}
         self._key = secrets.token_bytes(32)
         self._turn: asyncio.Semaphore | None = None
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
         self._seen = (0, 0)
         self._looked = 0.0
         self._accounts: dict[str, Account] = {}
@@ -86,8 +87,8 @@ class Accounts:
                 self._accounts = {}  # whom a broken file meant nobody can tell
         return self._accounts.get(name)
 
-    async def verify(self, name: str, secret: str) -> Account | None:
-        """Return whose password this is, None where it is wrong. Raises TooManyError."""
+    async def verify(self, name: str, secret: str, address: str = "") -> Account | None:
+        """Return whose password this is, None where it is wrong; `address` is where it came from. Raises TooManyError."""
         import asyncio
 
         account = self.get(name)
@@ -98,16 +99,19 @@ class Accounts:
         wrong = self._wrong.get(name, deque())
         while wrong and now - wrong[0] > _WRONG_SECONDS:
             wrong.popleft()
-        if len(wrong) >= MAX_WRONG or self._waiting >= MAX_WAITING:
+        if len(wrong) >= MAX_WRONG:
             raise TooManyError("too many wrong passwords: wait a minute")
+        if sum(self._waiting.values()) >= MAX_WAITING or self._waiting[address] >= MAX_OF_ONE:
+            raise TooManyError("too many passwords at once: wait a little")
         if self._turn is None:
             self._turn = asyncio.Semaphore(_AT_ONCE)
-        self._waiting += 1
+        self._waiting[address] += 1
         try:
             async with self._turn:  # who is unknown costs as much as who is known
                 right = await asyncio.to_thread(matches, account.hash if account else self._nobody, secret)
         finally:
-            self._waiting -= 1
+            self._waiting[address] -= 1
+            self._waiting += Counter()  # forget addresses of which nobody waits
         if account is None or not right:
             self._failed(name, now)
             return None

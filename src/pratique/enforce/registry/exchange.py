@@ -36,6 +36,8 @@ class Client:
 
         self._reader, self._writer = reader, writer
         self._state = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        peer = writer.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
         self.method, self.target = "", ""
         self.headers: list[tuple[bytes, bytes]] = []
         self.begun = False

@@ -22,7 +22,7 @@ from pratique.enforce.registry.judging import Judging
 from pratique.enforce.registry.manifests import MAX_MANIFEST, Manifest, read_manifest
 from pratique.enforce.registry.relay import Answered, Upstream, UpstreamError, answered_headers, asked_headers
 from pratique.enforce.registry.routes import Route, classify, is_digest
-from pratique.enforce.registry.service import MAX_BODY, Asker, TokenService, problem
+from pratique.enforce.registry.service import MAX_BODY, AskedForToken, Asker, TokenService, problem
 from pratique.enforce.registry.tokens import SECONDS, Access, TokenError, Tokens
 from pratique.enforce.serving import Answer
 from pratique.grant.request import key
@@ -117,7 +117,7 @@ class Proxy:
                 raise Refused(self.challenge(scope, "insufficient_scope"))
             return
         change: Change = "push" if wanted == "push" else "delete"
-        if not says and self._doorman.would(subject, change, repository).allowed:
+        if not says and subject is not None and self._doorman.offers(subject, change, repository):
             raise Refused(self.challenge(scope, "insufficient_scope"))  # granted since the token was made
         if subject is None:
             raise Refused(self.challenge(scope))
@@ -240,8 +240,9 @@ class Conversation:
             raise Refused(problem(404, "UNSUPPORTED", f"pratique: denied: {error}")) from None
         if route.kind == "token":
             body = await client.whole(MAX_BODY)
-            query = route.path.partition("?")[2]
-            found = await self._proxy.service.answer(client.method, query, client.header("authorization"), body, own=self._own)
+            query, shown = route.path.partition("?")[2], client.header("authorization")
+            asked = AskedForToken(client.method, query, shown, body, client.address)
+            found = await self._proxy.service.answer(asked, own=self._own)
             await client.say(found)
             return
         known = self._proxy.asker(client.header("authorization"), own=self._own)

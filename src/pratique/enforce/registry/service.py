@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from pratique.enforce.registry.access import SCANNER, Doorman
+from pratique.enforce.registry.access import SCANNER, Change, Doorman
 from pratique.enforce.registry.accounts import Account, Accounts
 from pratique.enforce.registry.routes import is_repository
 from pratique.enforce.registry.tokens import REFRESH_SECONDS, SECONDS, Access, Signer, TokenError, Tokens
@@ -39,6 +39,16 @@ class Asker(NamedTuple):
     subject: Subject | None
 
 
+class AskedForToken(NamedTuple):
+    """A request for a token, as it came; `address` is where from."""
+
+    method: str
+    query: str
+    authorization: str
+    body: bytes
+    address: str = ""
+
+
 class TokenService:
     """Gives tokens for one registry, called `service`. `scanner` is the password of the gate's own reader, "" for none."""
 
@@ -55,11 +65,12 @@ class TokenService:
         claims = self._tokens.read(token)
         return self._asker(claims.sub), claims.access
 
-    async def answer(self, method: str, query: str, authorization: str, body: bytes, *, own: bool = False) -> Answer:
+    async def answer(self, asked: AskedForToken, *, own: bool = False) -> Answer:
         """Answer a request for a token. `own` says that it comes from the gate's own listener."""
+        method = asked.method
         try:
-            form = _form(query if method == "GET" else body.decode("ascii"))
-            asker = await self._known(method, form, authorization, own=own)
+            form = _form(asked.query if method == "GET" else asked.body.decode("ascii"))
+            asker = await self._known(asked, form, own=own)
         except (ParseError, UnicodeDecodeError) as error:
             return problem(400, "UNSUPPORTED", f"pratique: {error}")
         except GrantError as error:
@@ -106,10 +117,10 @@ class TokenService:
             if action == "pull":
                 allowed = self._doorman.may_read(subject, wanted.name)
             else:
-                decision = self._doorman.would(subject, "push" if action == "push" else "delete", wanted.name)
-                allowed = decision.allowed
+                change: Change = "push" if action == "push" else "delete"
+                allowed = subject is not None and self._doorman.offers(subject, change, wanted.name)
                 if allowed:
-                    seconds = min(seconds, self._left(decision))
+                    seconds = min(seconds, self._left(self._doorman.would(subject, change, wanted.name)))
             if allowed:
                 actions.append(action)
         return tuple(actions), seconds
@@ -118,8 +129,9 @@ class TokenService:
         ends = [float(one.value) for one in decision.obligations if one.kind == "kill_at"]
         return max(1.0, min(ends) - self._doorman.now()) if ends else SECONDS
 
-    async def _known(self, method: str, form: dict[str, list[str]], authorization: str, *, own: bool) -> Asker | None:
+    async def _known(self, asked: AskedForToken, form: dict[str, list[str]], *, own: bool) -> Asker | None:
         """Return who asks, None where what was shown is wrong. Raises ParseError, TooManyError."""
+        method, authorization = asked.method, asked.authorization
         if method == "POST" and (kind := form.get("grant_type", [""])[0]) == "refresh_token":
             return self._refreshed(form.get("refresh_token", [""])[0])
         if method == "POST":
@@ -135,7 +147,7 @@ class TokenService:
         if own:
             right = bool(self._scanner) and hmac.compare_digest(secret.encode(), self._scanner.encode()) and name == SCANNER
             return _scanner() if right else None
-        account = await self._accounts.verify(name, secret)
+        account = await self._accounts.verify(name, secret, asked.address)
         return Asker(account.name, account.subject) if account is not None else None
 
     def _refreshed(self, token: str) -> Asker | None:
