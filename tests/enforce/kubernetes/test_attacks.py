@@ -31,6 +31,9 @@ def denials(real: Any) -> int:
 def test_there_are_many() -> None:
     """All families are there, and no two attacks are one."""
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 60
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "kubernetes.md").read_text()
+    assert f"has {len(ATTACKS)} attempts as data" in guide
+    assert f"has {len(BENIGN)} ordinary operations" in guide
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
