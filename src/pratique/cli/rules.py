@@ -29,8 +29,9 @@ _waivers = setting(
     metavar="FILE",
     help=f"Accepted risks; repeatable (default: {WAIVERS} beside {FILE_NAME}, or here).",
 )
-_signers = setting(
+_signers = click.option(  # not in a configuration: it stands beside the waivers, and could name whom one likes
     "--waiver-signers",
+    envvar="PRATIQUE_WAIVER_SIGNERS",
     metavar="FILE",
     help="SSH keys that may sign changes of waivers, for policies that ask for it (as ssh-keygen's ALLOWED SIGNERS).",
 )
