@@ -22,8 +22,10 @@ _CONFIGURED = "pratique.configured"  # where a command's context keeps what the 
 # Every long option of every command that a configuration may set; a test compares this list with the commands themselves.
 KEYS = frozenset(
     (
-        "all-platforms", "as-of", "attestation-key", "attestations", "baseline", "cache-dir", "database", "debug", "environment", "fail-on", "files", "format",
-        "image-checks", "insecure-registry", "kubernetes-version", "max-age", "mirror", "namespace", "no-cache", "now", "offline", "only",
+        "all-platforms", "as-of", "attestation-key", "attestations",
+        "baseline", "cache-dir", "database", "debug", "environment", "fail-on", "files", "format",
+        "image-checks", "insecure-registry", "kubernetes-version", "max-age", "mirror", "namespace",
+        "no-cache", "now", "offline", "only",
         "only-fixed", "only-new", "output", "platform", "policy", "quiet", "registry-mirror", "severity", "stage", "store",
         "team", "template", "timeout", "trusted-root", "vex", "vex-author", "vex-key", "waivers",
     )
