@@ -150,12 +150,21 @@ class Gate:
 class GatedEngine(Engine, Gate):
     """An engine and its gate. `socket` is the front socket, `own` the engine's."""
 
-    def __init__(self, folder: Path, *, policy: str = POLICY, observe: bool = False, extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        policy: str = POLICY,
+        observe: bool = False,
+        extra: Sequence[str] = (),
+        more: Sequence[str] = (),
+    ) -> None:
+        """`extra` are words for the engine, `more` for the gate."""
         Engine.__init__(self, folder, extra=["--authorization-plugin", "pratique", *extra], path=str(folder / "bin"))
         self.socket = folder / "front.sock"
         words = [
             "docker", "--engine", str(self.own), "--front", str(self.socket), "--plugin", str(self.plugins / "pratique.sock"),
-            "--agent", str(folder / "agent.sock"), "--group", GROUP, *(["--observe"] if observe else []),
+            "--agent", str(folder / "agent.sock"), "--group", GROUP, *(["--observe"] if observe else []), *more,
         ]  # fmt: skip
         Gate.__init__(self, folder, words, policy)
 

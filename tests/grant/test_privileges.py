@@ -17,6 +17,9 @@ PATTERN = st.lists(st.one_of(st.just("**"), PART), min_size=1, max_size=4).map(l
 NAME = st.lists(st.text(alphabet="ab.", min_size=1, max_size=4), min_size=1, max_size=5).map(lambda parts: "/" + "/".join(parts))
 
 
+DIGEST = "sha256:" + "0" * 64
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -93,6 +96,11 @@ def test_mistakes_are_explained(text: str, said: str) -> None:
         ("registry.push:reg/team/*", "registry.push:reg/team/app/x", False),
         ("registry.delete:reg/a", "registry.push:reg/a", False),
         ("engine.admin", "run.privileged", False),
+        ("run.image:**@sha256:*", f"run.image:docker.io/library/app@{DIGEST}", True),
+        ("run.image:**@sha256:*", f"run.image:app@{DIGEST}", True),
+        ("run.image:reg.example/**@sha256:*", f"run.image:reg.example/team/a/app@{DIGEST}", True),
+        ("run.image:reg.example/**@sha256:*", f"run.image:reg.example.org/app@{DIGEST}", False),
+        ("run.image:reg.example/*@sha256:*", f"run.image:reg.example/team/app@{DIGEST}", False),
     ],
 )
 def test_what_stands_for_what(have: str, want: str, enough: bool) -> None:

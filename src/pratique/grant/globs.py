@@ -68,7 +68,17 @@ def covers(pattern: str, name: str) -> bool:
         return True
     if not is_pattern(pattern) or len(pattern) > MAX_PATTERN or not name.startswith(_beginning(pattern)):
         return False
-    return _parts(pattern.split("/"), name.split("/"))
+    return _parts(_split(pattern), _split(name))
+
+
+def _split(pattern: str) -> list[str]:
+    """Return the parts; `**@sha256:*` is any number of parts and then one that ends so, as people mean it."""
+    if "**" not in pattern:
+        return pattern.split("/")
+    found: list[str] = []
+    for part in pattern.split("/"):
+        found += ["**", "*" + part.lstrip("*")] if part.startswith("**") and part.strip("*") else [part]
+    return found
 
 
 @lru_cache(maxsize=4096)
