@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS = 0.3  # of the 0.5 s that a review may take
 KEEP_SECONDS = 1.0  # an exec is reviewed twice within milliseconds; nothing is believed for longer
-MAX_KEPT = 500
+MAX_KEPT = 50  # a pod may have 1.5 MiB, and what is kept is of use for a second
 MAX_ANSWER = 4 << 20
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # As the API server has them: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
@@ -55,11 +55,14 @@ class ApiClient:
         pod = await self._get(f"/api/v1/namespaces/{_safe(namespace)}/pods/{_safe(name)}")
         if pod.get("kind") != "Pod":
             raise CouldNotError(f"the API server's answer about {namespace}/{name} is no pod")
+        self._keep(namespace, name, now, pod)
+        return pod
+
+    def _keep(self, namespace: str, name: str, now: float, pod: Mapping[str, Any]) -> None:
         self._kept[namespace, name] = (now, pod)
         self._kept.move_to_end((namespace, name))
-        while len(self._kept) > MAX_KEPT:
+        while len(self._kept) > MAX_KEPT or now - next(iter(self._kept.values()))[0] > KEEP_SECONDS:
             self._kept.popitem(last=False)
-        return pod
 
     async def evict(self, namespace: str, name: str, uid: str) -> int:
         """Delete a pod that is still the one with this uid, at once; return the status of the answer. Raises CouldNotError."""
