@@ -192,6 +192,7 @@ def gated(
     folder: Path, *, admission: AdmissionSpec | None = None, access: AccessSpec | None = None, rsa: bool = False, **more: Any
 ) -> Iterator[Gated]:
     """Run a registry with its gate while the block runs."""
+    folder.mkdir(exist_ok=True)
     place = open_place(folder / "store")
     with Desk(place) as desk:
         desk.set_policy("policy.yaml", POLICY.encode(), Subject(id="root", provider="unix", strength=1))

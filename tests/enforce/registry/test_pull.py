@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import ipaddress
 import json
 import subprocess
 from collections.abc import Iterator
@@ -207,6 +209,46 @@ def test_podman(gate: Gated, tmp_path: Path) -> None:
     gate.grant("push:team/podman")
     done = _run("podman", *storage, "push", *login, "alice:secret-a", f"{gate.host}/team/app:good", f"{gate.host}/team/podman:1")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.needs("skopeo")
+def test_tls(tmp_path: Path) -> None:
+    """With a certificate the gate speaks TLS, and says so where tokens are had; a client that does not know it stays away."""
+    certificate, key = _certificate(tmp_path)
+    with gated(tmp_path / "gate", certificate=certificate, key=key) as gate:
+        trust = tmp_path / "trust"
+        trust.mkdir()
+        (trust / "ca.crt").write_bytes(certificate.read_bytes())
+        place = f"docker://{gate.host}/team/app:1"
+        login = ["--creds", "bob:secret-b"]
+        assert "certificate" in _run("skopeo", "inspect", *login, place).stderr
+        known = _run("skopeo", "inspect", "--cert-dir", str(trust), *login, place)
+        assert "manifest unknown" in known.stderr.lower() or "not found" in known.stderr.lower(), known.stderr
+        wrong = _run("skopeo", "inspect", "--cert-dir", str(trust), "--creds", "bob:wrong", place)
+        assert "wrong name or password" in wrong.stderr or "unauthorized" in wrong.stderr.lower()
+        assert b"HTTP" not in gate.raw(b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")  # plain HTTP to a port of TLS
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    private = generate_private_key(SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gate of the tests")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key()).serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )  # fmt: skip
+    certificate, key = folder / "gate.pem", folder / "gate.key"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate, key
 
 
 def test_admission_files_are_read_and_checked(tmp_path: Path) -> None:
