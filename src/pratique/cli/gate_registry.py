@@ -67,7 +67,6 @@ for _add in reversed(_OPTIONS):
 def _settings(given: dict[str, Any]) -> Settings:
     """Read the options. Raises UsageError, PolicyError."""
     from pratique.enforce.admission import load_admission  # noqa: PLC0415 - start-up stays lazy
-    from pratique.enforce.registry.access import load_access  # noqa: PLC0415
     from pratique.enforce.registry.gate import Settings  # noqa: PLC0415
 
     if given["users"] is None:
@@ -89,7 +88,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         public=given["public"].rstrip("/"),
         certificate=certificate,
         key=key,
-        access=load_access(given["access"]) if given["access"] is not None else None,
+        access=given["access"],
         admission=load_admission(given["admission"]) if given["admission"] is not None else None,
         rsa=given["rsa"],
         observe=given["observe"],

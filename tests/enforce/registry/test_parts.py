@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pratique.enforce.registry.access import Reading
 from pratique.enforce.registry.accounts import Accounts, matches, new_secret, read_accounts, scrypt_hash, secret_hash
 from pratique.enforce.registry.contents import Contents
 from pratique.enforce.registry.manifests import Manifest, read_manifest
 from pratique.enforce.registry.routes import classify, is_repository
 from pratique.enforce.registry.tokens import Access, Signer, TokenError, Tokens, load_signer
-from pratique.model.errors import ConfigurationError, ParseError, StoreError
+from pratique.model.errors import ConfigurationError, ParseError, PolicyError, StoreError
 
 DIGEST = "sha256:" + "a" * 64
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
@@ -196,6 +197,24 @@ def test_any_document_is_a_manifest_or_an_error(document: object) -> None:
         read_manifest(json.dumps(document).encode(), "")
     except ParseError:
         return
+
+
+def test_readers_are_as_their_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change counts within a second; a file that breaks lets nobody read until it is mended."""
+    path = tmp_path / "readers.yaml"
+    head = "apiVersion: pratique/v1\nkind: RegistryAccess\nmetadata: {name: a}\nspec:\n  readers:\n"
+    path.write_text(head + "  - {repositories: ['a/*'], anybody: true}\n")
+    reading = Reading(path)
+    seen = [[one.repositories for one in reading.current().readers]]
+    began = time.monotonic()
+    for number, text in enumerate(("nonsense: [", head + "  - {repositories: ['b/*'], anybody: true}\n"), 1):
+        path.write_text(text)
+        monkeypatch.setattr(time, "monotonic", lambda number=number: began + 10 * number)
+        seen.append([one.repositories for one in reading.current().readers])
+    assert seen == [[("a/*",)], [], [("b/*",)]]
+    path.write_text(head + "  - {repository: ['b/*']}\n")
+    with pytest.raises(PolicyError, match=r"readers\.yaml:6:6: .*repositories"):
+        Reading(path)
 
 
 def test_contents_outlive_the_gate_and_forget_what_is_deleted(tmp_path: Path) -> None:

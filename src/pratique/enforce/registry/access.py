@@ -25,6 +25,7 @@ from pratique.policyfiles import read_bounded
 # Seconds without a request after which a push has ended: more than a client takes to compress a large layer.
 PUSH_IDLE = 300.0
 _MAX_PUSHES = 10_000
+LOOK = 1.0  # seconds between looks at the file of readers
 SCANNER = "@scanner"  # the gate's own reader; no account can have this name
 
 Change = Literal["push", "delete"]
@@ -72,6 +73,38 @@ def load_access(path: Path) -> AccessSpec:
 EVERYBODY = AccessSpec(readers=(Readers(repositories=("*",), anybody=True),))
 
 
+class Reading:
+    """Who may read what: as given, or as a file says, which is read again when it changes."""
+
+    def __init__(self, given: AccessSpec | Path | None = None) -> None:
+        """Raises PolicyError for a file that is wrong."""
+        self._path = given if isinstance(given, Path) else None
+        self._spec = load_access(given) if isinstance(given, Path) else given or EVERYBODY
+        self._seen = self._look()
+        self._looked = time.monotonic()
+
+    def current(self) -> AccessSpec:
+        """Return what holds now; a file that became unreadable lets nobody read: whom it meant nobody can tell."""
+        now = time.monotonic()
+        if self._path is not None and now - self._looked > LOOK:
+            self._looked = now
+            seen = self._look()
+            if seen != self._seen:
+                self._seen = seen
+                try:
+                    self._spec = load_access(self._path)
+                except PratiqueError:
+                    self._spec = AccessSpec()
+        return self._spec
+
+    def _look(self) -> tuple[int, int]:
+        try:
+            status = self._path.stat() if self._path is not None else None
+        except OSError:
+            return (-1, -1)
+        return (status.st_mtime_ns, status.st_ino) if status is not None else (0, 0)
+
+
 class _Push:
     """A push that has begun."""
 
@@ -83,9 +116,9 @@ class _Push:
 class Doorman:
     """Decides for one registry, called `name` in privileges: `registry.push:NAME/REPOSITORY`."""
 
-    def __init__(self, keeper: Keeper, spec: AccessSpec, name: str) -> None:
+    def __init__(self, keeper: Keeper, reading: Reading, name: str) -> None:
         self._keeper = keeper
-        self._spec = spec
+        self._reading = reading
         self._name = name
         self._pushes: OrderedDict[tuple[str, str], _Push] = OrderedDict()
 
@@ -95,7 +128,7 @@ class Doorman:
             return True
         return any(
             any(fnmatchcase(repository, pattern) for pattern in entry.repositories) and _is_meant(entry, subject)
-            for entry in self._spec.readers
+            for entry in self._reading.current().readers
         )
 
     def now(self) -> float:
@@ -106,7 +139,7 @@ class Doorman:
         """Say whether somebody may see the names of all repositories."""
         if subject is None:
             return False
-        return not {key(subject), *(f"group:{group}" for group in subject.groups)}.isdisjoint(self._spec.catalog)
+        return not {key(subject), *(f"group:{group}" for group in subject.groups)}.isdisjoint(self._reading.current().catalog)
 
     def would(self, subject: Subject | None, change: Change, repository: str) -> Decision:
         """Decide without using anything: what a token may say."""

@@ -15,7 +15,7 @@ import msgspec
 
 from pratique.enforce.admission import Admission, AdmissionSpec
 from pratique.enforce.keeper import Keeper
-from pratique.enforce.registry.access import EVERYBODY, SCANNER, AccessSpec, Doorman
+from pratique.enforce.registry.access import SCANNER, AccessSpec, Doorman, Reading
 from pratique.enforce.registry.accounts import Accounts
 from pratique.enforce.registry.contents import Contents
 from pratique.enforce.registry.exchange import Client, Gone, TooLargeError
@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public: str = ""
     certificate: Path | None = None
     key: Path | None = None
-    access: AccessSpec | None = None
+    access: AccessSpec | Path | None = None
     admission: AdmissionSpec | None = None
     rsa: bool = False
     observe: bool = False
@@ -73,6 +73,7 @@ class RegistryGate:
         self._judging = Judging(self._admission, self._contents)
         self._signer = signer
         self._accounts = Accounts(settings.users)
+        self._reading = Reading(settings.access)
         self._upstream = Tokens(signer, UPSTREAM)
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,7 +93,7 @@ class RegistryGate:
         name = settings.name or f"{host}:{self.port}"
         scheme = "https" if context is not None else "http"
         realm = f"{settings.public}/token" if settings.public else ""
-        doorman = Doorman(self._keeper, settings.access or EVERYBODY, name)
+        doorman = Doorman(self._keeper, self._reading, name)
         service = TokenService(self._signer, name, self._accounts, doorman, scanner=self._password)
         behind = (settings.upstream, service, doorman, self._upstream, self._judging)
         self._front = Proxy(Front(name, realm, scheme), *behind)
