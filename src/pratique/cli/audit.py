@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from pratique.cli.options import F
-from pratique.cli.store import DEBUG, FORMAT, STORE, place, print_json, time_of
+from pratique.cli.store import DEBUG, FOLDER, FORMAT, place, print_json, time_of
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 from pratique.report.text import plural, safe
@@ -67,7 +67,7 @@ def command() -> None:
 @click.option("--key", default="", metavar="KEY", help="The key that the ledger began with: ed25519:..., or a file in PEM.")
 @click.option("--head", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Heads that were published.")
 @FORMAT
-@STORE
+@FOLDER
 @DEBUG
 def verify(**given: Any) -> int:
     """Find every edit, drop, repeat, move, cut, splice and exchanged key in the ledger.
@@ -136,7 +136,7 @@ def _heads(path: Path) -> list[Head]:
 @command.command(context_settings=HELP)
 @_filters
 @FORMAT
-@STORE
+@FOLDER
 @DEBUG
 def show(**given: Any) -> int:
     """Show who was allowed what, when, by whom, for which task. Exit codes: 0 shown, 2 bad usage, 3 there is no ledger."""
@@ -151,7 +151,7 @@ def show(**given: Any) -> int:
 @click.option("-F", "--follow", is_flag=True, help="Go on as more comes.")
 @_filters
 @FORMAT
-@STORE
+@FOLDER
 @DEBUG
 def tail(number: int, *, follow: bool, **given: Any) -> int:
     """Show the last lines of the ledger. Exit codes: 0 shown, 2 bad usage, 3 there is no ledger."""
@@ -183,7 +183,7 @@ def _print(found: Iterator[Line], given: dict[str, Any]) -> None:
 @command.command(context_settings=HELP)
 @click.option("-f", "--format", "kind", type=click.Choice(_FORMATS), required=True, help="ocsf, cef or rfc5424.")
 @_filters
-@STORE
+@FOLDER
 @DEBUG
 def export(kind: str, **given: Any) -> int:
     """Write events for collectors, one a line. Exit codes: 0 done, 2 bad usage, 3 there is no ledger, or it is damaged."""
@@ -198,7 +198,7 @@ def export(kind: str, **given: Any) -> int:
 
 @command.command(context_settings=HELP)
 @click.option("--publish-head", metavar="FILE|syslog", help="Append it to FILE, or send it to the system's log, as well.")
-@STORE
+@FOLDER
 @DEBUG
 def head(publish_head: str | None, **given: Any) -> int:
     """Print where the ledger ends, signed. Kept elsewhere, it shows later that nothing before it was changed (`verify --head`).
@@ -225,7 +225,7 @@ def head(publish_head: str | None, **given: Any) -> int:
 
 
 @command.command("rotate-key", context_settings=HELP)
-@STORE
+@FOLDER
 @DEBUG
 def rotate_key(**given: Any) -> int:
     """Close the segment, and sign with a new key from now on, which the old one endorses before it is deleted.

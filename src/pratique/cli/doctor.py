@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pratique.cli.store import DEBUG, FORMAT, STORE, place, print_json
+from pratique.cli.store import DEBUG, FOLDER, FORMAT, place, print_json
 from pratique.cli.target import HELP
 from pratique.model.errors import CouldNotError, PratiqueError
 from pratique.report.text import pad, plural, safe
@@ -30,7 +30,7 @@ _COLOURS = {"green": "green", "amber": "yellow", "red": "red"}
     "--plugin", type=_PATH, default="/run/docker/plugins/pratique.sock", show_default=True, metavar="SOCKET", help="The plugin's."
 )
 @click.option("--agent", type=_PATH, default="/run/pratique/agent.sock", show_default=True, metavar="SOCKET", help="The agent's.")
-@STORE
+@FOLDER
 @FORMAT
 @DEBUG
 def command(**given: Any) -> int:

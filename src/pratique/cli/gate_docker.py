@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pratique.cli.store import DEBUG, STORE, place
+from pratique.cli.store import DEBUG, FOLDER, place
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 
@@ -41,7 +41,7 @@ _ROOT = click.option("--root", type=_PATH, default="/", help="Another root folde
 @click.option("--host", default="", metavar="NAME", help="This machine's name in scopes and ledger (default: its host name).")
 @_ADMISSION
 @_OBSERVE
-@STORE
+@FOLDER
 @DEBUG
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique.cli.options import F, setting
-from pratique.cli.store import DEBUG, STORE, place
+from pratique.cli.store import DEBUG, FOLDER, place
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 from pratique.report.text import safe
@@ -74,7 +74,7 @@ def _listening(function: F) -> F:
 @click.option("--images", type=_FILE, metavar="FILE", help="The admission policy by which images are judged.")
 @click.option("--evict", is_flag=True, help="Delete a pod that runs by a grant when the grant ends.")
 @click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
-@STORE
+@FOLDER
 @DEBUG
 def serve(**given: Any) -> int:
     """Answer an API server's webhooks from this process, until it is told to stop.

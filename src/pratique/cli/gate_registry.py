@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pratique.cli.store import DEBUG, STORE, place
+from pratique.cli.store import DEBUG, FOLDER, place
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 
@@ -36,7 +36,7 @@ _OPTIONS = (
     click.option("--insecure-listen", is_flag=True, help="Speak plain HTTP beyond this machine."),
     click.option("--rsa", is_flag=True, help="Sign tokens by RS256 (default: ES256); counts when the key is made."),
     click.option("--observe", is_flag=True, help="Let every push and delete through; record what would be denied."),
-    STORE,
+    FOLDER,
     DEBUG,
 )
 
@@ -60,7 +60,7 @@ def command(context: click.Context, /, **given: Any) -> int:
     return 0
 
 
-for _add in reversed(_OPTIONS):
+for _add in _OPTIONS:
     command = _add(command)
 
 
@@ -158,7 +158,7 @@ def _password() -> str:
 @click.option("--upstream", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Where the registry listens.")
 @click.option("--name", default="", metavar="NAME", help="The registry as people name it.")
 @click.option("--rsa", is_flag=True, help="Sign tokens by RS256 (default: ES256); counts when the key is made.")
-@STORE
+@FOLDER
 @DEBUG
 def config(**given: Any) -> int:
     """Print the part of the registry's configuration by which it takes tokens of this gate alone. Exit codes: 0 printed."""

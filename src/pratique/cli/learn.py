@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from pratique.cli.options import setting
-from pratique.cli.store import DEBUG, STORE, place, print_json, time_of
+from pratique.cli.store import DEBUG, FOLDER, place, print_json, time_of
 from pratique.cli.target import HELP
 from pratique.model.errors import CouldNotError, ParseError, UsageError
 from pratique.report.text import plural
@@ -33,7 +33,7 @@ _LONGEST = 64 << 10  # bytes of a line, as the ledger has them
 @click.option("--denied", is_flag=True, help="Learn from what was denied, too, and not only from what was observed.")
 @setting("--policy", metavar="FILE", help="Begin with the baseline of this policy (default: the store's).")
 @click.option("-f", "--format", "kind", type=click.Choice(["yaml", "json"]), default="yaml", help="yaml (the policy), or json.")
-@STORE
+@FOLDER
 @DEBUG
 def command(files: tuple[str, ...], **given: Any) -> int:
     """Propose a privilege policy that would have allowed what a gate let through while it only observed.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STORE = setting(
     "--store", metavar="DIR|unix:SOCKET", help="The store (default: $XDG_STATE_HOME/pratique, else this machine's desk)."
 )
+FOLDER = setting("--store", metavar="DIR", help="The store of grants and ledger (default: $XDG_STATE_HOME/pratique).")
 KEY = setting("--key", metavar="FILE", help="Sign with this Ed25519 key, PEM or OpenSSH, so that you are known with strength 2.")
 _DESK = "/run/pratique/desk.sock"  # as pratique.granting.wire has it, which start-up does not import
 FORMAT = setting(
