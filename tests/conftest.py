@@ -6,6 +6,8 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +52,37 @@ def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     monkeypatch.setenv("HOME", str(home))
 
 
-@pytest.fixture(autouse=True)
-def _tools(request: pytest.FixtureRequest) -> None:
-    """Skip, and say so, where a marked test needs a program that is not there."""
-    for mark in request.node.iter_markers("needs"):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, and say so, where a marked test needs a program that is not there: before fixtures start what needs it, too."""
+    for mark in item.iter_markers("needs"):
         for tool in mark.args:
             if shutil.which(tool) is None:
                 pytest.skip(f"needs {tool}, which is not installed")
+
+
+# Folders of tests that have to run, each test of them: where they are skipped, the run has failed.
+_MUST = tuple(os.environ.get("PRATIQUE_TEST_MUST", "").split())
+_ran: Counter[str] = Counter()
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what ran of the folders that have to."""
+    for folder in _MUST:
+        if report.nodeid.startswith(folder):
+            if report.skipped:
+                _skipped.append(report.nodeid)
+            elif report.when == "call":
+                _ran[folder] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which they did not."""
+    missing = [folder for folder in _MUST if not _ran[folder]]
+    if missing or _skipped:
+        sys.stderr.write(f"\nPRATIQUE_TEST_MUST: nothing ran of {missing or 'none'}, skipped: {_skipped[:20] or 'none'}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
