@@ -76,7 +76,8 @@ class Cluster:
         self.desk.set_policy("policy.yaml", POLICY, ONCALL)
 
     def post(self, path: str, body: bytes) -> dict[str, Any]:
-        answer = asyncio.run(self.gate.handle(HttpAsked("POST", path, {}, body, Peer())))
+        headers = {"authorization": "Bearer secret"}
+        answer = asyncio.run(self.gate.handle(HttpAsked("POST", path, headers, body, Peer())))
         assert answer.status == 200, answer
         found: dict[str, Any] = json.loads(answer.body)
         return found

@@ -14,8 +14,12 @@ import pytest
 
 import podmaking
 from pratique._kit.yamltree import documents
+from pratique.enforce.kubernetes.podsecurity import denials, parse_standard, standard_of
+from pratique.grant.privileges import parse_all
 from pratique.lint.checks import podsecurity
+from pratique.model.errors import UsageError
 from pratique.workload import kubernetes, pss
+from reviewing import pod
 
 PODS = 3_000
 VERSIONS: tuple[pss.Version, ...] = ((1, 25), (1, 28), (1, 30), (1, 33), (1, 34), (1, 36), (1, 37))
@@ -94,3 +98,40 @@ def test_a_pod_that_restricted_admits_baseline_admits() -> None:
         pod = podmaking.make(number)
         if not pss.violations(pod, "restricted", version):
             assert not pss.violations(pod, "baseline", version), (number, version)
+
+
+@pytest.mark.parametrize(
+    ("spec", "context", "granted", "left"),
+    [
+        ({"hostPID": True}, {}, ("run.hostns:pid",), set()),
+        ({"hostPID": True}, {}, ("run.root",), {"hostNamespaces"}),
+        ({"volumes": [{"name": "v", "hostPath": {"path": "/srv"}}]}, {}, ("run.mount:/srv/**:rw",), set()),
+        ({"volumes": [{"name": "v", "nfs": {"server": "n", "path": "/"}}]}, {}, ("run.mount:/**:rw",), {"restrictedVolumes"}),
+        ({}, {"capabilities": {"add": ["CHOWN"], "drop": ["ALL"]}}, ("run.cap:CHOWN",), set()),
+        ({}, {"runAsNonRoot": False, "runAsUser": 0}, ("run.root",), set()),
+        ({}, {"runAsNonRoot": False, "runAsUser": 0}, ("exec.root",), {"runAsNonRoot", "runAsUser"}),
+        ({}, {"allowPrivilegeEscalation": True, "privileged": True}, ("run.privileged",), set()),
+    ],
+)
+def test_a_grant_lifts_what_is_its_privilege_and_nothing_else(
+    spec: dict[str, Any], context: dict[str, Any], granted: tuple[str, ...], left: set[str]
+) -> None:
+    """Restricted, with grants: what is left is what no grant stands for."""
+    made = pod(spec, securityContext=context)
+    found = denials([made], parse_standard("restricted"), parse_all(granted))
+    assert {one.rule.rpartition(" ")[2] for one in found} == left
+
+
+@pytest.mark.parametrize("text", ["", "strict", "=baseline", "restricted:2.0", "restricted:v1", "team-*=restricted:newest"])
+def test_levels_that_are_none(text: str) -> None:
+    """Said when the gate is started."""
+    with pytest.raises(UsageError):
+        parse_standard(text)
+
+
+def test_the_first_level_that_matches_holds() -> None:
+    """As written, from left to right; none is privileged, which forbids nothing."""
+    standards = [parse_standard(text) for text in ("team-*=restricted:v1.30", "baseline")]
+    assert standard_of(standards, "team-a")[1:] == ("restricted", (1, 30))
+    assert standard_of(standards, "other")[1:] == ("baseline", pss.LATEST)
+    assert standard_of(standards[:1], "other").level == "privileged"
