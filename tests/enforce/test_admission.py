@@ -27,6 +27,7 @@ from pratique.model.errors import LedgerError, StoreError
 from pratique.model.report import Reason
 from pratique.policy.facts import Context
 from pratique.policyfiles import Rules, load_policies
+from pratique.store.formats import sentence
 from pratique.store.place import Place
 from pratique.store.reading import Filter, lines
 from pratique.store.verdicts import MAX_REASONS, KeptVerdict, Verdicts
@@ -529,3 +530,10 @@ def test_processes_record_at_once(tmp_path: Path) -> None:
     assert all(len(verdicts.find([f"sha256:{number:064x}"])) == 1 for number in range(20))
     verdicts.close()
     assert len([line for line in lines(place, Filter()) if line.event == "verdict"]) == 20
+
+
+def test_the_ledger_says_which_image(place: Place) -> None:
+    """A person who reads the ledger sees what the verdict is on."""
+    keep(place, verdict("deny", reference="reg.example/app@" + IMAGE))
+    (said,) = [sentence(line) for line in lines(place, Filter()) if line.event == "verdict"]
+    assert f"records a verdict on reg.example/app@{IMAGE} -> deny" in said

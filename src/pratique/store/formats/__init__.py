@@ -22,9 +22,19 @@ SENTENCES = {
     "break-glass": "breaks the glass for",
     "review": "has reviewed",
     "decision": "is judged on",
+    "verdict": "records a verdict on",
+    "approver-key": "registers a key of",
+    "approver-key-removed": "removes the key of",
 }
-# Events that need somebody's eyes.
-ALARMING = frozenset(("break-glass", "torn", "recovered", "clock", "alert-failed", "code-refused"))
+# Details that say what an event is about, where no privilege does; the first that is there is shown.
+_ABOUT = {
+    "decision": ("request",),
+    "verdict": ("reference", "digest"),
+    "approver-key": ("of",),
+    "approver-key-removed": ("of",),
+}
+# Events that need somebody's eyes; whose key approves is as good as who approves.
+ALARMING = frozenset(("break-glass", "torn", "recovered", "clock", "alert-failed", "code-refused", "approver-key"))
 
 
 def name_of(who: Who | None) -> str:
@@ -38,6 +48,8 @@ def sentence(line: Line) -> str:
     parts = [name_of(actor) or "pratique", SENTENCES.get(line.event, line.event)]
     if line.needed:
         parts.append(", ".join(line.needed))
+    elif about := next((line.detail[name] for name in _ABOUT.get(line.event, ()) if line.detail.get(name)), ""):
+        parts.append(about)
     if line.by is not None and line.subject is not None and line.by != line.subject:
         parts.append(f"for {name_of(line.subject)}")
     if line.task:
