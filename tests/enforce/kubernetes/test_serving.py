@@ -292,3 +292,22 @@ def test_the_authority_is_put_into_manifests(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("a: b\n")
     with pytest.raises(ConfigurationError, match="no caBundle"):
         certificates.patch(tmp_path / "other.yaml", tmp_path / "keys" / "ca.crt")
+
+
+def test_a_full_disk_does_not_end_the_gate(tmp_path: Path) -> None:
+    """What is to be kept about pods cannot be written: said, tried again, and everything else goes on."""
+    gate = Gate(tmp_path, "--api-server", "https://127.0.0.1:1", "--evict")
+    try:
+        with gate.desk() as desk:
+            desk.set_policy("policy.yaml", POLICY, ONCALL)
+        placed = gate.folder / "store" / "gate" / "placed.json"
+        placed.with_suffix(".part").mkdir()
+        grant(gate, "run.root")
+        root = pod(securityContext={"runAsUser": 0, "runAsNonRoot": False})
+        answer = post(gate, "/admit", creates(root))[1]["response"]
+        assert not answer["allowed"], "a pod that could not be ended is not begun"
+        assert post(gate, "/admit", creates(pod()))[1]["response"]["allowed"]
+        time.sleep(1.5)
+        gate.check()
+    finally:
+        gate.stop()

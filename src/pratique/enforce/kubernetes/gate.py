@@ -6,6 +6,7 @@ import asyncio  # noqa: TID253 - only `gate kubernetes` imports this module
 import contextlib
 import hmac
 import signal
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -128,6 +129,15 @@ def failed(asked: HttpAsked, why: str) -> Answer:
     return Answer(200, reviews.refused(reviews.uid_of(asked.body), f"pratique: denied: {why}"))
 
 
+async def _tend(identity: Identity, service: Service) -> None:
+    """Do what is due. What fails is said and tried again: a gate that answers is worth more than one that is tidy."""
+    try:
+        identity.refresh()
+        await service.tend()
+    except Exception as error:  # noqa: BLE001 - as above
+        sys.stderr.write(f"pratique: {type(error).__name__} while tending: {' '.join(str(error).split())[:300]}\n")
+
+
 class Service(Protocol):
     """What answers, and has something to do in between."""
 
@@ -151,8 +161,7 @@ async def run(settings: Settings, service: Service, ready: Callable[[int], None]
             loop.add_signal_handler(number, stopped.set)
         ready(port)
         while not stopped.is_set():
-            identity.refresh()
-            await service.tend()
+            await _tend(identity, service)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), _TICK)
     finally:
