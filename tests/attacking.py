@@ -7,6 +7,7 @@ shows that it worked. `docs/reference/attacks.md` lists them; `tests/enforce/att
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -127,6 +128,8 @@ class Side:
         # Nobody but root gets past `closed`; what is bound in there is open to whoever gets it bound.
         self.closed = self.out / "closed" / "inner"
         self.closed.mkdir(parents=True, exist_ok=True)
+        (engine.folder / "shared").mkdir(exist_ok=True)
+        (engine.folder / "shared" / "notes").write_text("for everybody\n")
         self.work.mkdir(exist_ok=True)
         self.work.chmod(0o1777)
         self.closed.parent.chmod(0o700)
@@ -166,7 +169,7 @@ class Attempt:
         self.names = {
             "name": f"a-{attack.name}", "victim": f"v-{attack.name}", "out": str(side.out), "work": str(side.work),
             "closed": str(side.closed), "engine": str(engine.folder), "socket": str(engine.socket), "own": str(engine.own),
-            "secret": SECRET, "pid": str(engine.pid),
+            "secret": SECRET, "pid": str(engine.pid or os.getpid()),
             **{f"ns_{kind}": _namespace(kind) for kind in ("net", "pid", "ipc", "uts", "cgroup")},
         }  # fmt: skip
 

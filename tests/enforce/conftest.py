@@ -14,6 +14,7 @@ import engineimages
 from attacking import Side
 from dockerengine import PEOPLE, Engine, Person
 from dockergate import GatedEngine
+from podmanengine import GatedPodman, Podman, PodmanSide, can_log_in
 
 # The profiler answers, and there is a second runtime, which no gate stands in front of.
 RUNC = next((path for path in ("/usr/sbin/runc", "/usr/bin/runc") if Path(path).exists()), "runc")
@@ -58,5 +59,29 @@ def gated(engines_folder: Path, people: dict[str, Person]) -> Iterator[Side]:
     try:
         engine.start().load(engineimages.archive(), people["alice"].connect(engine.socket, 60))
         yield Side(engine, people)
+    finally:
+        engine.remove()
+
+
+@pytest.fixture(scope="session")
+def bare_podman(engines_folder: Path, people: dict[str, Person]) -> Iterator[PodmanSide]:
+    """Return root's Podman with its own runtime."""
+    if not can_log_in():
+        pytest.skip("needs a kernel that keeps who logged in (loginuid)")
+    engine = Podman(engines_folder / "podman")
+    try:
+        engine.start().load(engineimages.archive())
+        yield PodmanSide(engine, people)
+    finally:
+        engine.remove()
+
+
+@pytest.fixture(scope="session")
+def gated_podman(engines_folder: Path, people: dict[str, Person]) -> Iterator[PodmanSide]:
+    """Return root's Podman with the gate in place of its runtime."""
+    engine = GatedPodman(engines_folder / "gatedpodman")
+    try:
+        engine.start().load(engineimages.archive())
+        yield PodmanSide(engine, people)
     finally:
         engine.remove()
