@@ -178,6 +178,7 @@ def test_scalars_are_what_was_written() -> None:
     [
         ("image: x, expires: 2027-01-01", "{owner", "a waiver needs a vulnerability"),
         ("package: '*', path: '**', expires: 2027-01-01", "{owner", "a waiver needs a vulnerability"),
+        ("package: 'pkg:*/*@*', path: '*/*.*', expires: 2027-01-01", "{owner", "a waiver needs a vulnerability"),
         ("vulnerability: C, package: '', expires: 2027-01-01", "''", "package is empty"),
         ("vulnerability: [], path: x, expires: 2027-01-01", "[]", "vulnerability is empty"),
         ("path: a, expires: 0001-01-01T00:00:00+05:00", "0001", "expires is no moment"),

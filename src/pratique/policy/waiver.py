@@ -49,7 +49,7 @@ def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
         for name in SCOPE:
             if name in waiver.places and not all(value.strip() for value in _listed(getattr(waiver, name)) or ("",)):
                 text.fail(waiver.place(name), f"{name} is empty", "leave it out where nothing is meant by it")
-        if not any(value.strip("*?") for name in NARROW for value in _listed(getattr(waiver, name))):
+        if not any(_names_something(value) for name in NARROW for value in _listed(getattr(waiver, name))):
             text.fail(waiver.place(), "a waiver needs a vulnerability, package, path or rule", "else it would cover everything")
         for name in ("owner", "reason"):
             if not getattr(waiver, name).strip():
@@ -62,6 +62,11 @@ def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
         seen.add(named.id)
         found.append(named)
     return tuple(found)
+
+
+def _names_something(value: str) -> bool:
+    """Say whether a pattern is more than stars and what stands between them: pkg:*/* is any package."""
+    return bool(value.strip().removeprefix("pkg:").strip("*?/@. "))
 
 
 def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
