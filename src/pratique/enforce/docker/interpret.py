@@ -67,14 +67,24 @@ class Interpreter:
         """Return what a request amounts to. Raises ParseError for what is ambiguous, EngineError for what nobody can tell."""
         asking = {
             "create": self._create, "start": self._start, "restart": self._start, "exec": self._exec, "attach": self._attach,
-            "exec-start": self._exec_start, "copy-in": self._copy_in, "commit": self._commit, "update": self._update,
+            "exec-start": self._exec_start, "copy-in": self._copy, "copy-out": self._copy,
+            "commit": self._commit, "update": self._update,
             "volume": self._volume, "network": self._network, "pull": self._pull, "push": self._push, "build": self._build,
         }.get(route.kind)  # fmt: skip
         if asking is not None:
             return await asking(route, body, subject)
         if route.kind == "connect":
             decode(body, fields.CONNECT)
+        if route.kind == "ordinary" and route.name and route.path.startswith("/containers/"):
+            return await self._change(route, subject)
         return self._plain(route, subject)
+
+    async def _change(self, route: Route, subject: Subject | None) -> Question:
+        """Say whose container is stopped, renamed or removed, for rules that care; what there is not, the engine says itself."""
+        inspect = await self._engine.container(route.name)
+        if inspect is None:
+            return self._plain(route, subject)
+        return self._question(route, "change", subject, self._of(inspect).target)
 
     def _plain(self, route: Route, subject: Subject | None) -> Question:
         actions: dict[str, tuple[Action, tuple[str, ...]]] = {
@@ -165,6 +175,9 @@ class Interpreter:
             raise ParseError(f"there is no container {name[:80]!a}")
         if (await self._engine.facts()).shared_cgroups:
             inspect = _without_default(inspect)
+        return self._of(inspect)
+
+    def _of(self, inspect: dict[str, Any]) -> Known:
         identifier = str(inspect.get("Id") or "")
         record = self._records.container(identifier)
         spec = docker_inspect.extract(inspect)
@@ -218,11 +231,10 @@ class Interpreter:
         spec, target = docker_inspect.extract(known.inspect), await self._with_root(known)
         return self._question(route, "attach", subject, target, spec=spec, container=known.id)
 
-    async def _copy_in(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+    async def _copy(self, route: Route, _: bytes, subject: Subject | None) -> Question:
         known = await self._known(route.name)
-        return self._question(
-            route, "copy", subject, known.target, spec=docker_inspect.extract(known.inspect), container=known.id
-        )
+        spec, write = docker_inspect.extract(known.inspect), route.kind == "copy-in"
+        return self._question(route, "copy", subject, known.target, spec=spec, write=write, container=known.id)
 
     async def _commit(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         if body.strip():

@@ -15,7 +15,8 @@ from pratique.model.errors import ParseError
 # read: shows; ordinary: changes what is within everyone's baseline; engine: administers the engine itself.
 # The others are decided one by one, by what the request holds.
 Kind = Literal[
-    "read", "ordinary", "engine", "create", "start", "restart", "update", "attach", "exec", "exec-start", "copy-in", "commit",
+    "read", "ordinary", "engine", "create", "start", "restart", "update", "attach", "exec", "exec-start", "copy-in", "copy-out",
+    "commit",
     "tag", "build", "session", "pull", "load", "push", "volume", "network", "connect",
 ]  # fmt: skip
 
@@ -34,7 +35,8 @@ _TABLE: tuple[tuple[str, str, Kind], ...] = (
     ("GET", "/containers/json", "read"),
     ("POST", "/containers/create", "create"),
     ("POST", "/containers/prune", "ordinary"),
-    ("GET|HEAD", f"/containers/{_ID}/archive", "read"),
+    ("HEAD", f"/containers/{_ID}/archive", "read"),
+    ("GET", f"/containers/{_ID}/(?:archive|export)", "copy-out"),
     ("PUT", f"/containers/{_ID}/archive", "copy-in"),
     ("GET", f"/containers/{_ID}/attach/ws", "attach"),
     ("POST", f"/containers/{_ID}/attach", "attach"),
@@ -44,7 +46,7 @@ _TABLE: tuple[tuple[str, str, Kind], ...] = (
     ("POST", f"/containers/{_ID}/update", "update"),
     ("POST", f"/containers/{_ID}/(?:kill|pause|stop|wait|resize|rename)", "ordinary"),
     ("POST|DELETE", f"/containers/{_ID}/checkpoints(?:/[^/]+)?", "engine"),
-    ("GET", f"/containers/{_ID}/(?:changes|checkpoints|export|json|logs|stats|top)", "read"),
+    ("GET", f"/containers/{_ID}/(?:changes|checkpoints|json|logs|stats|top)", "read"),
     ("DELETE", f"/containers/{_ID}", "ordinary"),
     ("POST", "/commit", "commit"),
     ("GET", f"/exec/{_ID}/json", "read"),
