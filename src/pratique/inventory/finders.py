@@ -10,7 +10,9 @@ from pratique.model.errors import PratiqueError
 from pratique.model.inventory import PackageEvidence
 from pratique.versions import compare
 
-MAX_MET = 50  # packages that meet one need; two architectures or some versions of one gem are usual
+MAX_MET = 50  # packages that meet one need, and that are kept of one name; two architectures are usual, or some versions
+MAX_VERSIONS = 10  # of one gem that are compared with what is asked for
+MAX_CONSTRAINTS = 4  # on one gem; people write one or two
 MAX_FOLDERS = 64  # folders above a Node package; real ones lie some ten deep
 _SITE = re.compile(r"^(.*?)/?(?:usr/)?(?:local/)?lib(?:64|32)?/(python\d)(?:\.\d+)?/(?:site|dist)-packages$")
 
@@ -64,9 +66,9 @@ class _System:
         self._names: dict[str, dict[str, str]] = {}
         self._provided: dict[str, dict[str, str]] = {}
         for spot in spots:
-            self._names.setdefault(spot.evidence.name, {})[spot.purl] = spot.evidence.arch
+            _keep(self._names.setdefault(spot.evidence.name, {}), spot.purl, spot.evidence.arch)
             for name in provides.get(spot, ()):
-                self._provided.setdefault(name, {})[spot.purl] = spot.evidence.arch
+                _keep(self._provided.setdefault(name, {}), spot.purl, spot.evidence.arch)
 
     def find(self, spot: Spot, need: str) -> Sequence[str]:
         """The first of the alternatives that is there, by its own name before one that provides it."""
@@ -82,15 +84,23 @@ class _System:
         return ()
 
 
+def _keep(there: dict[str, str], purl: str, fact: str, most: int = MAX_MET) -> None:
+    """Enter a package under its name, as long as there are not too many of them."""
+    if len(there) < most:
+        there[purl] = fact
+
+
 class _Neighbours:
     """Packages that one file lists: a lock, a program, a record of what was installed. They need each other by their names."""
 
     def __init__(self, spots: Sequence[Spot], provides: Mapping[Spot, tuple[str, ...]]) -> None:
-        self._there: dict[tuple[str, str], list[Spot]] = {}
+        self._there: dict[tuple[str, str], dict[str, str]] = {}
+        self._exact: dict[tuple[str, str, str], str] = {}
         self._programs: dict[str, list[Spot]] = {}
         for spot in spots:
             for name in (spot.full, *provides.get(spot, ())):
-                self._there.setdefault((spot.path, name.lower()), []).append(spot)
+                _keep(self._there.setdefault((spot.path, name.lower()), {}), spot.purl, "")
+                self._exact.setdefault((spot.path, name.lower(), spot.evidence.version), spot.purl)
             if spot.kind == "golang":
                 self._programs.setdefault(spot.path, []).append(spot)
 
@@ -98,10 +108,12 @@ class _Neighbours:
         """The version that is asked for; without one, all of that name."""
         for one in need.split("|"):
             name, version = _parted(one)
-            there = self._there.get((spot.path, name.lower()), [])
-            exact = [other.purl for other in there if other.evidence.version == version]
-            if exact or (there and (not version or len(there) == 1)):
-                return sorted(set(exact or (other.purl for other in there)))[:MAX_MET]
+            exact = self._exact.get((spot.path, name.lower(), version))
+            if exact is not None:
+                return (exact,)
+            there = self._there.get((spot.path, name.lower()), {})
+            if there and (not version or len(there) == 1):
+                return sorted(there)
         return ()
 
     def inside(self, spot: Spot) -> Sequence[str]:
@@ -192,7 +204,7 @@ class _Gems:
         self._names: dict[str, dict[str, str]] = {}
         for spot in spots:
             if not spot.evidence.declared:
-                self._names.setdefault(spot.evidence.name, {})[spot.purl] = spot.evidence.version
+                _keep(self._names.setdefault(spot.evidence.name, {}), spot.purl, spot.evidence.version, MAX_VERSIONS)
 
     def find(self, spot: Spot, need: str) -> Sequence[str]:
         """Take the versions that fit."""
@@ -209,7 +221,8 @@ class _Gems:
 
 
 def _fits(version: str, stated: str) -> bool:
-    return all(_holds(version, *part.strip().rpartition(" ")[::2]) for part in stated.split(",") if part.strip())
+    parts = [part.strip() for part in stated.split(",")[:MAX_CONSTRAINTS]]
+    return all(_holds(version, *part.rpartition(" ")[::2]) for part in parts if part)
 
 
 def _holds(version: str, operator: str, other: str) -> bool:
@@ -238,11 +251,11 @@ class _Maven:
     """Archives: what lies in one is its part, and what a part needs lies in the same archive, or in the same folder."""
 
     def __init__(self, spots: Sequence[Spot], _: Mapping[Spot, tuple[str, ...]]) -> None:
-        self._together: dict[tuple[str, str], set[str]] = {}
+        self._together: dict[tuple[str, str], dict[str, str]] = {}
         self._parts: dict[tuple[str, str], set[str]] = {}
         for spot in spots:
             for place in (spot.path, _folder(spot)):
-                self._together.setdefault((place, spot.full), set()).add(spot.purl)
+                _keep(self._together.setdefault((place, spot.full), {}), spot.purl, "")
             if spot.evidence.inner:
                 outer = spot.evidence.inner.rpartition("!/")[0]
                 self._parts.setdefault((spot.path, outer), set()).add(spot.purl)

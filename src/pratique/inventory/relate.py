@@ -24,7 +24,7 @@ from pratique.model.inventory import (
     PackageEvidence,
 )
 
-MAX_EDGES = 2_000_000  # of one image; the largest has some 60,000
+MAX_WORK = 1_000_000  # needs looked at and met in one image, dear ones counted several times; the largest has some 60,000
 MAX_OWNED = 1_000_000  # paths that packages say to have installed, in one image; the largest has 300,000
 
 Named = tuple[str, str, str, str, str, str, str]  # type, namespace, name, version, arch, path, inner
@@ -45,7 +45,7 @@ def relate(packages: Sequence[Package], seen: Sequence[Seen], purl_of: Callable[
     wanted = finders(spots, {spot: said[spot].provides for spot in said})
     known = {package.purl for package in packages}
     drafts: dict[str, _Draft] = {}
-    left = MAX_EDGES
+    left = MAX_WORK
     for spot in spots:
         draft = drafts.setdefault(spot.purl, _Draft())
         about = said.get(spot)
@@ -110,7 +110,10 @@ class _Draft:
         self.told = self.silent = self.missing = False
 
     def add(self, spot: Spot, about: _Said | None, finder: Finder | None, left: int) -> int:
-        """Enter what is said at one place; return how many edges may still be made."""
+        """Enter what is said at one place; return how much work may still be done."""
+        if left <= 0:
+            self.silent = True
+            return left
         hashes = set(about.hashes) if about is not None else set()
         # The same version may have been installed from two archives: only what all places agree on is the package's.
         self.hashes = hashes if self.hashes is None else self.hashes & hashes
@@ -122,11 +125,12 @@ class _Draft:
             self.told = self.told or bool(inside)
             return left - len(inside)
         self.told = True
+        each = 1 + len(spot.path) // 100  # where a need is looked for along the path
         for need in requires:
             met = finder.find(spot, need.removeprefix("?")) if finder is not None else ()
             self.missing = self.missing or not (met or need.startswith("?"))
             self.depends.update(met)
-            left -= len(met) + 1
+            left -= len(met) + each + len(need) // 10
             if left < 0:
                 self.missing = True
                 break

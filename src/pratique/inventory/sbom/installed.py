@@ -63,7 +63,7 @@ class Installed:
     def __init__(self, packages: Iterable[Package]) -> None:
         self._names: dict[tuple[str, str], Package] = {}
         self._versions: dict[tuple[str, str, str], list[Package]] = {}
-        self._tops: dict[tuple[str, str], str] = {}
+        self._tops: dict[str, str] = {}
         for package in packages:
             if package.type in OS_TYPES:
                 name = package.name.lower()
@@ -71,7 +71,9 @@ class Installed:
                 key = (package.type, _stem(name), _upstream(package))
                 self._versions.setdefault(key, []).append(package)
             elif package.type == "npm":
-                self._tops.update({(location.path, package.name): package.version for location in package.locations})
+                ends = f"/{package.name}/package.json"
+                if any(place.path.endswith(ends) for place in package.locations):
+                    self._tops.setdefault(package.name, package.version)
 
     def owner(self, package: Package) -> str:
         """Return the purl of the package of the system that brought one, "" where a person or an application did.
@@ -103,7 +105,7 @@ class Installed:
     def _placed(self, place: _Place, package: Package, top: str) -> str:
         name, version = _plain(top or package.name), package.version
         if top and top != package.name:  # what is bundled by another counts to that one
-            version = self._version_of(top)
+            version = self._tops.get(top, "")
         for pattern in place.names:
             for spelled in _spellings(name):
                 owner = self._names.get((place.system, pattern.format(spelled)))
@@ -118,11 +120,6 @@ class Installed:
             return max(same, key=lambda one: (len(words.intersection(one.name.lower().split("-"))), one.purl)).purl
         there = (self._names.get((place.system, interpreter)) for interpreter in place.interpreters)
         return next((owner.purl for owner in there if owner is not None), "")
-
-    def _version_of(self, top: str) -> str:
-        return next(
-            (version for (path, name), version in self._tops.items() if name == top and f"/{top}/package.json" in path), ""
-        )
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pratique.inventory.sbom.bill import MAX_COMPONENTS, MAX_RELATIONS, Bill
-from pratique.inventory.sbom.spdx import FORMAT, Note, Package, Reference, Relation, Words, fill, put_files, unplaced_files
+from pratique.inventory.sbom.spdx import (
+    FORMAT,
+    MAX_NOTES,
+    Note,
+    Package,
+    Reference,
+    Relation,
+    Words,
+    fill,
+    put_files,
+    unplaced_files,
+)
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
 
@@ -16,6 +27,7 @@ _PACKAGE = {
     "PackageLicenseConcluded": "concluded",
     "PackageSourceInfo": "source",
 }
+MAX_REFERENCES = 500  # of one package; Syft writes a CPE for each spelling of a name, some thirty
 # Tags that begin an element of another kind: what follows is not the package's.
 _OTHERS = frozenset(("FileName", "SnippetSPDXID", "LicenseID", "Reviewer"))
 
@@ -107,7 +119,9 @@ class _Reader:
     def _reference(self, value: str) -> None:
         parts = value.split(" ", 2)
         if len(parts) == 3 and self._current is not None:
-            self._current.references = [*(self._current.references or ()), Reference(type=parts[1], locator=parts[2].strip())]
+            references = self._current.references
+            if references is not None and len(references) < MAX_REFERENCES:
+                references.append(Reference(type=parts[1], locator=parts[2].strip()))
 
     def _relation(self, tag: str, value: str) -> None:
         if tag == "RelationshipComment":
@@ -130,5 +144,6 @@ class _Reader:
         elif tag == "AnnotationComment":
             self._comment = value
         elif tag == "SPDXREF" and value in self._by_id:
-            package = self._by_id[value]
-            package.annotations = [*(package.annotations or ()), Note(comment=self._comment)]
+            notes = self._by_id[value].annotations
+            if notes is not None and len(notes) < MAX_NOTES:
+                notes.append(Note(comment=self._comment))
