@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policying import decision, finding, rule, subject
+from policying import decision, finding, rule, subject, waivers
 from pratique.policy.ignores import read_ignores
 
 DENY = rule("finding.id != ''")
@@ -79,3 +79,22 @@ def test_fix_state_ends_with_the_fix() -> None:
     """`not-fixed` speaks of what has no fix: with one, the finding is back."""
     found = read_ignores(".grype.yaml", b"ignore: [{vulnerability: CVE-2024-0001, fix-state: not-fixed}]")
     assert decision(subject(finding(fixed_in=("5",))), DENY, under=tuple(found.waivers)) == "deny"
+
+
+def test_checks_of_trivy() -> None:
+    """Its name of a check covers ours where that is the same check, and not where ours is wider; a control covers its checks."""
+    under = tuple(read_ignores(".trivyignore", b"AVD-DS-0026\nKSV041\nAVD-AWS-0001\n").waivers)
+    assert [w.vulnerability for w in under] == [
+        ("AVD-DS-0026", "Trivy DS-0026"),
+        ("KSV041", "Trivy KSV-0041"),
+        ("AVD-AWS-0001",),
+    ]
+    for controls, expected in (
+        (("CIS Docker 4.6", "Trivy DS-0026"), "allow"),
+        (("Trivy KSV-0041",), "allow"),
+        (("Trivy KSV-0041", "Trivy KSV-0043"), "deny"),
+        (("CIS Docker 4.6",), "deny"),
+    ):
+        assert decision(subject(finding("a-check", kind="misconfiguration", controls=controls)), DENY, under=under) == expected
+    seen = subject(finding("a-check", kind="misconfiguration", controls=("CIS Docker 4.6", "Trivy DS-1", "Trivy DS-2")))
+    assert decision(seen, DENY, under=waivers("vulnerability: CIS Docker 4.6, expires: 2027-01-01")) == "allow"

@@ -17,6 +17,7 @@ NAMES = (".trivyignore", ".trivyignore.yaml", ".grype.yaml")
 MAX_ENTRIES = 20_000  # an ignore file with more is not kept by people
 
 _EXPIRES = re.compile(r"exp:(\S+)")
+_TRIVY_CHECK = re.compile(r"(?:AVD-)?(DS|KSV)-?(\d{3,4})", re.IGNORECASE)  # as our checks name those of Trivy that they cover
 _PLAIN_NAME = re.compile(r"[\w@/.:+~-]+(?:\.\*)?")
 # Grype's package types: https://github.com/anchore/syft/blob/main/syft/pkg/type.go
 _TYPES = {
@@ -54,6 +55,11 @@ def _waiver(found: Ignored, line: int, **scope: Any) -> None:
         return
     reason = scope.pop("reason", "") or f"ignored in {found.name}"
     expires = scope.pop("expires", Moment(""))
+    names = scope.get("vulnerability", ())
+    checks = (_TRIVY_CHECK.fullmatch(name) for name in names)
+    names = (*names, *(f"Trivy {match[1].upper()}-{int(match[2]):04}" for match in checks if match))
+    if names:
+        scope["vulnerability"] = names
     number = f"{found.name.rpartition('/')[2]}:{line}"
     found.waivers.append(Waiver(id=number, owner="", reason=reason, expires=expires, legacy=True, **scope))
 

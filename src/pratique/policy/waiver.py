@@ -29,6 +29,7 @@ NARROW = ("vulnerability", "package", "path", "rule")  # one of these keeps a wa
 
 # https://github.com/package-url/purl-spec/blob/main/PURL-TYPES.rst: names whose letter case says nothing
 _CASELESS = frozenset(f"pkg:{kind}" for kind in ("deb", "apk", "golang", "composer", "nuget", "hex", "github", "bitbucket"))
+_SCANNER = "Trivy "  # whose ignore files are read
 _PEP_503 = re.compile(r"[-_.]+")
 _EPSS = re.compile(r"epss\s*>\s*(0(?:\.\d{1,6})?|1(?:\.0+)?)")
 
@@ -98,7 +99,7 @@ def apply(subject: Subject, waivers: Sequence[Waiver]) -> tuple[Subject, list[Wa
     for item in items(subject, "finding"):
         finding = item.finding
         assert finding is not None
-        names = {name.upper() for name in (finding.id, *finding.aliases)}
+        names = names_of(finding)
         candidates = {id(waiver): waiver for name in names for waiver in index.get(name, ())}
         chosen = choose([*candidates.values(), *rest], item)
         applied.append(chosen)
@@ -214,8 +215,18 @@ def _names(waiver: Waiver, finding: Finding | None) -> bool:
         return True
     if finding is None:
         return False
-    names = {name.upper() for name in (finding.id, *finding.aliases)}
+    names = names_of(finding)
     return any(name.upper() in names for name in waiver.vulnerability)
+
+
+def names_of(finding: Finding) -> set[str]:
+    """Return all that a finding is called, in capitals: its id, other names, and the controls that it goes against.
+
+    A check that stands for several of another scanner is wider than each of them, and none of their names is its own.
+    """
+    theirs = [control for control in finding.controls if control.startswith(_SCANNER)]
+    controls = finding.controls if len(theirs) < 2 else [one for one in finding.controls if one not in theirs]
+    return {name.upper() for name in (finding.id, *finding.aliases, *controls)}
 
 
 def _all(values: Sequence[str], holds: Any) -> bool:
