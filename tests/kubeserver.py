@@ -156,6 +156,7 @@ class ApiServer(Process):
     def __init__(self, folder: Path, etcd: Etcd, gate: Gate | None = None, port: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self.authority = folder / "own" / "ca.crt"
         self.port = port or free_port()
         certificates.make(folder / "own", ("127.0.0.1",), dt.datetime.now(dt.UTC))
         (folder / "tokens.csv").write_text("".join(f"{token},{user},{token},{group}\n" for token, (user, group) in USERS.items()))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique.cli.options import F, setting
-from pratique.cli.store import DEBUG, FOLDER, place
+from pratique.cli.store import DEBUG, FOLDER, FORMAT, place, print_json
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
-from pratique.report.text import safe
+from pratique.report.text import pad, safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SERVICE = "pratique-gate.pratique-system.svc"
 
 
-@click.group(short_help="A Kubernetes cluster's gate: serve, relay, certificates.", context_settings=HELP)
+@click.group(short_help="A Kubernetes cluster's gate: serve, relay, certificates, check.", context_settings=HELP)
 def command() -> None:
     """Decide what a cluster's API server asks: who may enter pods, and what may run in them."""
 
@@ -196,6 +196,49 @@ def _judge(given: dict[str, Any], at: Place) -> Judge | None:
     from pratique.enforce.admission import Admission, load_admission  # noqa: PLC0415 - start-up stays lazy
 
     return Admission(at, load_admission(given["images"]))
+
+
+@command.command(context_settings=HELP, short_help="Whether the gate stands in a cluster.")
+@click.option("--api-server", default="", metavar="URL", help="The cluster (default: the one it runs in).")
+@click.option("--api-token", type=_FILE, metavar="FILE", help="A token that may list webhooks, policies and roles.")
+@click.option("--api-ca", type=_FILE, metavar="FILE", help="The authority that signed its certificate.")
+@FORMAT
+@DEBUG
+def check(**given: Any) -> int:
+    """Look at a cluster's own configuration: what the API server asks the gate, who guards that, what RBAC gives anyway.
+
+    Red is what lets somebody round the gate; amber is to be seen to.
+
+    Exit codes: 0 nothing is red, 1 something is, 2 bad usage, 3 the cluster could not be looked at.
+    """
+    import asyncio
+
+    from pratique.enforce.doctor.finding import WORST  # noqa: PLC0415 - start-up stays lazy
+    from pratique.enforce.kubernetes import standing  # noqa: PLC0415
+    from pratique.enforce.kubernetes.api import ApiClient, in_cluster  # noqa: PLC0415
+
+    async def read() -> standing.Cluster:
+        client = ApiClient(given["api_server"], given["api_token"], given["api_ca"]) if given["api_server"] else in_cluster()
+        if client is None:
+            raise UsageError("which cluster?", hint="--api-server URL --api-token FILE --api-ca FILE")
+        try:
+            return await standing.read(client)
+        finally:
+            await client.close()
+
+    found = list(standing.look(asyncio.run(read())))
+    worst = max((one.colour for one in found), key=WORST.__getitem__, default="green")
+    if given["format"].lower() == "json":
+        import msgspec  # noqa: PLC0415 - start-up stays lazy
+
+        print_json({"enforced": worst != "red", "colour": worst, "checks": msgspec.to_builtins(found)})
+        return 1 if worst == "red" else 0
+    for one in found:
+        click.echo(f"{pad(one.colour, 5)}  {pad(one.check, 16)}  {safe(one.found)}")
+        if one.mend:
+            click.echo(f"{' ' * 25}{safe('mend: ' + one.mend)}")
+    click.echo("\nThe gate does not stand." if worst == "red" else "\nThe gate stands.")
+    return 1 if worst == "red" else 0
 
 
 @command.command(context_settings=HELP, short_help="Make or renew the certificates of both sides.")

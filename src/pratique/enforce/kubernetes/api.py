@@ -73,6 +73,11 @@ class ApiClient:
         status, _ = await self._ask("DELETE", path, json.dumps(body).encode())
         return status
 
+    async def read(self, path: str, seconds: float) -> tuple[int, Mapping[str, Any]]:
+        """Return the status and the object of any answer, for somebody who waits for it. Raises CouldNotError."""
+        status, body = await self._ask("GET", path, b"", seconds)
+        return status, _object(body, path)
+
     async def close(self) -> None:
         """Let go of connections."""
         if self._client is not None:
@@ -83,24 +88,20 @@ class ApiClient:
         status, body = await self._ask("GET", path, b"")
         if status != 200:
             raise CouldNotError(f"the API server answered {status} about {path}")
-        try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
-            raise CouldNotError(f"the API server's answer about {path} is no JSON") from None
-        return answer if isinstance(answer, dict) else {}
+        return _object(body, path)
 
-    async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def _ask(self, method: str, path: str, body: bytes, seconds: float = SECONDS) -> tuple[int, bytes]:
         import asyncio
 
         import httpx2
 
         if self._client is None:
-            self._client = httpx2.AsyncClient(verify=self._context, timeout=SECONDS, trust_env=False)
+            self._client = httpx2.AsyncClient(verify=self._context, timeout=seconds, trust_env=False)
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         try:
             if self._token is not None:
                 headers["Authorization"] = f"Bearer {self._token.read_text('ascii').strip()}"
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(seconds):
                 answer = await self._client.request(method, self._address + path, headers=headers, content=body)
         except (OSError, ValueError, httpx2.HTTPError) as error:
             raise CouldNotError(f"the API server does not answer: {type(error).__name__}") from None
@@ -116,6 +117,14 @@ def in_cluster() -> ApiClient | None:
         return None
     named = f"[{host}]" if ":" in host else host
     return ApiClient(f"https://{named}:{port}", ACCOUNT / "token", ACCOUNT / "ca.crt")
+
+
+def _object(body: bytes, path: str) -> Mapping[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise CouldNotError(f"the API server's answer about {path} is no JSON") from None
+    return answer if isinstance(answer, dict) else {}
 
 
 def _safe(name: str) -> str:
