@@ -39,6 +39,7 @@ spec:
   entitlements:
   - {{id: push, privileges: ["registry.push:{NAME}/**"], maxTTL: 30m, maxUses: 0, approvals: {{count: 0}}}}
   - {{id: delete, privileges: ["registry.delete:{NAME}/**"], maxTTL: 10m, maxUses: 0, approvals: {{count: 0}}}}
+  - {{id: image, privileges: ["run.image:{NAME}/team/**@sha256:*"], maxTTL: 10m, maxUses: 0, approvals: {{count: 0}}}}
 """
 _SUBJECTS = {"ci-1": Subject(id="ci-1", kind="robot", provider="unix", strength=2, owner="bob")}
 _ACCEPT = (
@@ -80,14 +81,15 @@ class Gated:
         return f"{self.address[0]}:{self.address[1]}"
 
     def grant(self, privilege: str, who: str = "alice", *, uses: int = 0, seconds: float = 600.0) -> Grant:
-        """Give a privilege on a repository: `push:team/app`."""
+        """Give a privilege on a repository, `push:team/app`, or one that is written whole."""
         kind, _, repository = privilege.partition(":")
+        whole = privilege if "." in kind else f"registry.{kind}:{NAME}/{repository}"
         with Desk(self.place) as desk:
             return desk.request(
                 Asked(
                     subject=_SUBJECTS.get(who, Subject(id=who, provider="unix", strength=1)),
                     task=Task(id="T-1", purpose="ship it"),
-                    privileges=(f"registry.{kind}:{NAME}/{repository}",),
+                    privileges=(whole,),
                     scope=Scope(),
                     lifetime=float(seconds),
                     uses=uses,

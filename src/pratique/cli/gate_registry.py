@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pratique.model.errors import UsageError
 if TYPE_CHECKING:
     from pratique.enforce.registry.gate import RegistryGate, Settings
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,253}(?::[0-9]{1,5})?")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _OPTIONS = (
     click.option("--listen", default="127.0.0.1:5001", show_default=True, metavar="HOST:PORT", help="Where clients come."),
@@ -72,6 +74,8 @@ def _settings(given: dict[str, Any]) -> Settings:
     if given["users"] is None:
         raise UsageError("--users names the file of accounts", hint="pratique gate registry user NAME >> FILE")
     listen = _address("--listen", given["listen"])
+    if given["name"] and not _NAME.fullmatch(given["name"]):
+        raise UsageError(f"--name {given['name']!r} is no name of a registry", hint="HOST, or HOST:PORT, as in image names")
     certificate, key = given["tls_certificate"], given["tls_key"]
     if (certificate is None) != (key is None):
         raise UsageError("--tls-certificate and --tls-key go together")

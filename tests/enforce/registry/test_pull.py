@@ -81,6 +81,21 @@ def test_a_denied_image_is_had_in_no_way(gate: Gated) -> None:
     assert any(BAD.digest in line.reason for line in denied)
 
 
+def test_a_grant_lets_one_image_go_to_one_person(gate: Gated) -> None:
+    """The refusal has the command; with the grant its holder alone gets the image, on record, and no use is taken."""
+    refused = gate.ask("GET", "/v2/team/app/manifests/bad", _token(gate, "alice"))
+    assert f"pratique grant request --privilege run.image:{NAME}/team/app@{BAD.digest}" in refused.why
+    grant = gate.grant(f"run.image:{NAME}/team/app@{BAD.digest}", "alice", uses=1)
+    for path in (f"manifests/{BAD.digest}", "manifests/bad", f"blobs/{_layer(BAD)}"):
+        assert gate.ask("GET", f"/v2/team/app/{path}", _token(gate, "alice")).status == 200
+        assert gate.ask("GET", f"/v2/team/app/{path}", _token(gate, "bob")).status == 403
+    said = [line for line in gate.ledger("decision") if line.grant == grant.id]
+    assert {line.decision for line in said} == {"allow_with_grant"}
+    assert gate.ledger("use")[-1].grant != grant.id
+    gate.revoke(grant)
+    assert gate.ask("GET", f"/v2/team/app/blobs/{_layer(BAD)}", _token(gate, "alice")).status == 403
+
+
 def test_a_layer_of_both_is_had_for_the_sake_of_the_one_that_may(gate: Gated, tmp_path: Path) -> None:
     """A layer is refused only where every image that needs it is."""
     layer = imagebuilder.layer({"etc/os-release": 'ID=debian\nVERSION_ID="12"\n', "srv/own": "something of its own"})
@@ -194,6 +209,14 @@ def test_skopeo_pushes_and_deletes(gate: Gated, tmp_path: Path) -> None:
     done = _run("skopeo", "delete", "--tls-verify=false", "--creds", "alice:secret-a", f"{place}:1")
     assert done.returncode == 0, done.stderr
     assert gate.ask("HEAD", "/v2/team/skopeo/manifests/1", _token(gate, "alice", "team/skopeo")).status == 404
+
+
+@pytest.mark.needs("skopeo")
+def test_skopeo_without_an_account(gate: Gated) -> None:
+    """What anybody may read is read without signing in; the rest is not."""
+    for repository, code in (("open/app", 0), ("team/app", 1)):
+        done = _run("skopeo", "inspect", "--raw", "--no-creds", "--tls-verify=false", f"docker://{gate.host}/{repository}:good")
+        assert done.returncode == code, done.stderr
 
 
 @pytest.mark.needs("podman")

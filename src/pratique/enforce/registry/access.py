@@ -11,16 +11,19 @@ import os
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
 from pratique._kit.written import Written, read
+from pratique.enforce.admission import Judgement
 from pratique.enforce.keeper import Keeper, Session
 from pratique.grant.request import Request, Target, key
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Decision, Subject
 from pratique.policyfiles import read_bounded
+from pratique.store.line import Entry, Who
 
 # Seconds without a request after which a push has ended: more than a client takes to compress a large layer.
 PUSH_IDLE = 300.0
@@ -175,12 +178,58 @@ class Doorman:
             self._pushes.pop(name, None)
         return session.decision
 
-    async def refused(self, subject: Subject | None, repository: str, why: str) -> str:
-        """Put on record that an image was not given out; return the sentence for who asked, "" where that is only observed."""
+    async def refused(self, subject: Subject | None, repository: str, judgements: Sequence[Judgement]) -> str:
+        """Return why an image is not given out that was judged so, "" where a grant lets it, or that is only observed.
+
+        A pull uses nothing of the grant, which is for running the image; that it went by one is on record first.
+        """
         import asyncio
 
-        what = f"pull {self._name}/{repository}"
-        return await asyncio.to_thread(self._keeper.refused, "registry", subject, what, why)
+        way_out = ""
+        for judgement in judgements:
+            decision = self._excepted(subject, repository, judgement)
+            if decision is None:
+                continue
+            if decision.allowed:
+                return await asyncio.to_thread(self._record, subject, repository, judgement, decision)
+            way_out = way_out or next((reason.request for reason in decision.reasons if reason.request), "")
+        why = judgements[0].reason
+        said = await asyncio.to_thread(self._keeper.refused, "registry", subject, self._pull(repository), why)
+        return said + (f" (request it: {way_out})" if said and way_out else "")
+
+    def _excepted(self, subject: Subject | None, repository: str, judgement: Judgement) -> Decision | None:
+        """Decide on an image that is refused as on any privilege."""
+        if not judgement.privilege:
+            return None
+        name = f"{self._name}/{repository}"
+        target = Target(host=os.uname().nodename, reference=name, digest=judgement.digest, name=name)
+        request = Request(subject=subject, action="pull", point="registry", target=target, extra=(judgement.privilege,))
+        try:
+            return self._keeper.decide(request, self._keeper.moment())
+        except PratiqueError:
+            return None
+
+    def _record(self, subject: Subject | None, repository: str, judgement: Judgement, decision: Decision) -> str:
+        entry = Entry(
+            event="decision",
+            subject=Who.of(subject) if subject is not None else None,
+            decision=decision.ruling,
+            needed=decision.needed,
+            grant=next(iter(decision.grants), ""),
+            policy=decision.policy,
+            point="registry",
+            rule="admission",
+            reason=judgement.reason[:1000],
+            detail={"request": self._pull(repository), "digest": judgement.digest},
+        )
+        try:
+            self._keeper.desk.record(entry)
+        except PratiqueError as error:
+            return f"pratique: denied: {error}"
+        return ""
+
+    def _pull(self, repository: str) -> str:
+        return f"pull {self._name}/{repository}"
 
     def still(self, subject: Subject | None, repository: str) -> bool:
         """Say whether a push that has begun may go on: asked while its bytes flow. Takes microseconds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID253 - only `gate registry` imports this module
 import contextlib
+import secrets
 import signal
 import socket
 from collections.abc import Callable
@@ -18,9 +19,11 @@ from pratique.enforce.keeper import Keeper
 from pratique.enforce.registry.access import SCANNER, AccessSpec, Doorman, Reading
 from pratique.enforce.registry.accounts import Accounts
 from pratique.enforce.registry.contents import Contents
+from pratique.enforce.registry.conversation import Conversation
 from pratique.enforce.registry.exchange import Client, Gone, TooLargeError
 from pratique.enforce.registry.judging import Judging
-from pratique.enforce.registry.proxy import Front, Proxy, new_password
+from pratique.enforce.registry.proxy import Front, Proxy
+from pratique.enforce.registry.relay import Upstream
 from pratique.enforce.registry.service import TokenService, problem
 from pratique.enforce.registry.tokens import Tokens, load_signer
 from pratique.enforce.scanning import Scanner
@@ -63,7 +66,7 @@ class RegistryGate:
         folder = place.folder / "gate" / "registry"
         self._keeper = Keeper(place, observe=settings.observe)
         signer = load_signer(folder, rsa=settings.rsa)
-        self._password = new_password()
+        self._password = secrets.token_hex(32)  # of the gate's own reader; it lives as long as the process
         self._admission: Admission | None = None
         self._contents: Contents | None = None
         if settings.admission is not None:
@@ -95,7 +98,7 @@ class RegistryGate:
         realm = f"{settings.public}/token" if settings.public else ""
         doorman = Doorman(self._keeper, self._reading, name)
         service = TokenService(self._signer, name, self._accounts, doorman, scanner=self._password)
-        behind = (settings.upstream, service, doorman, self._upstream, self._judging)
+        behind = (service, doorman, self._upstream, self._judging)
         self._front = Proxy(Front(name, realm, scheme), *behind)
         self._own = Proxy(Front(name, f"http://{own}/token"), *behind)
 
@@ -127,7 +130,8 @@ class RegistryGate:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, own: bool) -> None:
-        conversation = (self._own if own else self._front).connection(own=own)
+        upstream = Upstream(*self._settings.upstream)
+        conversation = Conversation(self._own if own else self._front, upstream, own=own)
         try:
             handle: Any = writer.get_extra_info("socket")
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

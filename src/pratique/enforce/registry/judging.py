@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID253 - only the gate imports this module
 
-from pratique.enforce.admission import Admission, Image
+from pratique.enforce.admission import Admission, Image, Judgement
 from pratique.enforce.registry.contents import Contents
 from pratique.enforce.registry.manifests import Manifest
 from pratique.enforce.registry.routes import is_digest
@@ -33,42 +33,45 @@ class Judging:
         if self._admission is not None and manifest.kind == "image":
             self._admission.begin(self._aimed(image), "registry")
 
-    async def manifest(self, image: Image, manifest: Manifest) -> str:
-        """Return why a manifest may not be had, "" where it may."""
+    async def manifest(self, image: Image, manifest: Manifest) -> tuple[Judgement, ...]:
+        """Return the judgement by which a manifest may not be had; none where it may."""
         if self._admission is None or manifest.kind != "image":
-            return ""
-        judgement = await self._admission.judge(self._aimed(image), "registry")
-        return "" if judgement.allowed else judgement.reason
+            return ()
+        return _refusals(await self._admission.judge(self._aimed(image), "registry"))
 
-    def known(self, image: Image) -> str:
-        """Return why an image may not be had, as far as that is known without a scan."""
+    def known(self, image: Image) -> tuple[Judgement, ...]:
+        """Return the judgement by which an image may not be had, as far as that is known without a scan."""
         judgement = self._admission.known(image, "registry") if self._admission is not None else None
-        return judgement.reason if judgement is not None and judgement.source == "store" and not judgement.allowed else ""
+        return _refusals(judgement) if judgement is not None and judgement.source == "store" else ()
 
-    async def blob(self, front: str, repository: str, blob: str) -> str | None:
-        """Return why a blob may not be had, "" where it may, None where no manifest that went by needs it."""
+    async def blob(self, front: str, repository: str, blob: str) -> tuple[Judgement, ...] | None:
+        """Return the judgements by which a blob may not be had, none where it may, None where no manifest needs it."""
         if self._admission is None or self._contents is None:
-            return ""
-        why: str | None = None
+            return ()
+        refusals: list[Judgement] = []
         waits = []
         for one in self._contents.needing(repository, blob):
             if one.kind == "artifact":
-                return ""
+                return ()
             image = Image(f"{front}/{repository}@{one.digest}", (one.digest,))
             judgement = self._admission.known(image, "registry")
             if judgement is None:
                 waits.append(image)
             elif judgement.allowed:
-                return ""
+                return ()
             else:
-                why = why or judgement.reason
+                refusals.append(judgement)
         for image in waits[:1]:  # the youngest
             judgement = await self._admission.judge(self._aimed(image), "registry")
             if judgement.allowed:
-                return ""
-            why = why or judgement.reason
-        return why
+                return ()
+            refusals.append(judgement)
+        return tuple(refusals) or None
 
     def _aimed(self, image: Image) -> Image:
         repository = image.reference.partition("/")[2]
         return image._replace(target=f"registry:{self.target}/{repository}" if self.target else "")
+
+
+def _refusals(judgement: Judgement) -> tuple[Judgement, ...]:
+    return () if judgement.allowed else (judgement,)
