@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -85,6 +86,21 @@ def test_same_bytes_in_every_process() -> None:
         said.add(done.stdout)
     assert len(said) == 1
     assert b"sha256:" in said.pop()
+
+
+@pytest.mark.skipif(
+    "PRATIQUE_TEST_PYTHONS" not in os.environ, reason="needs other interpreters (PRATIQUE_TEST_PYTHONS, a path list)"
+)
+def test_same_bytes_in_other_interpreters() -> None:
+    """Interpreters of other versions, which have our dependencies, reach the same verdict, byte for byte."""
+    root = Path(__file__).parents[2]
+    path = f"{root / 'src'}{os.pathsep}{root / 'tests'}"
+    said = {}
+    for python in (sys.executable, *os.environ["PRATIQUE_TEST_PYTHONS"].split(os.pathsep)):
+        done = subprocess.run([python, "-c", _DIGEST], env={"PYTHONPATH": path}, check=True, capture_output=True)
+        said[python] = done.stdout
+    assert len(said) > 1
+    assert len(set(said.values())) == 1
 
 
 def test_same_bytes_in_every_version() -> None:
