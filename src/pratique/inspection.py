@@ -252,7 +252,7 @@ def _settle(
     evidence = [item for seen in squashed.alive for item in seen.located.evidence]
     distro = settle_distro([item for item in evidence if isinstance(item, DistroEvidence)])
     release = (advisory_ecosystem(distro) or "") if distro is not None else ""
-    assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "")
+    assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "", _links(records))
     gaps = [gap for gap in squashed.gaps if not _answered(gap, assembled.owned)] + assembled.gaps
     gaps += _missing_database(evidence, distro.id if distro is not None else "")
     inventory = Inventory(
@@ -269,6 +269,17 @@ def _settle(
     packages = relate(assembled.packages, squashed.alive, assembled.purl_of)
     files = image_files(squashed.alive, diff_ids) if how.files else ()
     return msgspec.structs.replace(inventory, packages=tuple(present(packages, files) if how.files else packages), files=files)
+
+
+def _links(records: Sequence[LayerRecord]) -> Callable[[str], str]:
+    """Return what says where the uppermost symbolic link of a path leads."""
+
+    def linked(path: str) -> str:
+        raw = path.encode()
+        found = (record.tree.symlinks.get(raw) for record in reversed(records))
+        return next((target.decode("utf-8", "replace") for target in found if target is not None), "")
+
+    return linked
 
 
 def _reported(inspector: Inspector, record: LayerRecord) -> Inspected:

@@ -55,13 +55,19 @@ class Assembled(NamedTuple):
     purl_of: Callable[[PackageEvidence], str]
 
 
-def assemble(seen: Sequence[Seen], diff_ids: Sequence[str], distro: Distro | None, ecosystem: str) -> Assembled:
+def assemble(
+    seen: Sequence[Seen],
+    diff_ids: Sequence[str],
+    distro: Distro | None,
+    ecosystem: str,
+    linked: Callable[[str], str] = lambda _: "",
+) -> Assembled:
     """Turn evidence into packages.
 
     `diff_ids` name the layers that `Seen.layer` counts; `distro` and its OSV `ecosystem` (without release, "" where it has none)
-    qualify OS packages.
+    qualify OS packages. `linked` returns where a symbolic link of the image leads, "" where a path is none.
     """
-    builder = _Builder(diff_ids, distro, ecosystem)
+    builder = _Builder(diff_ids, distro, ecosystem, linked)
     for item in seen:
         for evidence in item.located.evidence:
             if isinstance(evidence, PackageEvidence):
@@ -87,7 +93,10 @@ class _Draft:
 
 
 class _Builder:
-    def __init__(self, diff_ids: Sequence[str], distro: Distro | None, ecosystem: str) -> None:
+    def __init__(
+        self, diff_ids: Sequence[str], distro: Distro | None, ecosystem: str, linked: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        self._linked = linked
         self._diff_ids = diff_ids
         self._distro = distro
         self._ecosystem = ecosystem
@@ -174,12 +183,20 @@ class _Builder:
             namespace=evidence.namespace,
             arch=evidence.arch,
             source=evidence.source,
-            licenses=draft.licenses or (self._licenses.get((evidence.type, evidence.name), ()) if is_os else ()),
+            licenses=draft.licenses or (self._stated(evidence) if is_os else ()),
             locations=tuple(sorted(draft.locations)),
             owner="" if is_os else self._owner(draft.paths),
             role=_role(draft.roles),
             declared=draft.declared,
         )
+
+    def _stated(self, evidence: PackageEvidence) -> tuple[str, ...]:
+        """Return the licences that a file of its own states; packages of one source share their documents by a link."""
+        found = self._licenses.get((evidence.type, evidence.name))
+        if found is None and self._licenses:
+            other = self._linked(f"usr/share/doc/{evidence.name}").rstrip("/").rpartition("/")[2]
+            found = self._licenses.get((evidence.type, other))
+        return found or ()
 
     def _owner(self, paths: Mapping[str, int]) -> str:
         """Return the purl of the OS package that installed all of `paths`, else "": what others made must be matched.

@@ -15,14 +15,22 @@ _SAME = (  # noqa: SIM905 - a list of fifty would be a screen of quotes
     "PHP-3.01 PSF-2.0 Python-2.0 Sleepycat Unicode-DFS-2016 Unlicense WTFPL X11 Zlib ZPL-2.1"
 ).split()
 _OTHER = {
+    "3c-bsd": "BSD-3-Clause",
     "apache-2": "Apache-2.0",
     "artistic": "Artistic-1.0",
     "artistic-2": "Artistic-2.0",
+    "boost-1.0": "BSL-1.0",
+    "bsl-1": "BSL-1.0",
+    "cc0": "CC0-1.0",
     "expat": "MIT",
     "libpng": "Libpng",
     "openldap-2.8": "OLDAP-2.8",
     "openssl": "OpenSSL",
+    "postgresql": "PostgreSQL",
     "psf-2": "PSF-2.0",
+    "ruby": "Ruby",
+    "sil-1.1": "OFL-1.1",
+    "vim": "Vim",
     "zope-2.1": "ZPL-2.1",
 }
 _NAMES = {name.lower(): name for name in _SAME} | _OTHER
@@ -33,6 +41,18 @@ _GNU_VERSIONS = {
     "AGPL": {"3.0"},
     "GFDL": {"1.1", "1.2", "1.3"},
 }
+# "NAME with WORDS exception", by the words; where an exception has several versions, by the licence that it belongs to.
+_EXCEPTIONS = {
+    "autoconf": {"GPL-2.0": "Autoconf-exception-2.0", "GPL-3.0": "Autoconf-exception-3.0"},
+    "bison": "Bison-exception-2.2",
+    "classpath": "Classpath-exception-2.0",
+    "font": "Font-exception-2.0",
+    "gcc runtime library": "GCC-exception-3.1",
+    "libtool": "Libtool-exception",
+    "llvm": "LLVM-exception",
+}
+_EXCEPTION = re.compile(r"(.+?)\s+with\s+(.+?)[\s-]+exception", re.IGNORECASE)
+_COMMA = re.compile(r",\s+(or|and)\s+", re.IGNORECASE)
 _OPERATOR = re.compile(r"\s+(or|and)\s+", re.IGNORECASE)
 _SYSCALLS = re.compile(r"\s+with\s+linux-syscall-note(?:\s+exception)?$", re.IGNORECASE)
 
@@ -41,8 +61,28 @@ _SYSCALLS = re.compile(r"\s+with\s+linux-syscall-note(?:\s+exception)?$", re.IGN
 def spdx_of_debian(text: str) -> str:
     """Return the SPDX expression, or `text` itself where a part of it has no single meaning there.
 
-    A short name without "+" is that version alone, one with it that or any later one; both formats bind "and" before "or".
+    A short name without "+" is that version alone, one with it that or any later one; both formats bind "and" before "or", but a
+    comma before one of them ends what stands before it: "A, and B or C" is A and one of the others.
     """
+    if _COMMA.search(text):
+        return _parted(text)
+    return _plain(text)
+
+
+def _parted(text: str) -> str:
+    parts = _COMMA.split(text)
+    for place in range(0, len(parts), 2):
+        spelled = _plain(parts[place])
+        if spelled == parts[place] and not _name(spelled):
+            return text
+        mixed = parts[place - 1 : place] + parts[place + 1 : place + 2]  # a comma's operator binds after all others
+        parts[place] = f"({spelled})" if " OR " in spelled and any(one.lower() == "and" for one in mixed) else spelled
+    if len({part.lower() for part in parts[1::2]}) > 1:
+        return text  # two kinds of commas: nobody says which of them ends first
+    return " ".join(part.upper() if place % 2 else part for place, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
     parts = _OPERATOR.split(text)
     for place in range(0, len(parts), 2):
         name = _name(parts[place])
@@ -60,7 +100,17 @@ def _name(text: str) -> str:
     if plain != text:
         name = _gnu(plain)
         return f"{name} WITH Linux-syscall-note" if name else ""
+    excepted = _EXCEPTION.fullmatch(text)
+    if excepted is not None:
+        return _excepted(_name(excepted[1]), excepted[2].lower())
     return _gnu(text)
+
+
+def _excepted(name: str, words: str) -> str:
+    found = _EXCEPTIONS.get(words, "")
+    if isinstance(found, dict):
+        found = next((one for licence, one in found.items() if name.startswith(licence)), "")
+    return f"{name} WITH {found}" if name and found and " " not in name else ""
 
 
 def _gnu(text: str) -> str:

@@ -1,7 +1,8 @@
 """usr/share/doc/<package>/copyright in, the licences of that Debian package out.
 
 Files in the machine-readable format state short names, which are written as SPDX identifiers where both mean the same, else left
-as they stand; in others, references to the texts in /usr/share/common-licenses are all that can be told for sure.
+as they stand. In others, references to the texts in /usr/share/common-licenses tell the licence, and where there are none, the
+sentences of licences that everybody copies whole.
 https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from pratique.inventory.licence_texts import told
 from pratique.inventory.licenses import spdx_of_debian
 from pratique.model.inventory import Evidence, LicenseEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
@@ -28,7 +30,7 @@ class DpkgCopyright:
     """Inspects the copyright files of Debian packages; distroless images keep them, too."""
 
     name = "dpkg_copyright"
-    version = 1
+    version = 2
     interest = Interest(names=("copyright",), max_bytes=8 * MEBIBYTE)  # a browser's has more than two
 
     def inspect(self, file: File) -> Iterable[Evidence]:
@@ -42,7 +44,7 @@ class DpkgCopyright:
         if data[:7].lower().startswith(b"format") or b"\nFormat:" in data[:4096]:
             licenses = dict.fromkeys(_stated(data))
         if not licenses:
-            licenses = dict.fromkeys(_referred(data))
+            licenses = dict.fromkeys(_referred(data)) or dict.fromkeys(told(data))
         if licenses:
             yield LicenseEvidence(type="deb", package=package, licenses=tuple(licenses)[:MAX_LICENSES])
 
