@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from pratique.cli import store
+from pratique.cli.main import run
 from pratique.grant.lifecycle import Cancel, Deny, Revoke
 from pratique.granting import approvers, remote, wire
 from pratique.granting.approvers import Approvers, read_public
@@ -325,6 +327,83 @@ def test_a_desk_that_is_gone_is_said(tmp_path: Path) -> None:
     """No socket, and one that nobody serves, are one line."""
     with pytest.raises(StoreError, match="does not answer"):
         RemoteDesk(tmp_path / "none.sock").standing()
+
+
+def test_the_commands_speak_to_a_desk(served: Served, capfd: pytest.CaptureFixture[str]) -> None:
+    """request, list, show, approve --key, can and revoke, as people give them; what is the owner's is refused in one line."""
+    key = _key_of(served, "unix:games")
+    store = ("--store", f"unix:{served.socket}")
+
+    def command(*words: str) -> tuple[int, str]:
+        capfd.readouterr()
+        code = run([*words, *store])
+        said = capfd.readouterr()
+        return code, said.out + said.err
+
+    asking = ("grant", "request", "-p", "exec.root", "--task", "T-1", "--reason", "why", "--for", "10m")
+    code, said = as_user(ALICE, lambda: _command(served, *asking))
+    assert code == 0
+    assert "to be approved by unix:games" in said
+    name = said.split(" ", 1)[0]
+    assert as_user(ALICE, lambda: _command(served, "can", "exec.root"))[0] == 1
+    assert name in as_user(BOB, lambda: _command(served, "grant", "list"))[1]
+    code, said = as_user(BOB, lambda: _command(served, "grant", "approve", name, "--key", str(key.path)))
+    assert (code, "active" in said) == (0, True), said
+    assert as_user(ALICE, lambda: _command(served, "can", "exec.root"))[0] == 0
+    assert command("grant", "show", name)[0] == 0
+    for words in (
+        ("grant", "policy", "set", str(key.path)),
+        ("grant", "key", "list"),
+        ("break-glass", "seal"),
+        ("audit", "show"),
+    ):
+        code, said = command(*words)
+        assert code in (2, 3)
+        assert len(said.strip().splitlines()) == 1
+    code, said = as_user(ALICE, lambda: _command(served, *asking, "--as", "root"))
+    assert code == 2
+    assert "knows who you are" in said
+    assert as_user(ALICE, lambda: _command(served, "grant", "revoke", name))[0] == 0
+
+
+def _command(served: Served, *words: str) -> tuple[int, str]:
+    """Give a command in this process, whose output is its own."""
+    read, write = os.pipe()
+    for number in (1, 2):
+        os.dup2(write, number)
+    os.close(write)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    os.environ["HOME"] = "/nonexistent"
+    code = run([*words, "--store", f"unix:{served.socket}"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    with os.fdopen(read) as stream:
+        return code, stream.read()
+
+
+def test_where_the_desk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked where one has no store of one's own, or may not read the one that is named; root has stores."""
+    desk, own = tmp_path / "desk.sock", tmp_path / "state" / "pratique"
+    monkeypatch.setattr(store, "_DESK", str(desk))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / "roots")
+    (tmp_path / "roots").mkdir()
+    assert store._socket(None) is None
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(desk))
+        assert store._socket(None) == desk
+        assert store._socket(str(tmp_path / "roots")) == desk
+        assert store._socket(str(tmp_path / "new")) is None
+        own.mkdir(parents=True)
+        assert store._socket(None) is None
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        own.rmdir()
+        assert store._socket(None) is None
+    for text in ("unix:/a/b", "unix:///a/b"):
+        assert store._socket(text) == Path("/a/b")
 
 
 def _sent(served: Served, name: str, body: wire.Acted) -> None:
