@@ -595,3 +595,14 @@ def test_what_a_gate_says_is_filled_in(desk: Desk) -> None:
     """A gate's own entry keeps its node, or gets the desk's."""
     desk.record(Entry(event="decision", decision="deny", node=""))
     assert next(lines(desk.place, Filter(events=("decision",)))).node == "n1"
+
+
+def test_a_grant_for_whole_seconds_can_be_used(tmp_path: Path) -> None:
+    """A lifetime that a program gives as a whole number makes the same request as one with a point."""
+    with Desk(place_in(tmp_path)) as desk:
+        desk.set_policy("policy.yaml", POLICY, ALICE)
+        asked = Asked(
+            subject=ALICE, task=Task(id="T-1", purpose="look"), privileges=("attach",), scope=Scope(), lifetime=60, idle=5
+        )
+        grant = desk.request(asked)
+        assert desk.use(grant.id, "s-1", Entry(event="use")).grant.used == 1

@@ -38,6 +38,8 @@ def request(asked: Asked, policy: PrivilegePolicy, now: Moment, held: Iterable[G
     """
     wanted = privileges.fewest(privileges.parse_all(asked.privileges))
     _check_asked(asked, wanted)
+    # What is kept is read back as floats: a whole number would be another request by its hash.
+    asked = msgspec.structs.replace(asked, lifetime=float(asked.lifetime), idle=float(asked.idle))
     asked = msgspec.structs.replace(asked, privileges=tuple(str(one) for one in wanted), policy=policy.digest)
     if asked.break_glass or code:
         asked = _broken(asked, policy, code=code)
