@@ -29,8 +29,11 @@ def extract(inspected: Mapping[str, Any], *, default_runtime: str = "runc", back
     apparmor = spec.apparmor or (
         "unconfined" if inspected.get("AppArmorProfile") == "unconfined" and not spec.privileged else None
     )
+    # The engine disables the label itself where processes or memory are the machine's; what was asked for was seen at creation.
+    implied = not {"pid", "ipc"}.isdisjoint(spec.host_namespaces) and spec.selinux == "unconfined"
+    selinux = None if implied else spec.selinux
     restart = None if spec.restart == "no" else spec.restart
-    spec = msgspec.structs.replace(spec, runtime=runtime, mounts=made, apparmor=apparmor, restart=restart)
+    spec = msgspec.structs.replace(spec, runtime=runtime, mounts=made, apparmor=apparmor, selinux=selinux, restart=restart)
     return _with_real_capabilities(spec, inspected) if "BoundingCaps" in inspected and not spec.privileged else spec
 
 
