@@ -79,10 +79,15 @@ class Seen(NamedTuple):
     examined: tuple[str, ...]
 
 
-def scan(ref: ImageRef, how: ScanOptions) -> Report:
-    """Inspect, match, judge. Raises UsageError, TargetError, IntegrityError, RegistryError, DatabaseError."""
+def scan(ref: ImageRef, how: ScanOptions, fetching: SourceOptions | None = None) -> Report:
+    """Inspect, match, judge. Raises UsageError, TargetError, IntegrityError, RegistryError, DatabaseError.
+
+    The image, and what is attested of it, are fetched as `fetching` says, where that is not as `how` does.
+    """
     config: dict[str, Any] = {}
-    inventory, target = inspect(ref, how, config.update)
+    inspecting = how if fetching is None else msgspec.structs.replace(how, sources=fetching)
+    inventory, target = inspect(ref, inspecting, config.update)
+    how = msgspec.structs.replace(how, attestations=_attestation_sources(inspecting))
     more: tuple[Finding, ...] | None = None
     if (how.image_checks or (how.rules is not None and how.rules.examine("configuration"))) and config:  # a folder has none
         from pratique.lint.run import lint_image  # noqa: PLC0415 - only where it is asked for
@@ -205,14 +210,16 @@ def _vexed(
 
 def _attested(target: Target, how: ScanOptions) -> tuple[tuple[Attestation, ...] | None, list[Gap]]:
     """Read what is attested of the image, where somebody or a policy asks for it; None where nobody does."""
-    sources = how.attestations
-    if sources is None:
-        if how.rules is None or not how.rules.examine("attestations"):
-            return None, []
-        from pratique.vexsources.statements import AttestationSources  # noqa: PLC0415 - start-up stays lazy
+    sources = _attestation_sources(how)
+    return (None, []) if sources is None else sources.load(target)
 
-        sources = AttestationSources((), (), how.sources)
-    return sources.load(target)
+
+def _attestation_sources(how: ScanOptions) -> AttestationSources | None:
+    if how.attestations is not None or how.rules is None or not how.rules.examine("attestations"):
+        return how.attestations
+    from pratique.vexsources.statements import AttestationSources  # noqa: PLC0415 - start-up stays lazy
+
+    return AttestationSources((), (), how.sources)
 
 
 def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding], Baseline | None]:

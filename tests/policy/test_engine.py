@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import random
 import subprocess
@@ -14,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policying import decision, finding, judged, policy, rule, subject, waivers
+from policying import NOW, decision, finding, judged, policy, rule, subject, waivers
 from pratique.model.attestation import Attestation
 from pratique.model.finding import Finding
 from pratique.model.inventory import Gap, Location, Package
-from pratique.model.report import ReportLayer
+from pratique.model.report import ReportDistro, ReportLayer
 from pratique.policy.compose import STRENGTH
 from pratique.policy.engine import verdict_digest
 from pratique.policyfiles import load_policy, shipped
@@ -109,7 +110,7 @@ def test_same_bytes_in_every_version() -> None:
     seen = subject(finding(kev=True, epss=0.1), finding("CVE-é", kev=True, epss=1e-5))
     verdict = judged(seen, rules, under=waivers("vulnerability: CVE-2024-0001, expires: 2026-01-01")).verdict
     assert rules.digest == "sha256:8d9ed45f911c90205ddcee34f7299534ec07cd90f86a3eec8a27566a922a9f5b"
-    assert verdict_digest(verdict) == "sha256:c61fae781b8045ca7bbedba8602a73013d31f860513fd44502272fee3f6c322f"
+    assert verdict_digest(verdict) == "sha256:080f62e257b4b852ee926684c7493a2f02fb43ce3c9f3382e0c1fa9519008f22"
 
 
 def test_counts_are_cheap_for_every_finding() -> None:
@@ -381,3 +382,39 @@ def test_attestations() -> None:
         "attestation.signed_at == timestamp('1970-01-01T00:00:00Z') && attestation.build_type == ''",
     ):
         assert decision(seen, rule(when)) == "deny", when
+
+
+def test_until_when_a_verdict_holds() -> None:
+    """The first that ends: a waiver that holds, a grace, the support of the distribution; nothing that is over, or never ends."""
+    first, second = finding(kev=True), finding("CVE-2", kev=True)
+    rules = rule("finding.kev", grace="90d")
+    assert judged(subject(first, second), rules).verdict.until == "2026-05-02T00:00:00Z"
+    assert judged(subject(first, second), rules, under=waivers("vulnerability: CVE-2, expires: 2026-04-01")).verdict.until == (
+        "2026-04-01T00:00:00Z"
+    )
+    over = waivers("vulnerability: CVE-2, expires: 2026-02-01", "vulnerability: CVE-2024-0001, until: kev, expires: 2026-03-02")
+    assert judged(subject(first, second), rules, under=over).verdict.until == "2026-05-02T00:00:00Z"
+    assert judged(subject(first), rule("finding.kev")).verdict.until == ""
+    late = waivers("rule: it, expires: 2027-01-01")
+    assert judged(subject(first), rule("finding.kev"), under=late).verdict.until == "2027-01-01T00:00:00Z"
+    comment = {"id": "comment", "state": "active", "reason": "r", "expires": "2026-03-05"}
+    assert judged(subject(finding(waiver=comment)), rule("finding.kev")).verdict.until == "2026-03-05T00:00:00Z"
+    seen = subject(first)
+    assert seen.target is not None
+    for eol, expected in (("2026-03-04", "2026-03-04T00:00:00Z"), ("2020-01-01", ""), (None, ""), ("soon", "")):
+        target = msgspec.structs.replace(seen.target, distro=ReportDistro("debian", "12", eol))
+        assert judged(msgspec.structs.replace(seen, target=target), rule("finding.kev")).verdict.until == expected
+
+
+@given(st.lists(FINDINGS, max_size=5), st.integers(0, 400))
+def test_a_verdict_holds_until_then(findings: list[Finding], days: int) -> None:
+    """At any moment before, the same facts give the same decision."""
+    rules = policy(
+        "rules:\n- {id: a, when: finding.kev, effect: deny, grace: 30d}\n"
+        "- {id: b, when: finding.fixable, effect: deny, grace: {for: 9d, from: fix}}\n"
+    )
+    found = judged(subject(*findings), rules, under=UNDER).verdict
+    later = dt.datetime.fromisoformat(NOW) + dt.timedelta(days=days)
+    moment = later.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if not found.until or moment < found.until:
+        assert decision(subject(*findings, now=moment), rules, under=UNDER) == found.decision

@@ -47,7 +47,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One feed in the database: records, when it was last fetched with success, newest record, licence, digest of what is kept."""
+    """One feed in the database: records, when it was last fetched, newest record, licence, digest of what is kept."""
 
     name: str
     records: int
@@ -95,11 +95,16 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The decision and why."""
+    """The decision and why.
+
+    `until` is the first moment (RFC 3339) at which the same facts would be judged otherwise: a waiver or a grace ends, or the
+    support of the distribution; "" where nothing that is known of ends. Conditions that ask for `now` are not foreseen.
+    """
 
     decision: Decision
     policy: PolicyRef | None = None
     reasons: tuple[Reason, ...] = ()
+    until: str = ""
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):

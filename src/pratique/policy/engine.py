@@ -31,7 +31,7 @@ Outcome = Literal["fired", "error", "waived", "grace", "allowed", "known"]
 
 
 class Firing(NamedTuple):
-    """A rule that held (or erred) for an item: what came of it, and why it came to less than the rule says."""
+    """A rule that held (or erred) for an item: what came of it, and why it came to less than the rule says, until when."""
 
     rule: SetRule
     item: Item
@@ -40,6 +40,7 @@ class Firing(NamedTuple):
     message: str
     note: str = ""
     waiver: Waiver | None = None
+    until: str = ""
 
 
 class Judgement(NamedTuple):
@@ -75,8 +76,23 @@ def decide(
     for firing in firings:
         if STRENGTH[firing.effect] > STRENGTH[decision]:
             decision = firing.effect
-    verdict = Verdict(decision=decision, policy=reference(policies, fail_on), reasons=tuple(dict.fromkeys(reasons)))
+    verdict = Verdict(
+        decision=decision,
+        policy=reference(policies, fail_on),
+        reasons=tuple(dict.fromkeys(reasons)),
+        until=_until(subject, firings),
+    )
     return Judgement(verdict, _with_rule_waivers(subject.findings, firings), tuple(firings))
+
+
+def _until(subject: Subject, firings: Iterable[Firing]) -> str:
+    """Return when the first thing ends that the verdict may rest on: a waiver that holds, a grace, the distribution's support."""
+    ends = {firing.until for firing in firings}
+    ends |= {str((finding.waiver or {}).get("expires", "")) for finding in subject.findings if waived(finding)}
+    ends.add(getattr(getattr(subject.target, "distro", None), "eol", None) or "")
+    now = moment(subject.now)
+    left = [end for end in (_moment(text) for text in ends if text) if end > now]
+    return written(min(left)) if left else ""
 
 
 def reference(policies: Sequence[PolicySet], fail_on: Sequence[str]) -> PolicyRef | None:
@@ -171,15 +187,15 @@ def _held_back(deciding: _Deciding, rule: SetRule, item: Item, message: str) -> 
         else:
             until = f", until {waiver.expires}" if waiver.expires else ""
             by = name + until if waiver.id == COMMENT else f"{name} of {waiver.owner or 'nobody'}{until}"
-            return Firing(rule, item, "waived", "allow", message, by, waiver)
+            return Firing(rule, item, "waived", "allow", message, by, waiver, str(waiver.expires))
     for ended in (deciding.applied.get(id(item.finding)), choose(deciding.of_rules.get(rule.rule.id, ()), item)):
         if ended is not None and ended.ended:
             note = f"waiver {ended.waiver.id} ended: {ended.ended}"
-    waits, grace = _grace(rule, item)
+    waits, grace, ends = _grace(rule, item)
     note = "; ".join(filter(None, (note, grace)))
     if waits:
         effect: Effect = "warn" if rule.rule.effect == "deny" else "allow"
-        return Firing(rule, item, "grace", effect, message, note)
+        return Firing(rule, item, "grace", effect, message, note, until=ends)
     return Firing(rule, item, "fired", rule.rule.effect, message, note)
 
 
@@ -197,15 +213,18 @@ def _waivers_for(deciding: _Deciding, rule: SetRule, item: Item) -> list[Waiver]
     return found
 
 
-def _grace(rule: SetRule, item: Item) -> tuple[bool, str]:
-    """Say whether a rule waits for a finding, and until when or why not (any more). An unknown disclosure was long ago."""
+def _grace(rule: SetRule, item: Item) -> tuple[bool, str, str]:
+    """Say whether a rule waits for a finding, in words until when or why not (any more), and when that ends.
+
+    An unknown disclosure was long ago.
+    """
     grace, finding = rule.grace(), item.finding
     if grace is None or finding is None:
-        return False, ""
+        return False, "", ""
     begins, instead = _moment(finding.published), ""
     if grace.since == "fix":
         if not finding.fixed_in:
-            return True, f"its grace of {lasting(grace.lasts)} begins when there is a fix"
+            return True, f"its grace of {lasting(grace.lasts)} begins when there is a fix", ""
         known = fixed_since(item.subject, finding)
         begins = _moment(known or finding.published)
         instead = "" if known else _NO_DAY
@@ -213,13 +232,13 @@ def _grace(rule: SetRule, item: Item) -> tuple[bool, str]:
         missing = (
             "neither the day of the fix nor that of disclosure is known" if instead else "the day of disclosure is not known"
         )
-        return False, f"no grace: {missing}"
+        return False, f"no grace: {missing}", ""
     try:
         ends = begins + dt.timedelta(seconds=grace.lasts)
     except OverflowError:
-        return True, "grace without end"
+        return True, "grace without end", ""
     waits = moment(item.subject.now) < ends
-    return waits, f"its grace {'ends' if waits else 'ended'} {written(ends)}{instead}"
+    return waits, f"its grace {'ends' if waits else 'ended'} {written(ends)}{instead}", written(ends)
 
 
 def _moment(text: str) -> dt.datetime:

@@ -96,6 +96,7 @@ def _head(report: Report) -> Iterator[str]:
         "Scanned": text(report.meta.scanned_at),
         "Attested": text(attested(report)),
         "Baseline": text(_baseline(report)),
+        "Until": text(report.verdict.until) if decision in ("allow", "warn") else "",
         "Policy": text(report.verdict.policy.name) if report.verdict.policy is not None else "",
     }
     yield '<dl class="facts">'

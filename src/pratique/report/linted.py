@@ -66,5 +66,6 @@ class LintTable:
         yield f"Total: {plural(len(report.findings), 'finding')}" + (f" ({parts})" if parts else "")
         decision = report.verdict.decision
         incomplete = "" if report.complete else ", from an incomplete inspection"
-        yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}"
+        until = f", until {report.verdict.until}" if report.verdict.until and decision in ("allow", "warn") else ""
+        yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}{until}"
         yield from (safe(f"  {line}") for line in reason_lines(report.verdict))

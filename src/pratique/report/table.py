@@ -195,7 +195,8 @@ class Table:
         yield _database(report)
         decision = report.verdict.decision
         incomplete = "" if report.complete else ", from an incomplete inspection"
-        yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}"
+        until = f", until {report.verdict.until}" if report.verdict.until and decision in ("allow", "warn") else ""
+        yield f"Verdict: {self._paint(decision, _DECISIONS[decision])}{incomplete}{until}"
         for line in reason_lines(report.verdict):
             yield from self._wrapped(safe(line), "  ", "      ")
 
