@@ -84,7 +84,7 @@ class Epss(msgspec.Struct, frozen=True):
 class Because(msgspec.Struct, frozen=True, kw_only=True):
     """Why a package matched: which advisory of which source, the range, and the comparison that was true.
 
-    `state` is the source's word on a fix ("wont-fix", "unfixed", ...), `note` what it adds ("Minor issue"), `urgency` its own word
+    `state` is the source's word on a fix ("wont-fix", "unfixed", ...), `note` what it adds ("Minor issue"), `urgency` its word
     for the severity of this package ("unimportant"); `also` are further advisories that say the same.
     """
 
