@@ -19,7 +19,7 @@ import registrysim
 from pratique._kit.written import Duration
 from pratique.cli.main import run
 from pratique.enforce import admission as module
-from pratique.enforce.admission import Admission, AdmissionSpec, Image, Judgement, Stale
+from pratique.enforce.admission import Admission, AdmissionSpec, Image, Judgement, Stale, load_admission
 from pratique.enforce.scanning import Job, Outcome, Scanner
 from pratique.enforce.verdicts import record, rules_digest
 from pratique.granting.desk import Desk
@@ -427,6 +427,48 @@ def _archive(folder: Path, version: str = "2.36-9") -> tuple[Path, str]:
     path = folder / "image.tar"
     path.write_bytes(imagebuilder.docker_archive([imagebuilder.layer(files)]))
     return path, str(path)
+
+
+VEX = """{
+  "@context": "https://openvex.dev/ns/v0.2.0", "@id": "urn:x", "author": "us", "timestamp": "2026-01-01T00:00:00Z", "version": 1,
+  "statements": [{"vulnerability": {"name": "CVE-2023-4911"}, "products": [{"@id": "pkg:deb/debian/glibc"}],
+    "status": "not_affected", "justification": "vulnerable_code_not_in_execute_path"}]
+}"""
+
+
+def test_what_others_say_counts_at_the_gate_as_at_the_prompt(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """VEX named by the admission policy is applied; a verdict recorded with other statements is by other rules."""
+    path, _ = _archive(tmp_path / "image")
+    (tmp_path / "us.json").write_text(VEX)
+    file = tmp_path / "admission.yaml"
+    head = "apiVersion: pratique/v1\nkind: Admission\nmetadata: {name: here}\nspec:\n  failOn: [kev]\n  offline: true\n"
+    file.write_text(head + "  vex: us.json\n")
+    plain = asyncio.run(Scanner().run(Job(target=f"docker-archive:{path}", fail_on=("kev",), offline=True), 60)).verdicts[0]
+    image = Image("app", (plain.digest,), f"docker-archive:{path}")
+    spec = load_admission(file)
+    assert judged(place, spec, image, Scanner()).allowed
+    assert not judged(place, SPEC, image, Scanner()).allowed
+    strict = msgspec.structs.replace(spec, unknown="deny", stale=Stale(then="deny"))
+    arguments = [
+        "scan",
+        f"docker-archive:{path}",
+        "--offline",
+        "--fail-on",
+        "kev",
+        "--record",
+        "--store",
+        str(place.folder),
+        "-q",
+    ]
+    other = tmp_path / "elsewhere.json"
+    other.write_text(VEX)
+    for folder, vex, allowed in (("a", [], False), ("b", ["--vex", str(other)], True)):
+        recorded = place_in(tmp_path / folder)
+        run([*arguments, "--store", str(recorded.folder), *vex])
+        capsys.readouterr()
+        assert judged(recorded, strict, image).allowed == allowed
 
 
 def test_a_real_scan_in_a_process_of_its_own(place: Place, tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ class _Chosen(Protocol):
     policy: tuple[str, ...]
     fail_on: tuple[str, ...]
     vex: tuple[str, ...]
+    vex_key: tuple[str, ...]
+    vex_author: tuple[str, ...]
+    attestations: tuple[str, ...]
+    attestation_key: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -41,13 +45,16 @@ def recording(options: _Chosen, how: ScanOptions) -> Iterator[Keep]:
             raise UsageError(f"--record does not go with {name}: {why}")
     if not (options.policy or options.fail_on):
         raise UsageError("--record keeps a verdict, and nothing is judged", hint="--policy NAME|FILE, or --fail-on RULE")
-    from pratique.enforce.verdicts import record, rules_digest, verdict_of  # noqa: PLC0415 - only where it is asked for
+    from pratique.enforce.verdicts import Heard, record, rules_digest, verdict_of  # noqa: PLC0415 - only where it is asked for
     from pratique.granting.desk import Desk  # noqa: PLC0415
     from pratique.granting.who import this_user  # noqa: PLC0415
     from pratique.store.place import open_place  # noqa: PLC0415
     from pratique.store.verdicts import Verdicts  # noqa: PLC0415
 
-    digest = rules_digest(how.rules, how.fail_on, options.vex)
+    heard = Heard(
+        options.vex, options.vex_key, options.vex_author, options.attestations, options.attestation_key, how.image_checks
+    )
+    digest = rules_digest(how.rules, how.fail_on, heard)
     place = open_place(options.store)
     with Desk(place) as desk, contextlib.closing(Verdicts(place)) as verdicts:
 

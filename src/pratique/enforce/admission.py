@@ -36,7 +36,7 @@ import msgspec
 from pratique._kit.references import repository
 from pratique._kit.written import Duration, Written, read
 from pratique.enforce.scanning import Job, Scanner, Stage
-from pratique.enforce.verdicts import index_rules, record, rules_digest
+from pratique.enforce.verdicts import Heard, index_rules, record, rules_digest
 from pratique.granting.desk import Desk
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Point
@@ -85,6 +85,7 @@ class Stale(Written, kw_only=True):
 class AdmissionSpec(Written, kw_only=True):
     """By what images are judged, and what is done where there is no verdict.
 
+    `vex`, `attestations` and their keys, and `image_checks`, are as the options of `scan`; files lie beside the policy.
     `unknown` is for images that nobody has scanned, `unjudged` for those whose scan could not tell. `deadline` is how long
     a request waits for a scan, `scan` how long a scan may take. `exempt` are globs over NAME@DIGEST or DIGEST: no tag is
     exempt, as tags move. Of an index every image must be fit to run, or those of `platforms` (linux/amd64). `pulls: digest`
@@ -94,6 +95,12 @@ class AdmissionSpec(Written, kw_only=True):
     policies: tuple[str, ...] = ()
     waivers: tuple[str, ...] = ()
     fail_on: tuple[str, ...] = msgspec.field(default=(), name="failOn")
+    vex: tuple[str, ...] = ()
+    vex_keys: tuple[str, ...] = msgspec.field(default=(), name="vexKeys")
+    vex_authors: tuple[str, ...] = msgspec.field(default=(), name="vexAuthors")
+    attestations: tuple[str, ...] = ()
+    attestation_keys: tuple[str, ...] = msgspec.field(default=(), name="attestationKeys")
+    image_checks: bool = msgspec.field(default=False, name="imageChecks")
     team: str = ""
     environment: str = ""
     unknown: Then = "scan"
@@ -133,7 +140,16 @@ def load_admission(path: Path) -> AdmissionSpec:
         spec,
         policies=tuple(_beside(beside, name) for name in spec.policies),
         waivers=tuple(str(beside / name) for name in spec.waivers),
+        vex=tuple(_there(beside, name) for name in spec.vex),
+        vex_keys=tuple(str(beside / name) for name in spec.vex_keys),
+        attestations=tuple(_there(beside, name) for name in spec.attestations),
+        attestation_keys=tuple(str(beside / name) for name in spec.attestation_keys),
     )
+
+
+def _there(folder: Path, name: str) -> str:
+    """Return a source of statements: a file or folder beside the policy, if there is one, else what it says."""
+    return str(folder / name) if (folder / name).exists() else name
 
 
 def _beside(folder: Path, name: str) -> str:
@@ -357,7 +373,9 @@ class Admission:
         job = Job(
             target=image.target, platforms=spec.platforms, policies=spec.policies, waivers=spec.waivers, fail_on=spec.fail_on,
             stage=stage, team=spec.team, environment=spec.environment, offline=spec.offline, mirror=spec.mirror,
-            insecure=spec.insecure_registries, seconds=float(spec.scan),
+            insecure=spec.insecure_registries, seconds=float(spec.scan), vex=spec.vex, vex_keys=spec.vex_keys,
+            vex_authors=spec.vex_authors, attestations=spec.attestations, attestation_keys=spec.attestation_keys,
+            image_checks=spec.image_checks,
         )  # fmt: skip
         outcome = await self._scanner.run(job, float(spec.scan))
         if not outcome.verdicts:
@@ -402,6 +420,7 @@ class Admission:
 
         spec = self.spec
         seen, fail_on = _seen(spec), parse_fail_on(spec.fail_on)
+        heard = Heard(spec.vex, spec.vex_keys, spec.vex_authors, spec.attestations, spec.attestation_keys, spec.image_checks)
         policies = load_policies(spec.policies)
         waivers = tuple(load_waivers([Path(name) for name in spec.waivers], policies))
         rules: dict[Stage, Rules | None] = {
@@ -410,13 +429,13 @@ class Admission:
             else None
             for stage in dict.fromkeys(STAGES.values())
         }
-        return _Loaded(seen, rules, {stage: rules_digest(one, fail_on) for stage, one in rules.items()})
+        return _Loaded(seen, rules, {stage: rules_digest(one, fail_on, heard) for stage, one in rules.items()})
 
 
 def _seen(spec: AdmissionSpec) -> tuple[tuple[str, int, int], ...]:
     """Return what tells whether the files of rules are those that were read. A policy's imports count when it changes itself."""
     found = []
-    for name in (*spec.policies, *spec.waivers):
+    for name in (*spec.policies, *spec.waivers, *spec.vex, *spec.vex_keys, *spec.attestations, *spec.attestation_keys):
         try:
             status = Path(name).stat()
         except OSError:  # a rule set that is shipped, or a file that is gone: reading it says so

@@ -54,6 +54,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     resolve: bool = False
     username: str = ""
     password: str = ""
+    vex: tuple[str, ...] = ()
+    vex_keys: tuple[str, ...] = ()
+    vex_authors: tuple[str, ...] = ()
+    attestations: tuple[str, ...] = ()
+    attestation_keys: tuple[str, ...] = ()
+    image_checks: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,11 +167,12 @@ def perform(job: Job) -> Outcome:
 
 def _verdicts(job: Job) -> tuple[KeptVerdict, ...]:
     """Scan what is asked about; of an index, each image by its own digest, so that it does not matter which one a node takes."""
-    from pratique.enforce.verdicts import index_rules, rules_digest, verdict_of_index  # noqa: PLC0415 - in the child alone
+    from pratique.enforce.verdicts import Heard, index_rules, rules_digest, verdict_of_index  # noqa: PLC0415 - in the child alone
     from pratique.image.reference import parse_name  # noqa: PLC0415
 
     how = _options(job)
-    rules = rules_digest(how.rules, how.fail_on)
+    heard = Heard(job.vex, job.vex_keys, job.vex_authors, job.attestations, job.attestation_keys, job.image_checks)
+    rules = rules_digest(how.rules, how.fail_on, heard)
     scheme, _, value = job.target.partition(":")
     if scheme != "registry":
         return (_verdict(job.target, how, rules),)
@@ -213,13 +220,13 @@ def _is_one_of(platform: str, platforms: tuple[str, ...]) -> bool:
 def _verdict(target: str, how: ScanOptions, rules: str) -> KeptVerdict:
     from pratique.enforce.verdicts import same_image, verdict_of  # noqa: PLC0415 - in the child alone
     from pratique.image.reference import parse_target  # noqa: PLC0415
-    from pratique.pipeline import inspect, judge_inventory  # noqa: PLC0415
+    from pratique.pipeline import scan  # noqa: PLC0415
 
-    asked = msgspec.structs.replace(how, sources=msgspec.structs.replace(how.sources, offline=False))
-    inventory, found = inspect(parse_target(target), asked)
+    report = scan(parse_target(target), how, msgspec.structs.replace(how.sources, offline=False))
+    found = report.target
     scheme, _, value = target.partition(":")
     identity = (value,) if scheme in ("docker", "podman") and value in found.digests else ()  # the engine's own id of this image
-    return verdict_of(judge_inventory(inventory, found, how), rules, names=(*same_image(found), *identity))
+    return verdict_of(report, rules, names=(*same_image(found), *identity))
 
 
 def _options(job: Job) -> ScanOptions:
@@ -231,22 +238,26 @@ def _options(job: Job) -> ScanOptions:
     from pratique.policy.facts import Context  # noqa: PLC0415
     from pratique.policy.judge import parse_fail_on  # noqa: PLC0415
     from pratique.policyfiles import Rules, load_policies, load_waivers  # noqa: PLC0415
+    from pratique.vexsources.load import VexSources  # noqa: PLC0415
+    from pratique.vexsources.statements import AttestationSources  # noqa: PLC0415
 
     policies = load_policies(job.policies)
     waivers = tuple(load_waivers([Path(name) for name in job.waivers], policies))
     context = Context(stage=job.stage, team=job.team, environment=job.environment)
+    sources = SourceOptions(
+        cache_dir=default_cache_dir(), offline=job.offline, insecure=job.insecure, username=job.username, password=job.password
+    )
+    fetching = msgspec.structs.replace(sources, offline=False)
+    asks = bool(job.attestations or job.attestation_keys)
     return ScanOptions(
-        sources=SourceOptions(
-            cache_dir=default_cache_dir(),
-            offline=job.offline,
-            insecure=job.insecure,
-            username=job.username,
-            password=job.password,
-        ),
+        sources=sources,
         mirror=job.mirror,
         seconds=job.seconds,
         fail_on=parse_fail_on(job.fail_on),
         rules=Rules(policies, waivers, context) if policies or waivers else None,
+        vex=VexSources(job.vex, job.vex_keys, job.vex_authors, fetching) if job.vex else None,
+        attestations=AttestationSources(job.attestations, job.attestation_keys, fetching) if asks else None,
+        image_checks=job.image_checks,
         now=dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 

@@ -6,16 +6,18 @@ import datetime as dt
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pratique.granting.desk import Desk
 from pratique.granting.who import this_user
+from pratique.model.errors import PolicyError
 from pratique.model.privilege import Point, Subject
 from pratique.model.report import Reason, Report, Target
 from pratique.policy.document import Waiver
-from pratique.policyfiles import Rules
+from pratique.policyfiles import Rules, read_bounded
 from pratique.store.line import Entry, Who
 from pratique.store.verdicts import KeptVerdict, Verdicts
 
@@ -23,13 +25,30 @@ _ENGINES = frozenset(("docker", "podman", "containerd"))
 _PLACES = frozenset(("places", "nodes"))  # where something stands in its file decides nothing
 
 
-def rules_digest(rules: Rules | None, fail_on: Sequence[str] = (), vex: Sequence[str] = ()) -> str:
+class Heard(NamedTuple):
+    """Who is listened to, beside policies: sources of VEX statements and of attestations, and whose keys are believed.
+
+    With `checks` the image's configuration and history are looked at, too.
+    """
+
+    vex: tuple[str, ...] = ()
+    vex_keys: tuple[str, ...] = ()
+    vex_authors: tuple[str, ...] = ()
+    attestations: tuple[str, ...] = ()
+    attestation_keys: tuple[str, ...] = ()
+    checks: bool = False
+
+
+def rules_digest(rules: Rules | None, fail_on: Sequence[str] = (), heard: Heard = Heard()) -> str:  # noqa: B008 - immutable
     """Return the digest of all that an image is judged by: equal digests judge equally, the advisories aside.
 
-    `vex` names the sources of statements of others. A context (stage, team, environment) counts only as far as a rule or a
+    A file counts by its content, wherever it lies. A context (stage, team, environment) counts only as far as a rule or a
     waiver asks for it: what is decided alike in ci and at the cluster need not be scanned twice.
     """
-    said: dict[str, Any] = {"fail_on": sorted(fail_on), "vex": sorted(vex)}
+    said: dict[str, Any] = {"fail_on": sorted(fail_on)}
+    for name, value in heard._asdict().items():
+        if value:
+            said[name] = value if value is True else sorted(map(_content, value))
     if rules is not None:
         said["policies"] = sorted(
             [policy.digest, sorted(rule.rule.id for rule in policy.rules if rule.applies(rules.context))]
@@ -39,6 +58,14 @@ def rules_digest(rules: Rules | None, fail_on: Sequence[str] = (), vex: Sequence
         if _asks_for_context(rules):
             said["context"] = msgspec.to_builtins(rules.context)
     return "sha256:" + hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+
+
+def _content(name: str) -> str:
+    """Return a file's digest; other sources are told by their names."""
+    try:
+        return "sha256:" + hashlib.sha256(read_bounded(Path(name))).hexdigest() if Path(name).is_file() else name
+    except (PolicyError, OSError):
+        return name
 
 
 def _waiver(waiver: Waiver) -> str:
@@ -121,9 +148,8 @@ def index_rules(rules: str, platforms: Sequence[str]) -> str:
 
 
 def _until(report: Report) -> float:
-    """Return when the first of the waivers that the verdict rests on ends; 0 where none does."""
-    ends = [_seconds(str(finding.waiver.get("expires") or "")) for finding in report.findings if finding.waiver]
-    return min((one for one in ends if one), default=0.0)
+    """Return when the first thing ends that the verdict rests on: a waiver, a grace; 0 where none does."""
+    return _seconds(report.verdict.until)
 
 
 def _seconds(text: str) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import json
+import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 import imagebuilder
 from pratique._kit.written import Duration
 from pratique.enforce.admission import AdmissionSpec, load_admission
+from pratique.enforce.registry import gate as module
 from pratique.enforce.registry.access import AccessSpec, Readers
 from registrygate import NAME, Gated, digest, gated, package
 
@@ -235,8 +238,9 @@ def test_podman(gate: Gated, tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("skopeo")
-def test_tls(tmp_path: Path) -> None:
-    """With a certificate the gate speaks TLS, and says so where tokens are had; a client that does not know it stays away."""
+def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a certificate the gate speaks TLS; a client that does not know it stays away; one that is renewed is taken."""
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.1)
     certificate, key = _certificate(tmp_path)
     with gated(tmp_path / "gate", certificate=certificate, key=key) as gate:
         trust = tmp_path / "trust"
@@ -250,6 +254,13 @@ def test_tls(tmp_path: Path) -> None:
         wrong = _run("skopeo", "inspect", "--cert-dir", str(trust), "--creds", "bob:wrong", place)
         assert "wrong name or password" in wrong.stderr or "unauthorized" in wrong.stderr.lower()
         assert b"HTTP" not in gate.raw(b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")  # plain HTTP to a port of TLS
+        before = ssl.get_server_certificate(gate.address)
+        certificate.write_text("half of")
+        time.sleep(0.3)
+        assert ssl.get_server_certificate(gate.address) == before
+        _certificate(tmp_path)
+        time.sleep(0.5)
+        assert ssl.get_server_certificate(gate.address) == certificate.read_text() != before
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID253 - only `gate registry` imports this module
 import contextlib
+import ipaddress
 import secrets
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     import ssl
 
 _CHUNK = 256 << 10
+# Connections of one address at once: a build machine pulls some images in parallel, with a few connections each.
+MAX_OF_ONE = 256
+# Seconds between looks whether the certificate was renewed.
+RENEW_SECONDS = 30.0
 _BAD = b"HTTP/1.1 %d Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 UPSTREAM = "pratique-upstream"  # the audience of what the registry is shown
 
@@ -80,6 +86,7 @@ class RegistryGate:
         self._upstream = Tokens(signer, UPSTREAM)
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._of: Counter[str] = Counter()
         self.port = 0
 
     async def start(self) -> None:
@@ -99,8 +106,21 @@ class RegistryGate:
         doorman = Doorman(self._keeper, self._reading, name)
         service = TokenService(self._signer, name, self._accounts, doorman, scanner=self._password)
         behind = (service, doorman, self._upstream, self._judging)
+        if context is not None:
+            renewing = asyncio.get_running_loop().create_task(self._renew(context))
+            self._tasks.add(renewing)
         self._front = Proxy(Front(name, realm, scheme), *behind)
         self._own = Proxy(Front(name, f"http://{own}/token"), *behind)
+
+    async def _renew(self, context: ssl.SSLContext) -> None:
+        """Take a certificate that was renewed for the connections to come; one that cannot be read leaves the one before."""
+        seen = _stamps(self._settings)
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if (now := _stamps(self._settings)) != seen:
+                with contextlib.suppress(OSError):  # half written: it is looked at again
+                    context.load_cert_chain(str(self._settings.certificate), self._settings.key)
+                    seen = now
 
     async def close(self) -> None:
         """Take no more connections, end those that there are, and let go of the store."""
@@ -122,12 +142,22 @@ class RegistryGate:
         self._take(reader, writer, own=True)
 
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, own: bool) -> None:
-        if len(self._tasks) >= MAX_CONNECTIONS:
+        peer = writer.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        crowded = not _is_loopback(address) and self._of[address] >= MAX_OF_ONE
+        if len(self._tasks) >= MAX_CONNECTIONS or crowded:
             writer.transport.abort()
             return
+        self._of[address] += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, own=own))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: self._ended(done, address))
+
+    def _ended(self, task: asyncio.Task[None], address: str) -> None:
+        self._tasks.discard(task)
+        self._of[address] -= 1
+        if not self._of[address]:
+            del self._of[address]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, own: bool) -> None:
         upstream = Upstream(*self._settings.upstream)
@@ -152,6 +182,22 @@ class RegistryGate:
         finally:
             conversation.close()
             writer.close()
+
+
+def _is_loopback(address: str) -> bool:
+    """Say whether it is this machine, or what stands before the gate on it: everybody comes from there."""
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _stamps(settings: Settings) -> tuple[int, ...]:
+    found = []
+    for path in (settings.certificate, settings.key):
+        with contextlib.suppress(OSError):
+            found.append(path.stat().st_mtime_ns if path is not None else 0)
+    return tuple(found)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
