@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,8 +40,8 @@ _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip and zstd, in which archives
 
 # Folders that hold other people's files, or no files of a project at all.
 _PASSED_OVER = frozenset((".git", ".hg", ".svn", "node_modules", ".venv", ".tox", "__pycache__"))
-# One of these stands in every file in YAML or JSON that is looked for; the others of a folder are not worth parsing.
-_WORDS = (b"apiVersion", b"services")
+# One of these keys stands in every file in YAML or JSON that is looked for; the others of a folder are not worth parsing.
+_KEYS = re.compile(rb"""["']?apiVersion["']?[ \t]*:|(?:^|[{,])[ \t]*["']?services["']?[ \t]*:""", re.MULTILINE)
 
 
 class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,4 +269,4 @@ def _too_large(path: str) -> Gap:
 
 
 def _worth_reading(name: str, content: bytes) -> bool:
-    return kind_by_name(name) == "dockerfile" or any(word in content for word in _WORDS)
+    return kind_by_name(name) == "dockerfile" or _KEYS.search(content) is not None
