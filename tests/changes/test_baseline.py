@@ -150,3 +150,13 @@ def test_doubts(baseline: Report, words: str) -> None:
     """A baseline of something else, or of which not all was seen, is told of."""
     assert words in " ".join(doubts(baseline, report().target))
     assert bool(words) == bool(doubts(baseline, report().target))
+
+
+def test_a_baseline_that_looked_at_less() -> None:
+    """What image checks find is new to a baseline without them, and that is said."""
+    asked = ("configuration", "packages")
+    assert doubts(report([], [package()], examined=("packages",)), report().target, asked) == [
+        "the baseline did not look at the configuration of the image: what is wrong there counts as new"
+    ]
+    assert doubts(report([], [package()], examined=asked), report().target, asked) == []
+    assert doubts(report([], [package()], examined=("packages",)), report().target, ("packages",)) == []

@@ -257,3 +257,14 @@ def test_reports_of_before_feeds_had_digests() -> None:
 
     assert only(without(old, 1), without(new, 2)).cause.kind == "advisory"
     assert only(without(old, 1), without(new, 1)).cause.kind == "unknown"
+
+
+def test_what_only_one_looked_at() -> None:
+    """Image checks in one report only: neither image nor rules changed, and the other may be as bad."""
+    found = Finding(kind="misconfiguration", id="df-user-missing", title="t", severity=Severity.HIGH, fingerprint="u")
+    old, new = report(examined=("packages",)), report([found], examined=("configuration", "packages"))
+    for change in (only(old, new), only(new, old)):
+        assert (change.cause.kind, "configuration" in change.cause.message) == ("scope", True)
+    assert only(changing.changed(old, examined=()), new).cause.kind == "unknown"
+    both = changing.changed(old, examined=new.examined)
+    assert only(both, new).cause.kind == "unknown"

@@ -63,8 +63,8 @@ def summary(findings: Sequence[Finding], baseline: Report) -> Baseline:
     )
 
 
-def doubts(baseline: Report, target: Target) -> list[str]:
-    """Return what makes a baseline a doubtful one for a target, a sentence each."""
+def doubts(baseline: Report, target: Target, examined: Sequence[str] = ()) -> list[str]:
+    """Return what makes a baseline a doubtful one for a target of which so much was examined, a sentence each."""
     found = []
     names = [_repository(item) for item in (baseline.target, target)]
     if all(names) and names[0] != names[1]:
@@ -79,6 +79,8 @@ def doubts(baseline: Report, target: Target) -> list[str]:
         gaps = [gap for gap in baseline.problems if not gap.code.startswith("advisories.")]
         codes = ", ".join(sorted({gap.code for gap in gaps}))
         found.append(f"the baseline was inspected in part ({codes}): what it did not see counts as new")
+    if "configuration" in examined and baseline.examined and "configuration" not in baseline.examined:
+        found.append("the baseline did not look at the configuration of the image: what is wrong there counts as new")
     return found
 
 

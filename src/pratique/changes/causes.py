@@ -21,7 +21,7 @@ def of_presence(facts: Facts, finding: Finding, has: Half, lacks: Half) -> Cause
         return _of_end(facts, finding)
     about = finding.package
     if about is None:
-        return of_content(facts, finding, has)
+        return of_content(facts, finding, (has, lacks))
     package = has.purls.get(about.purl)
     if package is None:  # written with packages left out
         return Cause(kind="unknown", message=f"{about.purl} is not among the packages of its own report")
@@ -104,8 +104,13 @@ def _advisory(facts: Facts, changed: list[str], became: str, *findings: Finding)
     return Cause(kind="advisory", message=f"{said} ({facts.dates})", feeds=tuple(changed), records=records)
 
 
-def of_content(facts: Facts, finding: Finding, has: Half) -> Cause:
+def of_content(facts: Facts, finding: Finding, halves: tuple[Half, Half]) -> Cause:
     """Say why what is wrong with a file, and not with a package, is in one report only."""
+    has, lacks = halves
+    more, less = set(has.report.examined), lacks.report.examined
+    if finding.kind == "misconfiguration" and less and "configuration" in more.difference(less):
+        what = "with image checks, or a policy that asks for them, in one report only"
+        return Cause(kind="scope", message=f"the configuration of the image was looked at {what}")
     if facts.same_image:
         return of_inventory(facts)
     where = finding.location

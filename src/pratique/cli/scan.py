@@ -158,7 +158,7 @@ def _comparing(baseline: str | None, plain: ScanOptions) -> Callable[[ImageRef, 
         platform = str(how.platform or "")
         known = of_platform(saved, platform, baseline) if saved is not None else scanned(baseline, how)
         report = scan(ref, msgspec.structs.replace(how, baseline=known))
-        for sentence in doubts(known, report.target):
+        for sentence in doubts(known, report.target, report.examined):
             if how.say is not None:
                 how.say(f"warning: {sentence}")
         return report

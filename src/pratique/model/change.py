@@ -10,7 +10,7 @@ from pratique.model.finding import Finding
 from pratique.model.inventory import Gap
 from pratique.model.report import Decision, PolicyRef, ReportLayer, Verdict
 
-CauseKind = Literal["image", "advisory", "vex", "waiver", "policy", "scanner", "time", "unknown"]
+CauseKind = Literal["image", "advisory", "vex", "waiver", "policy", "scope", "scanner", "time", "unknown"]
 Presence = Literal["added", "removed"]
 FindingChanged = Literal["added", "removed", "changed"]
 PackageChanged = Literal["added", "removed", "upgraded", "downgraded", "changed"]

@@ -11,7 +11,7 @@ from pratique.model.report import Report
 
 WORDS = {
     "image": "image", "advisory": "advisories", "vex": "VEX", "waiver": "waiver", "policy": "policy", "scanner": "scanner",
-    "time": "time", "unknown": "cannot be told",
+    "scope": "what was looked at", "time": "time", "unknown": "cannot be told",
 }  # fmt: skip
 
 
