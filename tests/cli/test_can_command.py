@@ -63,7 +63,9 @@ def test_with_approval(call: Any) -> None:
     assert words[words.index("--image") + 1] == f"reg.example/app@{DIGEST}"
     asked = call(*words, "--format", "json")
     assert (asked.code, asked.json["state"]) == (0, "requested")
-    assert call("can", "exec.root", f"reg.example/app@{DIGEST}").code == 1
+    waits = call("can", "exec.root", f"reg.example/app@{DIGEST}")
+    assert (waits.code, f"asked for already: {asked.json['id']}" in waits.out, "ask for it" in waits.out) == (1, True, False)
+    assert "ask for it" in call("can", "exec.root", "reg.example/other@sha256:" + "b" * 64).out
     assert call("grant", "approve", asked.json["id"]).code == 0
     yes = call("can", "exec.root", f"reg.example/app@{DIGEST}", "--format", "json")
     assert (yes.code, yes.json["allowed"]) == (0, True)
@@ -90,7 +92,8 @@ def test_files(call: Any, tmp_path: Path) -> None:
 
 def test_lines(call: Any) -> None:
     """A line of docker is decided as the gate would, and a container's name is asked for by the shell, as names move."""
-    assert call("can", "docker run -u 1000 alpine id").code == 0
+    assert call("can", "docker run -u 1000:1000 alpine id").out.count("\n") == 1
+    assert "it has group 0" in call("can", "docker run -u 1000 alpine id").out
     ruled = call("can", "docker", "run", "-u", "1000", "-v", "/var/run/docker.sock:/x", "alpine")
     assert (ruled.code, "the socket is root (no-socket)" in ruled.out) == (1, True)
     ran = call("can", "podman", "exec", "-u", "root", "web", "sh")

@@ -134,6 +134,7 @@ def _book(given: dict[str, Any]) -> Book:
         if given["store"] and not given["policy"]:
             raise
         found, grants = builtin(), []
+    given["waiting"] = [grant for grant in grants if grant.state == "requested"]
     return Book(policy or found, GrantIndex(grants), present())
 
 
@@ -249,6 +250,7 @@ def _document(spec: Spec | None, answer: Answer, given: dict[str, Any], book: Bo
         ],
         "obligations": [msgspec.to_builtins(one) for one in decision.obligations],
         "reasons": reasons,
+        "waiting": _waiting(answer, given),
         "subject": answer.request.subject.id if answer.request.subject else "",
         "policy": decision.policy,
     }
@@ -277,14 +279,43 @@ def _say(answers: list[tuple[Spec | None, Answer]], asker: Asker, given: dict[st
         for name, until, left, uses in _held(answer, book):
             often = "as often as you like" if uses is None else f"{uses} more use{'' if uses == 1 else 's'}"
             click.echo(safe(f"  {name} until {until} ({_about(left)} left), {often}"))
+        if (
+            spec is not None
+            and spec.format == "docker-create"
+            and spec.uid
+            and spec.gid is None
+            and answer.request.action == "run"
+        ):
+            click.echo(
+                safe(f"  note: with no group (-u {spec.user}:GROUP) it has group 0, unless the image knows user {spec.user}")
+            )
         for reason in answer.decision.reasons:
             where = _where(spec, reason) if spec is not None else ""
             rule = "" if reason.rule.startswith("privilege ") else f" ({reason.rule})"
             click.echo(safe(f"  {where}{reason.text}{rule}"))
+        if waiting := _waiting(answer, given):
+            click.echo(safe(f"  asked for already: {', '.join(waiting)} (to be approved: pratique grant approve {waiting[0]})"))
+            continue
         for line in dict.fromkeys(_fill(one.request, given, _image(answer)) for one in answer.decision.reasons if one.request):
             click.echo("  ask for it: " + safe(line))
     if asker.subject.provider == "claimed" and any(answer.decision.allowed for _, answer in answers):
         click.echo("note: a claimed name is honoured by no gate")
+
+
+def _waiting(answer: Answer, given: dict[str, Any]) -> list[str]:
+    """Return the requests that wait for approval and are for what is missing, here."""
+    from pratique.grant import privileges  # noqa: PLC0415 - start-up stays lazy
+    from pratique.grant.scopes import outside  # noqa: PLC0415
+
+    if answer.decision.allowed or not all(reason.request for reason in answer.decision.reasons):
+        return []
+    needed = privileges.parse_all(answer.decision.needed)
+    return [
+        grant.id
+        for grant in given["waiting"]
+        if not outside(grant.asked.scope, answer.request)
+        and all(privileges.covered(privileges.parse_all(grant.asked.privileges), one) for one in needed)
+    ]
 
 
 def _where(spec: Spec, reason: Any) -> str:
