@@ -9,7 +9,6 @@ from pratique.advisory.keyed import Keys, differing, scored_in
 from pratique.advisory.lookup import Database
 from pratique.advisory.starter import Starter
 from pratique.advisory.store import FeedFile
-from pratique.model.hits import covers
 
 # From so many names on, reading all names of a feed is faster than asking for each.
 _MANY = 2000
@@ -38,6 +37,10 @@ def touched(before: Database, after: Database, *, scores: bool = True) -> set[Pa
     """
     changed = changed_keys(before, after, scores=scores)
     pairs = {(ecosystem, package) for keys in changed.values() for ecosystem, package, _ in keys.hits}
+    for feed, keys in changed.items():
+        for database in (before, after):
+            if keys.advisories and (file := database.files.get(feed)) is not None:
+                pairs |= _owning(file, keys.advisories)
     spoken = set(_spoken(before, after, changed, scores=scores))
     if any(keys.dated for keys in changed.values()) and scores:
         spoken |= {cve for database in (before, after) for cve in _spelled(_all_scored(database))}
@@ -51,18 +54,19 @@ def touched(before: Database, after: Database, *, scores: bool = True) -> set[Pa
 
 
 def _spoken(before: Database, after: Database, changed: dict[str, Keys], *, scores: bool) -> Iterator[str]:
-    """Yield every name of a vulnerability of which something else is known."""
+    """Yield every name of a vulnerability that all its packages are told something else of: KEV, EPSS, vectors, an assessment."""
+    names: set[str] = set()
     for feed, keys in changed.items():
         yield from keys.kev
-        yield from keys.advisories
-        for pair in keys.names:
-            yield from pair
         if scores:
             yield from _spelled(keys.scores)
+        served = sorted(keys.advisories | {identifier for _, identifier in keys.names})
         for database in (before, after):
             file = database.files.get(feed)
-            for advisory in file.details(sorted(keys.advisories)) if file is not None else ():
-                yield from (*advisory.aliases, *covers(advisory))
+            for advisory in file.details(served) if file is not None else ():
+                names.update((advisory.id, *advisory.aliases))
+    for one, other in ((before.vectors(names), after.vectors(names)), (before.ssvc(names), after.ssvc(names))):
+        yield from (name for name in names if one.get(name) != other.get(name))
 
 
 def _spelled(cves: Iterable[str]) -> Iterator[str]:
@@ -93,6 +97,11 @@ def _speaking_of(file: FeedFile, spoken: set[str]) -> set[Pair]:
         for ecosystem, package, ids in file.owners()
         if not spoken.isdisjoint(ids) or not others.isdisjoint(ids)
     }
+
+
+def _owning(file: FeedFile, advisories: set[str]) -> set[Pair]:
+    """Return the packages of a feed with a hit of one of its advisories."""
+    return {(ecosystem, package) for ecosystem, package, ids in file.owners() if not advisories.isdisjoint(ids)}
 
 
 def _every(before: Database, after: Database, feeds: Iterable[str]) -> set[Pair]:
