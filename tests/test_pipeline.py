@@ -377,7 +377,7 @@ def test_what_an_absent_inspector_saw_does_not_count(tmp_path: Path, cache: Path
     target = layout(tmp_path / "oci", BASE, APP)
     take(target, cache)
     kept = [inspector for inspector in inspectors_for(declared=False) if inspector.name != "python"]
-    monkeypatch.setattr(inspection, "inspectors_for", lambda *, declared: kept)
+    monkeypatch.setattr(inspection, "inspectors_for", lambda **_: kept)
     assert names(take(target, cache)) == ["libc6", "python3-six"]
 
 
