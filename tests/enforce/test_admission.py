@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import sqlite3
 import subprocess
 import sys
@@ -427,6 +428,26 @@ def _archive(folder: Path, version: str = "2.36-9") -> tuple[Path, str]:
     path = folder / "image.tar"
     path.write_bytes(imagebuilder.docker_archive([imagebuilder.layer(files)]))
     return path, str(path)
+
+
+def test_a_verdict_that_rests_on_a_grace_ends_with_it(tmp_path: Path) -> None:
+    """Until when it holds is kept with it: what was let through for a time is not let through for longer."""
+    path, _ = _archive(tmp_path / "image")
+    (tmp_path / "waivers.yaml").write_text(
+        "apiVersion: pratique/v1\nkind: Waivers\nwaivers:\n- {id: w, vulnerability: CVE-2023-4911, owner: us, reason: soon,"
+        " expires: 2099-01-01T00:00:00Z}\n"
+    )
+    (tmp_path / "policy.yaml").write_text(
+        "apiVersion: pratique/v1\nkind: Policy\nmetadata: {name: a}\nspec:\n  rules:\n"
+        "  - {id: r, when: finding.kev, effect: deny}\n"
+    )
+    job = Job(
+        target=f"docker-archive:{path}", policies=(str(tmp_path / "policy.yaml"),), waivers=(str(tmp_path / "waivers.yaml"),),
+        offline=True,
+    )  # fmt: skip
+    (found,) = asyncio.run(Scanner().run(job, 60)).verdicts
+    assert found.decision in ("allow", "warn")
+    assert 0 < found.until <= dt.datetime(2099, 1, 1, tzinfo=dt.UTC).timestamp()
 
 
 VEX = """{

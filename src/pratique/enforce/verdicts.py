@@ -109,7 +109,7 @@ def verdict_of(
         database_at=_seconds(database.built_at),
         complete=report.complete,
         at=_seconds(report.meta.scanned_at),
-        until=_until(report),
+        until=_seconds(report.verdict.until),
         report=kept_as,
         by=f"{by.provider}:{by.id}" if by is not None else "",
     )
@@ -147,12 +147,8 @@ def index_rules(rules: str, platforms: Sequence[str]) -> str:
     return "sha256:" + hashlib.sha256("\n".join((rules, *sorted(platforms))).encode()).hexdigest()
 
 
-def _until(report: Report) -> float:
-    """Return when the first thing ends that the verdict rests on: a waiver, a grace; 0 where none does."""
-    return _seconds(report.verdict.until)
-
-
 def _seconds(text: str) -> float:
+    """Return a moment in seconds since the epoch; 0 where there is none."""
     try:
         found = dt.datetime.fromisoformat(text)
     except ValueError:
