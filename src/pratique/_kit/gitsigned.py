@@ -15,7 +15,8 @@ SECONDS = 20.0  # for one question to git; reading a commit takes milliseconds, 
 MAX_OUTPUT = 4 << 20  # bytes of a committed file; files that people write are read up to 1 MiB
 
 _OWN = (
-    "--no-optional-locks", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
+    "--no-optional-locks", "--no-replace-objects", "--literal-pathspecs", "-c", "core.fsmonitor=false",
+    "-c", "core.hooksPath=/dev/null",
     "-c", "gpg.program=gpg", "-c", "gpg.openpgp.program=gpg", "-c", "gpg.x509.program=gpgsm", "-c", "gpg.ssh.program=ssh-keygen",
     "-c", "gpg.minTrustLevel=marginal", "-c", "gpg.ssh.revocationFile=", "-c", "log.showSignature=false",
 )  # fmt: skip
