@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pratique.enforce.docker import fields
@@ -58,7 +58,7 @@ class Bodies:
             return {pick.choice(["80/tcp", "/a", "x"]): self._value(shape.of) for _ in count}
         if not isinstance(shape, str):
             return self._object(shape)
-        return {
+        makers: dict[str, Callable[[], Any]] = {
             "string": lambda: pick.choice(_TEXTS),
             "bool": lambda: pick.random() < 0.5,
             "int": lambda: pick.choice([0, 1, -1, 5, 1000, 2**62]),
@@ -66,7 +66,8 @@ class Bodies:
             "words": lambda: pick.choice([pick.choice(_TEXTS), [pick.choice(_TEXTS)]]),
             "table": lambda: {pick.choice(_TEXTS): pick.choice(_TEXTS) for _ in range(pick.randint(0, 2))},
             "any": lambda: pick.choice([[1, 2], [["gpu"]], "x", None, {}]),
-        }[shape]()
+        }
+        return makers[shape]()
 
     def _object(self, shape: Any) -> _Pairs:
         pick, found = self._random, _Pairs()
