@@ -23,6 +23,8 @@ SECONDS = 0.3  # of the 0.5 s that a review may take
 KEEP_SECONDS = 1.0  # an exec is reviewed twice within milliseconds; nothing is believed for longer
 MAX_KEPT = 50  # a pod may have 1.5 MiB, and what is kept is of use for a second
 MAX_ANSWER = 4 << 20
+# With 0 the object goes at once and its node kills what ran in it half a minute later; with 1 it kills first.
+_LAST_SECONDS = 1
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # As the API server has them: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -65,9 +67,12 @@ class ApiClient:
             self._kept.popitem(last=False)
 
     async def evict(self, namespace: str, name: str, uid: str) -> int:
-        """Delete a pod that is still the one with this uid, at once; return the status of the answer. Raises CouldNotError."""
+        """Delete a pod that is still the one with this uid, as fast as its node can; return the answer's status.
+
+        Raises CouldNotError.
+        """
         body = {
-            "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": uid},
+            "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": _LAST_SECONDS, "preconditions": {"uid": uid},
         }  # fmt: skip
         path = f"/api/v1/namespaces/{_safe(namespace)}/pods/{_safe(name)}"
         status, _ = await self._ask("DELETE", path, json.dumps(body).encode())
