@@ -75,6 +75,7 @@ class Gated:
 
     def __init__(self, place: Place, address: tuple[str, int], upstream: tuple[str, int]) -> None:
         self.place, self.address, self.upstream = place, address, upstream
+        self.registry: subprocess.Popen[bytes] | None = None
 
     @property
     def host(self) -> str:
@@ -217,7 +218,9 @@ def gated(
         _await(upstream)
         gate = RegistryGate(place, settings)
         asyncio.run_coroutine_threadsafe(gate.start(), loop).result(30)
-        yield Gated(place, ("127.0.0.1", gate.port), upstream)
+        found = Gated(place, ("127.0.0.1", gate.port), upstream)
+        found.registry = registry
+        yield found
         asyncio.run_coroutine_threadsafe(gate.close(), loop).result(30)
     finally:
         registry.kill()
