@@ -6,6 +6,8 @@ shows that it worked. `docs/reference/attacks.md` lists them; `tests/enforce/att
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import re
@@ -57,6 +59,7 @@ class Step(msgspec.Struct, forbid_unknown_fields=True):
     revoke: bool = False
     wait: float = 0
     gate: Literal["", "kill", "start", "clock-back"] = ""
+    serve: str = ""
 
     who: str = msgspec.field(default="mallory", name="as")
     setup: bool = False
@@ -65,6 +68,7 @@ class Step(msgspec.Struct, forbid_unknown_fields=True):
     body: str = ""
     padding: int = 0
     type: str = "application/json"
+    type_again: str = ""
     headers: dict[str, str] = {}
     chunked: bool = False
     stamp: str = ""
@@ -165,6 +169,7 @@ class Attempt:
         self._grant = ""
         self._stamps: dict[str, str] = {}
         self._threads: list[threading.Thread] = []
+        self._servers: list[http.server.ThreadingHTTPServer] = []
         engine = side.engine
         self.names = {
             "name": f"a-{attack.name}", "victim": f"v-{attack.name}", "out": str(side.out), "work": str(side.work),
@@ -199,6 +204,9 @@ class Attempt:
 
     def undo(self) -> None:
         """Take back what outlives containers."""
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
         self.side.clean()
         for words in self.attack.undo:
             self.side.command(self.side.people["root"], list(map(self._filled, words)))
@@ -234,9 +242,24 @@ class Attempt:
             return self._on_desk(step)
         if step.gate:
             return self._to_gate(step.gate)
+        if step.serve:
+            self._serve(Path(self._filled(step.serve)))
+            return 0
         if step.create:
             return self._create(step, who)
         return self._say(*self._ask(step, who))
+
+    def _serve(self, file: Path) -> None:
+        """Serve one file on loopback, as `@port@`, until the attempt is over."""
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(file.parent)))
+        self.names["port"] = str(server.server_port)
+        self._servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def _say(self, code: int, text: str) -> int:
         self.said += text if text.endswith("\n") else text + "\n"
@@ -250,6 +273,8 @@ class Attempt:
         method, target = self._filled(step.http).split(" ", 1)
         body = self._filled(step.body).encode("utf-8", "surrogateescape") + b" " * step.padding
         headers = {name: self._filled(value) for name, value in step.headers.items()}
+        if step.type_again:
+            headers["content-type"] = step.type_again  # a second one: names of headers have no letter case
         if step.stamp:
             headers[HEADER] = self._stamp(step.stamp, method, target)
         if step.chunked:

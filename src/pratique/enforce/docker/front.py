@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     import h11
 
 _CHUNK = 256 << 10
+# Connections of one user at once, each of which costs two files, so that nobody takes those of others. A large Compose project
+# has some dozens.
+MAX_OF_ONE = 300
+_SAID = b'{"message":"pratique: you have too many connections open"}'
+_TOO_MANY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_SAID), _SAID)
+)
 _PATIENCE = 1.0  # seconds for the request of a client that is told that there is no engine
 _STAMPED = HEADER.lower().encode()
 # Headers of ours that nobody else may send.
@@ -37,6 +46,7 @@ class FrontSocket:
         self._engine = engine
         self._server: asyncio.Server | None = None
         self._taken: dict[str, asyncio.StreamWriter] = {}
+        self._open: Counter[int] = Counter()
         self._serving: set[asyncio.Task[None]] = set()
 
     def cut(self, stamp_: str) -> None:
@@ -85,9 +95,14 @@ class FrontSocket:
         import h11
 
         upstream: asyncio.StreamWriter | None = None
+        peer = peer_of(writer.get_extra_info("socket"))
+        if self._open[peer.uid] >= MAX_OF_ONE:
+            writer.write(_TOO_MANY)
+            return
+        self._open[peer.uid] += 1
         try:
             from_engine, upstream = await asyncio.open_unix_connection(str(self._engine), limit=_CHUNK)
-            side = _Relay(peer_of(writer.get_extra_info("socket")), self._key, self._taken)
+            side = _Relay(peer, self._key, self._taken)
             await side.run(reader, writer, from_engine, upstream)
         except h11.ProtocolError:
             writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -98,6 +113,7 @@ class FrontSocket:
                         await reader.read(_CHUNK)
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         finally:
+            self._open[peer.uid] -= 1
             if upstream is not None:
                 upstream.close()
 
@@ -159,7 +175,7 @@ class _Relay:
         value = self._stamp = stamp(self._key, self._peer, method, target, time.time())
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
             raise h11.RemoteProtocolError("the body has two lengths")
-        headers = [(name, value) for name, value in request.headers.raw_items() if not name.lower().startswith(_OURS)]
+        headers = [(name, value) for name, value in _one_type(request.headers.raw_items()) if not name.lower().startswith(_OURS)]
         return h11.Request(method=request.method, target=request.target, headers=[*headers, (HEADER.encode(), value.encode())])
 
     async def _send_body(self, reader: asyncio.StreamReader, to_engine: asyncio.StreamWriter) -> None:
@@ -217,6 +233,15 @@ class _Relay:
             self._taken.pop(self._stamp, None)
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+
+
+def _one_type(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Make several content types one that is none: the engine goes by the first, and shows its plugin the last."""
+    kinds = [value for name, value in headers if name.lower() == b"content-type"]
+    if len(kinds) < 2:
+        return list(headers)
+    rest = [(name, value) for name, value in headers if name.lower() != b"content-type"]
+    return [*rest, (b"Content-Type", b", ".join(kinds))]
 
 
 async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:

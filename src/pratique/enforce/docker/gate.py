@@ -54,6 +54,7 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     """Serve until SIGTERM or SIGINT. Raises OSError, StoreError before `ready` is called."""
     import grp  # noqa: PLC0415 - beside its one use
 
+    _allow_many_files()
     host = settings.host or os.uname().nodename
     folder = place.folder / "gate"
     keeper = Keeper(place, node=host, observe=settings.observe)
@@ -86,6 +87,15 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     if admission is not None:
         await admission.close()
     keeper.close()
+
+
+def _allow_many_files() -> None:
+    """Use all the files that the system lets this process have: the usual limit is for programs that call select(2)."""
+    import resource  # noqa: PLC0415 - beside its one use
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def serve_podman(place: Place, settings: Settings, ready: Callable[[], None] | None = None) -> None:

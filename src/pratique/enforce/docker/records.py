@@ -17,7 +17,7 @@ import msgspec
 from pratique.grant.request import Request
 from pratique.model.privilege import Subject
 
-# Commands started in containers are forgotten with the gate's process; nobody has more open at once.
+# Commands started in containers; nobody has more open at once.
 _MAX_EXECS = 50_000
 # Containers on one engine; what is older than all these is not needed any more.
 _MAX_CONTAINERS = 100_000
@@ -51,13 +51,11 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self._containers = folder / "containers"
         self._tainted = folder / "tainted-images"
-        for path in (self._containers, self._tainted):
+        self._commands = folder / "commands"
+        for path in (self._containers, self._tainted, self._commands):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._execs: dict[str, Approved] = {}
-        self._known: dict[str, Approved] = {}
-        for path in sorted(self._containers.iterdir(), key=lambda item: item.name)[:_MAX_CONTAINERS]:
-            if _ID.fullmatch(path.name) and (record := _read(path)) is not None:
-                self._known[path.name] = record
+        self._known = _read_all(self._containers, _MAX_CONTAINERS)
+        self._execs = _read_all(self._commands, _MAX_EXECS)
 
     def container(self, identifier: str) -> Approved | None:
         """Return what was let through under the full id of a container."""
@@ -75,14 +73,7 @@ class Records:
         if not _ID.fullmatch(record.id):
             raise ValueError("a container's id has 64 digits")
         self._known[record.id] = record
-        path = self._containers / record.id
-        beside = path.with_name(f".{record.id}.{os.getpid()}")
-        try:
-            beside.write_bytes(msgspec.json.encode(record))
-            beside.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                beside.unlink()
+        _write(self._containers / record.id, record)
 
     def ended(self, identifier: str) -> None:
         """Note that a container's grants are no more; that it was elevated stays known."""
@@ -101,10 +92,15 @@ class Records:
         return self._execs.get(identifier)
 
     def remember_command(self, record: Approved) -> None:
-        """Keep an exec's record while this process lives."""
+        """Keep an exec's record; one that lives by a grant on disk, too: it ends with it, whatever becomes of this process.
+
+        Of too many those go first that live by none.
+        """
         while len(self._execs) >= _MAX_EXECS:
-            self._execs.pop(next(iter(self._execs)))
+            self.forget_command(next((name for name, old in self._execs.items() if not old.grants), next(iter(self._execs))))
         self._execs[record.id] = record
+        if record.grants and _ID.fullmatch(record.id):
+            _write(self._commands / record.id, record)
 
     def commands(self) -> list[Approved]:
         """Return the execs that are known."""
@@ -113,6 +109,8 @@ class Records:
     def forget_command(self, identifier: str) -> None:
         """Forget an exec that ended."""
         self._execs.pop(identifier, None)
+        if _ID.fullmatch(identifier):
+            (self._commands / identifier).unlink(missing_ok=True)
 
     def taint(self, image: str) -> None:
         """Note that an image (`sha256:...`) was made from a container that ran beyond the baseline. Raises OSError."""
@@ -124,6 +122,22 @@ class Records:
         """Say whether it was."""
         name = image.removeprefix("sha256:")
         return _ID.fullmatch(name) is not None and (self._tainted / name).exists()
+
+
+def _write(path: Path, record: Approved) -> None:
+    beside = path.with_name(f".{record.id}.{os.getpid()}")
+    try:
+        beside.write_bytes(msgspec.json.encode(record))
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def _read_all(folder: Path, most: int) -> dict[str, Approved]:
+    paths = sorted(folder.iterdir(), key=lambda item: item.name)[:most]
+    found = {path.name: _read(path) for path in paths if _ID.fullmatch(path.name)}
+    return {name: record for name, record in found.items() if record is not None}
 
 
 def _read(path: Path) -> Approved | None:
