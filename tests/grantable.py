@@ -88,7 +88,7 @@ SCOPES = st.one_of(
     st.builds(
         Scope,
         points=st.sampled_from(((), ("docker",), ("kubernetes",))),
-        namespaces=st.sampled_from(((), ("team-*",))),
+        namespaces=st.sampled_from(((), ("team-*",), ("team-a",), ("other", "team-a"))),
         container=st.sampled_from(("", CONTAINER)),
         images=st.sampled_from(((), (DIGEST,), (OTHER_DIGEST,))),
         uid=st.sampled_from((0, 0, 1000)),

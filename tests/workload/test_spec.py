@@ -82,6 +82,28 @@ def test_the_same_container_is_the_same_spec() -> None:
     assert [(v.name, v.value) for v in left.environment] == [(v.name, v.value) for v in right.environment] == [("A", "1")]
 
 
+def test_what_compose_binds_beside_volumes() -> None:
+    """The engine's socket, and secrets and configs that are files of the machine; what lies beside the file is the project's."""
+    text = """services:
+  web:
+    image: a
+    use_api_socket: true
+    secrets: [shadow, own]
+    configs: [{source: hosts, target: /x}]
+    post_start: [{command: id, user: root}, {command: id}]
+secrets: {shadow: {file: /etc/shadow}, own: {file: ./own.txt}}
+configs: {hosts: {file: ../hosts}}
+"""
+    (spec,) = compose.extract(documents(text)[0])
+    assert [(m.kind, m.source, m.target, m.read_only, m.place.line) for m in spec.mounts] == [
+        ("bind", "/var/run/docker.sock", "/var/run/docker.sock", False, 4),
+        ("bind", "/etc/shadow", "/run/secrets/shadow", True, 5),
+        ("bind", "../hosts", "/x", True, 6),
+    ]
+    assert spec.unknown == ("a post_start hook that runs as root",)
+    assert spec.at("unknown").line == 7
+
+
 def test_places() -> None:
     """Each attribute says where it stands."""
     assert (one_compose().place, one_compose().at("privileged"), one_compose().at("seccomp")) == ((2, 3), (5, 5), (11, 39))

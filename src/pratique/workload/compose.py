@@ -18,7 +18,7 @@ from pratique.workload.docker_create import NETWORKED
 from pratique.workload.place import Place
 from pratique.workload.security import options as security_options
 from pratique.workload.security import split
-from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Device, Mount, Port, Spec, Variable, capability, number_of
+from pratique.workload.spec import MAX_LISTED, MAX_SPECS, Device, Mount, Port, Spec, Variable, capability, is_root, number_of
 
 _EXTENDS = 10  # services that one after another extends; people write one or two
 _DEFAULT = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^${}]*))?\}")
@@ -38,6 +38,7 @@ _SECURITY = {
     "apparmor": "apparmor",
 }
 _PROPAGATIONS = frozenset(("shared", "rshared", "slave", "rslave", "private", "rprivate"))
+API_SOCKET = "/var/run/docker.sock"  # what `use_api_socket` binds, with the credentials of whoever starts it
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -134,6 +135,9 @@ class _Service:
 
     def spec(self) -> Spec:
         given: dict[str, Any] = self._security()
+        hooks = tuple(self._hooks())
+        if hooks:
+            given["unknown"] = (*given.get("unknown", ()), *hooks)
         user = self._text("user", "user")
         name, _, group = (user or "").partition(":")
         limits = self._node.get("deploy", "resources", "limits")
@@ -188,6 +192,14 @@ class _Service:
                 self._places[attribute] = item.place
         return security_options(text_of(item) for item in items)
 
+    def _hooks(self) -> Iterator[str]:
+        """Yield what runs in the container beside its own command with more than it has."""
+        for key in ("post_start", "pre_stop"):
+            for item in _listed(self._node.get(key)):
+                if item.get("privileged").truth is True or is_root(text_of(item.get("user"))):
+                    self._places.setdefault("unknown", item.place)
+                    yield f"a {key} hook that runs as root"
+
     def _pairs(self, key: str) -> Iterator[tuple[str, str]]:
         """Yield names and values of a map, or of a list of `name=value`."""
         node = self._get(key, key)
@@ -220,6 +232,21 @@ class _Service:
         for item in _listed(self._node.get("volumes")):
             mount = self._long(item) if item.kind == "map" else _short(item)
             yield self._backed(mount)
+        if self._node.get("use_api_socket").truth is True:
+            place = self._node.at("use_api_socket")
+            yield Mount(kind="bind", source=API_SOCKET, target=API_SOCKET, place=place)
+        for kind, folder in (("secrets", "/run/secrets"), ("configs", "")):
+            for item in _listed(self._node.get(kind)):
+                yield from self._file(kind, folder, item)
+
+    def _file(self, kind: str, folder: str, item: Node) -> Iterator[Mount]:
+        """A secret or config that is a file is bound into the container; one that lies beside this file is the project's own."""
+        name = text_of(item.get("source")) if item.kind == "map" else text_of(item)
+        source = text_of(self._document.get(kind, name, "file"))
+        if source.startswith(("/", "~", "..")) or _WINDOWS.match(source):
+            target = text_of(item.get("target")) if item.kind == "map" else ""
+            target = target if target.startswith("/") else f"{folder}/{target or name}"
+            yield Mount(kind="bind", source=source, target=target, read_only=True, place=item.place)
 
     def _long(self, item: Node) -> Mount:
         kinds: dict[str, Literal["bind", "volume", "tmpfs"]] = {"bind": "bind", "volume": "volume", "tmpfs": "tmpfs"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pratique.workload.dockerfile.instructions import Dockerfile
 from pratique.workload.dockerfile.stages import Stage, stages
-from pratique.workload.spec import Spec, Variable
+from pratique.workload.spec import Spec, Variable, number_of
 
 
 def extract(dockerfile: Dockerfile) -> Spec | None:
@@ -33,6 +33,8 @@ def spec_of(stage: Stage) -> Spec:
         image=stage.base.text,
         user=name or None,
         group=group or None,
+        uid=number_of(name),
+        gid=number_of(group),
         environment=tuple(variables),
         places=places,
     )
