@@ -245,6 +245,28 @@ def test_what_a_script_ends_in(text: str, account: str, final: tuple[str, ...]) 
     assert (found.account, found.final) == (account, final)
 
 
+def test_the_entrypoint_of_redis_is_read() -> None:
+    """As its image has it: `find` gives files away, patterns and heads of `case` and `for` are no programs."""
+    found = read_script(
+        "set -e\n"
+        'if [ "${1#-}" != "$1" ]; then\n\tset -- redis-server "$@"\nfi\n'
+        'case "$1" in\n  redis-server | redis-*) mode=on ;;\n  sh) exec "$@" ;;\nesac\n'
+        'for f in /etc/redis/*.conf; do echo "$f"; done\n'
+        "if [ \"$1\" = 'redis-server' -a \"$(id -u)\" = '0' ]; then\n"
+        '\tfind . \\! -user redis -exec chown redis \'{}\' +\n\texec gosu redis "$0" "$@"\nfi\n'
+        'um="$(umask)"\nif [ "$um" = \'0022\' ]; then umask 0077; fi\nexec "$@"\n'
+    )
+    assert found.unknown == ()
+    assert dict(found.needs) == {"CHOWN": "find and chown", "DAC_OVERRIDE": "find and chown", "SETGID": "gosu", "SETUID": "gosu"}
+    assert (found.account, found.conditional, found.final) == ("redis", True, ("...",))
+
+
+@pytest.mark.parametrize("text", ['. "$f"', "source /etc/more", "eval x", '"$f"', "sh /more.sh", "find / -exec mystery {} ;"])
+def test_what_a_script_hands_on_is_unknown(text: str) -> None:
+    """What another file does, or what is put together, is not known here."""
+    assert read_script(f"set -e\n{text}\nexec tool\n").unknown
+
+
 def test_functions_of_a_script_are_known() -> None:
     """Their names are no programs, what they call is."""
     found = read_script("log() { echo x; }\nfunction go { mystery; }\nlog a\ngo\n")

@@ -20,7 +20,11 @@ def words(text: str) -> list[list[str]]:
     [
         ("a b && c || d; e & f", [["a", "b"], ["c"], ["d"], ["e"], ["f"]]),
         ("if a; then b; else c; fi", [["a"], ["b"], ["c"]]),
-        ("for x in 1 2; do a $x; done", [["for", "x", "in", "1", "2"], ["a", "$x"]]),
+        ("for x in 1 $(b); do a $x; done", [["b"], ["a", "$x"]]),
+        ("case $(a) in b|c) d;; *) e;; esac; f", [["a"], ["d"], ["e"], ["f"]]),
+        ("case x in\n  (a | b)\n    case y in q) r;; esac\n    ;;\n  s) (t);;\nesac\nu", [["r"], ["t"], ["u"]]),
+        ("a; case; b) c", [["a"], ["c"]]),
+        ("function f { a; }; g() { b; }", [["a"], ["g"], ["b"]]),
         ("(a; { b; }) | c", [["a"], ["b"], ["c"]]),
         ("a 'b; c' \"d && e\" f\\;g", [["a", "b; c", "d && e", "f;g"]]),
         ("a >b 2>&1 <c >>d e", [["a", "e"]]),

@@ -16,6 +16,7 @@ MAX_COMMANDS = 5_000  # in one script; generated ones have some hundreds
 MAX_DEPTH = 12  # substitutions in substitutions
 
 _KEYWORDS = frozenset(("if", "then", "else", "elif", "fi", "do", "done", "while", "until", "{", "}", "!", "time", "esac", "in"))
+_HEADS = frozenset(("for", "select"))  # followed by words, not by a command
 _WRAPPERS = frozenset(("env", "exec", "nohup", "nice", "time", "command", "eatmydata", "builtin", "xargs"))
 _SEPARATORS = frozenset(";|&\n()")
 
@@ -85,12 +86,12 @@ class _Reader:
     def read(self, at: int, end: int, depth: int, inside: int) -> None:
         """Read commands in text[at:end]; `inside` is the command in whose words they stand."""
         words: list[ShellWord] = []
-        pipe = -1
+        pipe, cases = -1, _Cases()
         substitutions: list[tuple[int, int]] = []
         while at < end and len(self.found) < MAX_COMMANDS:
             letter = self._text[at]
             if letter in _SEPARATORS:
-                number = self._close(words, pipe, inside)
+                number = -1 if cases.passes(words, self._text[at : at + 2]) else self._close(words, pipe, inside)
                 self._substituted(substitutions, depth, number if number >= 0 else inside)
                 single = letter == "|" and self._text[at + 1 : at + 2] != "|"
                 pipe = (number if number >= 0 else pipe) if single else -1
@@ -118,6 +119,8 @@ class _Reader:
             rest = rest[2:]
         while rest and rest[0].raw and rest[0].text in _KEYWORDS:
             rest = rest[1:]
+        if rest and rest[0].raw and rest[0].text in _HEADS:
+            return -1
         assignments = []
         while rest and _is_assignment(rest[0].text):
             assignments.append(rest.pop(0))
@@ -200,6 +203,27 @@ class _Reader:
                     return at
             at += 1
         return end
+
+
+class _Cases:
+    """Where a script is in `case WORD in PATTERN) ... ;; esac`: heads and patterns are no commands."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._pattern = False
+
+    def passes(self, words: list[ShellWord], separator: str) -> bool:
+        """Say whether words are a head or a pattern, and note what the separator behind them begins."""
+        first = words[0].text if words and words[0].raw else ""
+        if first == "esac" and self._open:
+            self._open, self._pattern = self._open - 1, False
+            return False
+        if first == "case" or self._pattern:
+            self._open += first == "case"
+            self._pattern = separator[:1] != ")"
+            return True
+        self._pattern = self._open > 0 and separator in (";;", ";&")
+        return False
 
 
 def _is_assignment(word: str) -> bool:

@@ -31,11 +31,11 @@ _HANDED_OVER = ("SETGID", "SETUID")
 # What works on files and words only, and on files of root without any capability.
 _HARMLESS = frozenset((
     ":", "[", "[[", "alias", "awk", "base64", "basename", "break", "cat", "cd", "command", "continue", "cp", "cut",
-    "date", "declare", "dirname", "echo", "egrep", "env", "envsubst", "eval", "exec", "exit", "export", "expr",
+    "date", "declare", "dirname", "echo", "egrep", "env", "envsubst", "exec", "exit", "export", "expr",
     "false", "fgrep", "find", "function", "getent", "getopts", "grep", "gunzip", "gzip", "head", "hostname", "id",
     "jq", "let", "ln", "local", "ls", "md5sum", "mkdir", "mkfifo", "mktemp", "mv", "nohup", "nproc", "od", "openssl",
     "paste", "popd", "printenv", "printf", "ps", "pushd", "pwd", "read", "readlink", "readonly", "realpath", "return",
-    "rm", "rmdir", "sed", "seq", "set", "sha256sum", "shift", "shopt", "sleep", "sort", "source", "stat", "tail",
+    "rm", "rmdir", "sed", "seq", "set", "sha256sum", "shift", "shopt", "sleep", "sort", "stat", "tail",
     "tar", "tee", "test", "touch", "tr", "trap", "true", "type", "typeset", "ulimit", "umask", "uname", "uniq",
     "unset", "wait", "wc", "which", "whoami", "xargs",
 ))  # fmt: skip
@@ -73,7 +73,9 @@ def read_script(text: str) -> Read:
     account, final = "", tuple[str, ...]()
     for command in found:
         name = command.name
-        if name in HANDOVERS:
+        if name == "find":
+            _found(command, needs, unknown)
+        elif name in HANDOVERS:
             account, rest = handed_over(command.program[0].text.rsplit("/", 1)[-1], command.arguments)
             needs.update(dict.fromkeys(_HANDED_OVER, name))
             final = rest or final
@@ -83,6 +85,8 @@ def read_script(text: str) -> Read:
                 needs.setdefault("DAC_OVERRIDE", name)
         elif _executes(command):
             final = _arguments(word.text for word in command.program)
+        elif name in (".", "source"):
+            unknown.setdefault(" ".join((name, *command.arguments[:1]))[:80])
         elif not _is_known(name, own):
             unknown.setdefault(name[:80])
     return Read(
@@ -95,6 +99,17 @@ def read_script(text: str) -> Read:
         given=_given(found),
         writer=next((command.name for command in found if command.name in _WRITERS), ""),
     )
+
+
+def _found(command: Command, needs: dict[str, str], unknown: dict[str, None]) -> None:
+    """Note what `find` starts for what it finds, in folders of others that are closed to everybody else."""
+    words = command.arguments
+    for at, word in enumerate(words[:-1]):
+        if word in ("-exec", "-execdir", "-ok"):
+            name = words[at + 1].rsplit("/", 1)[-1]
+            needs.update((need, f"find and {name}") for need in (*NEEDS.get(name, ()), "DAC_OVERRIDE") if need not in needs)
+            if name not in NEEDS and name not in _HARMLESS:
+                unknown.setdefault(name[:80])
 
 
 def _given(found: Iterable[Command]) -> tuple[str, ...]:
