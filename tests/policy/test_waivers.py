@@ -378,3 +378,35 @@ def test_brackets_are_letters(pattern: str, name: str, expected: bool) -> None:
     """Frameworks name folders so; only * and ? stand for anything."""
     found = decision(subject(finding(path=name)), DENY, under=waivers(f"{CVE}, {LATER}, path: '{pattern}'"))
     assert found == ("allow" if expected else "deny")
+
+
+def test_one_that_falls_short_is_nowhere_called_accepted() -> None:
+    """The report says what a policy finds lacking, --fail-on does not count it, and no document denies because of it."""
+    from pratique.policy.engine import decide
+    from pratique.report.document import accepted, waiver_note
+
+    rules = policy("waivers: {ticket: true}\nrules:\n- {id: k, when: finding.kev, effect: deny}\n")
+    short, good = f"id: a, {CVE}, expires: 2026-09-01", f"id: b, {CVE}, ticket: T, expires: 2026-05-01"
+    for entries, state, name in (((short,), "short", "a"), ((short, good), "active", "b")):
+        judgement = decide(subject(finding()), (rules,), waivers(*entries), ("high",))
+        (found,) = judgement.findings
+        assert found.waiver is not None
+        assert (found.waiver["state"], found.waiver["id"]) == (state, name)
+        assert accepted(found) is (state == "active")
+        assert judgement.verdict.decision == ("allow" if state == "active" else "deny")
+        assert waiver_note(found) == ("" if state == "active" else "waiver a does not count: it has no ticket")
+    assert decide(subject(finding()), (), waivers(short), ("high",)).verdict.decision == "allow"
+
+
+def test_a_comment_that_falls_short() -> None:
+    """Likewise; and where no policy asks for more, it holds."""
+    from pratique.policy.engine import decide
+
+    comment = {"id": "comment", "state": "active", "reason": "r", "expires": "2027-01-01"}
+    seen = subject(finding("df-user-root", kind="misconfiguration", waiver=comment))
+    asking = policy("waivers: {ticket: true}\nrules:\n- {id: k, when: finding.kev, effect: deny}\n")
+    judgement = decide(seen, (asking,), (), ("high",))
+    assert judgement.findings[0].waiver == {**comment, "state": "short", "short": "it has no ticket"}
+    assert judgement.verdict.decision == "deny"
+    again = msgspec.structs.replace(seen, findings=judgement.findings)
+    assert decide(again, (), waivers("vulnerability: CVE-1, expires: 2027-01-01"), ("high",)).findings[0].waiver == comment

@@ -136,7 +136,7 @@ def _members(old: Finding, new: Finding) -> list[tuple[str, str, str]]:
 
 def _waiver(finding: Finding) -> str:
     waiver = finding.waiver or {}
-    parts = [str(waiver.get(name, "")) for name in ("id", "state", "rule", "expires", "ended")]
+    parts = [str(waiver.get(name, "")) for name in ("id", "state", "rule", "expires", "ended", "short")]
     return " ".join(part for part in parts if part)
 
 

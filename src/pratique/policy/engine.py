@@ -21,7 +21,7 @@ from pratique.policy.document import Effect, Waiver
 from pratique.policy.facts import LONG_AGO, Each, Item, Subject, earlier, fixed_since, items
 from pratique.policy.judge import judge, parse_fail_on, waived
 from pratique.policy.language import Batch, values
-from pratique.policy.waiver import COMMENT, Waived, apply, choose, of_comment, short_of, shown
+from pratique.policy.waiver import COMMENT, Waived, apply, choose, has_comment, of_comment, short_of, shown
 
 MAX_QUESTIONS = 20_000_000  # rules times items; beyond, about a minute: the verdict is then that nobody can tell
 _NO_DAY = ", counted from disclosure: no source says since when there is a fix"
@@ -63,7 +63,7 @@ def decide(
 ) -> Judgement:
     """Judge. `fail_on` are the built-in rules of `judge.parse_fail_on`. The strictest of all policies decides."""
     waivers = sorted(waivers, key=lambda w: (w.id, w.expires, w.vulnerability, w.package))
-    subject, applied = apply(subject, waivers)
+    subject, applied = apply(subject, waivers, [term for policy in policies for term in policy.terms])
     of_rules: dict[str, list[Waiver]] = {}
     for waiver in waivers:
         if waiver.rule:
@@ -205,7 +205,7 @@ def _waivers_for(deciding: _Deciding, rule: SetRule, item: Item) -> list[Waiver]
     general = deciding.applied.get(id(item.finding)) if item.finding is not None else None
     if general is not None and not general.ended:
         found += [general.waiver, *general.others]
-    elif item.finding is not None and waived(item.finding):
+    elif item.finding is not None and has_comment(item.finding):
         found.append(of_comment(item.finding))
     special = choose(deciding.of_rules.get(rule.rule.id, ()), item)
     if special is not None and not special.ended:

@@ -38,7 +38,7 @@ def explain(
 ) -> tuple[Judgement, list[Story]]:
     """Judge, and tell the story of every rule, in the order of policies and rules."""
     judgement = decide(subject, policies, waivers, fail_on)
-    seen, _ = apply(subject, waivers)
+    seen, _ = apply(subject, waivers, [term for policy in policies for term in policy.terms])
     by_rule: dict[int, list[Firing]] = {}
     for firing in judgement.firings:
         by_rule.setdefault(id(firing.rule), []).append(firing)

@@ -20,7 +20,6 @@ from pratique._kit.text import Text
 from pratique.model.finding import Finding, Severity
 from pratique.policy.document import Moment, Waiver, Waivers, WaiverTerms
 from pratique.policy.facts import Item, Subject, items, repository
-from pratique.policy.judge import waived
 
 COMMENT = "comment"  # the id of what a comment in a file accepts: `# pratique: ignore=ID why until=DATE`
 FACTS = ("fix-available", "kev", "severity-raised", "new-image")
@@ -86,12 +85,13 @@ def check_condition(text: Text, waiver: Waiver, condition: str) -> None:
         text.fail(waiver.place("until"), "new-image needs the digest at the time of the waiver", "add digest: sha256:...")
 
 
-def apply(subject: Subject, waivers: Sequence[Waiver]) -> tuple[Subject, list[Waived | None]]:
-    """Put waivers on the findings that they cover; one that holds goes before one that has ended.
+def apply(subject: Subject, waivers: Sequence[Waiver], terms: Sequence[WaiverTerms] = ()) -> tuple[Subject, list[Waived | None]]:
+    """Put waivers on the findings that they cover; one that holds and is good enough goes before one that is not, or has ended.
 
-    Waivers of one rule only are left to the judge. Returns the subject and, finding by finding, what was put on.
+    `terms` are what all policies ask. Waivers of one rule only are left to the judge. Returns the subject and, finding by
+    finding, what covers it.
     """
-    if not waivers:
+    if not waivers and not terms:
         return subject, [None] * len(subject.findings)
     index, rest = _indexed([waiver for waiver in waivers if not waiver.rule])
     applied: list[Waived | None] = []
@@ -103,9 +103,24 @@ def apply(subject: Subject, waivers: Sequence[Waiver]) -> tuple[Subject, list[Wa
         candidates = {id(waiver): waiver for name in names for waiver in index.get(name, ())}
         chosen = choose([*candidates.values(), *rest], item)
         applied.append(chosen)
-        kept = chosen is None or (bool(chosen.ended) and waived(finding))  # a comment in the file may still hold
-        findings.append(finding if kept or chosen is None else msgspec.structs.replace(finding, waiver=shown(chosen)))
+        findings.append(_marked(finding, chosen, terms, subject.now))
     return msgspec.structs.replace(subject, findings=tuple(findings)), applied
+
+
+def _marked(finding: Finding, chosen: Waived | None, terms: Sequence[WaiverTerms], now: str) -> Finding:
+    """Return a finding as reports show it, with the waiver that counts, or else the one that comes nearest."""
+    if chosen is None or (chosen.ended and has_comment(finding)):
+        if not has_comment(finding):
+            return finding
+        short = short_of(of_comment(finding), terms, now)
+        marks = {"state": "short", "short": short} if short else {"state": "active"}
+        before = {name: value for name, value in (finding.waiver or {}).items() if name != "short"}
+        return msgspec.structs.replace(finding, waiver={**before, **marks})
+    if chosen.ended:
+        return msgspec.structs.replace(finding, waiver=shown(chosen))
+    why = {id(waiver): short_of(waiver, terms, now) for waiver in (chosen.waiver, *chosen.others)}
+    best = next((waiver for waiver in (chosen.waiver, *chosen.others) if not why[id(waiver)]), chosen.waiver)
+    return msgspec.structs.replace(finding, waiver=shown(Waived(best, ""), why[id(best)]))
 
 
 def choose(waivers: Sequence[Waiver], item: Item) -> Waived | None:
@@ -119,6 +134,12 @@ def choose(waivers: Sequence[Waiver], item: Item) -> Waived | None:
 def _order(waived: Waived) -> tuple[bool, tuple[int, ...], str]:
     expires = waived.waiver.expires or "9999-12-31T23:59:59Z"
     return bool(waived.ended), tuple(-ord(letter) for letter in expires), waived.waiver.id
+
+
+def has_comment(finding: Finding) -> bool:
+    """Say whether a comment in its file accepts a finding, and still holds, good enough or not."""
+    known = finding.waiver or {}
+    return known.get("id") == COMMENT and known.get("state") in ("active", "short")
 
 
 def of_comment(finding: Finding) -> Waiver:
@@ -145,23 +166,25 @@ def _indexed(waivers: Sequence[Waiver]) -> tuple[dict[str, list[Waiver]], list[W
     return index, rest
 
 
-def shown(waived: Waived) -> dict[str, Any]:
-    """Return what a report says of it (Finding.waiver)."""
+def shown(waived: Waived, short: str = "") -> dict[str, Any]:
+    """Return what a report says of it (Finding.waiver); `short` is what a policy finds lacking."""
     waiver = waived.waiver
     document: dict[str, Any] = {
         "id": waiver.id,
-        "state": "ended" if waived.ended else "active",
+        "state": "ended" if waived.ended else "short" if short else "active",
         "owner": waiver.owner,
         "reason": waiver.reason,
         "expires": str(waiver.expires),
     }
-    for name in ("ticket", "approver", "justification", "impact", "rule"):
+    for name in ("ticket", "approver", "justification", "impact", "rule", "signed_by"):
         if getattr(waiver, name):
             document[name] = getattr(waiver, name)
     if waiver.until:
         document["until"] = list(waiver.until)
     if waived.ended:
         document["ended"] = waived.ended
+    if short:
+        document["short"] = short
     return document
 
 

@@ -173,6 +173,8 @@ def waiver_note(finding: Finding) -> str:
         return ""
     if waiver.get("ended"):
         return f"waiver {waiver.get('id', '')} ended: {waiver['ended']}"
+    if waiver.get("short"):
+        return f"waiver {waiver.get('id', '')} does not count: {waiver['short']}"
     return f"waiver {waiver.get('id', '')} stands before rule {waiver.get('rule', '')} only: {waiver.get('reason', '')}"
 
 
