@@ -92,6 +92,7 @@ CHANGES: dict[str, dict[str, Change]] = {
     },
     "ct-capabilities-kept": {"compose": Change("Drop all capabilities", ("cap_drop",), "ALL", item=True)},
     "ct-privileged": {"compose": Change("Write privileged: false", ("privileged",), "false")},
+    "ct-restart": {"compose": Change("Start it again five times at most", ("restart",), "on-failure:5")},
     "ct-pids-limit": {"compose": Change(f"Allow {PIDS} processes", ("pids_limit",), PIDS)},
     "pss-privileged": {"kubernetes": Change("Write privileged: false", ("securityContext", "privileged"), "false")},
     "pss-escalation": {
@@ -103,6 +104,9 @@ CHANGES: dict[str, dict[str, Change]] = {
     },
     "pss-capabilities-dropped": {
         "kubernetes": Change("Drop all capabilities", ("securityContext", "capabilities", "drop"), "ALL", item=True),
+    },
+    "k8s-shared-processes": {
+        "kubernetes": Change("Let each container have its own processes", ("shareProcessNamespace",), "false", pod=True),
     },
     "k8s-service-account-token": {
         "kubernetes": Change("Mount no token", ("automountServiceAccountToken",), "false", pod=True),
