@@ -1,4 +1,4 @@
-"""What people write about admission in, the settings of a gate out: by what images are judged, and what if there is no verdict."""
+"""What people write about admission in, the settings of a gate out: by what images are judged, and what where they were not."""
 
 from __future__ import annotations
 

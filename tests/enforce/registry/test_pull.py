@@ -151,6 +151,19 @@ def test_what_runs_nowhere_needs_no_verdict(gate: Gated) -> None:
         token = gate.token("alice", "repository:team/app:pull,push")
 
 
+def test_an_artifact_sets_no_layer_of_an_image_free(gate: Gated) -> None:
+    """Whoever may push names a denied image's layer in an artifact: it is had no more than before."""
+    token = gate.token("alice", "repository:team/app:pull,push")
+    reader = _token(gate)
+    gate.ask("GET", "/v2/team/app/manifests/bad", reader)
+    entry = {"mediaType": "application/vnd.example.thing", "digest": _layer(BAD), "size": 1}
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    body = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": entry, "layers": [entry]}).encode()
+    assert gate.ask("PUT", "/v2/team/app/manifests/parcel", token, body, Content_Type=kind).status in (201, 400)
+    gate.ask("GET", "/v2/team/app/manifests/parcel", reader)
+    assert gate.ask("GET", f"/v2/team/app/blobs/{_layer(BAD)}", reader).status == 403
+
+
 @pytest.mark.parametrize(
     ("who", "repository", "status"),
     [

@@ -50,9 +50,11 @@ class Judging:
             return ()
         refusals: list[Judgement] = []
         waits = []
-        for one in self._contents.needing(repository, blob):
-            if one.kind == "artifact":
-                return ()
+        needing = self._contents.needing(repository, blob)
+        images = [one for one in needing if one.kind == "image"]
+        if needing and not images:
+            return ()
+        for one in images:  # an artifact that names an image's layer, too, does not set it free
             image = Image(f"{front}/{repository}@{one.digest}", (one.digest,))
             judgement = self._admission.known(image, "registry")
             if judgement is None:
