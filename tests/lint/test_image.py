@@ -16,7 +16,7 @@ from pratique.lint.run import Result, lint, lint_config, lint_image
 from pratique.model.inventory import PrivilegedFile
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
-GOOD = {"User": "app", "Healthcheck": {"Test": ["CMD", "true"]}}
+GOOD = {"User": "10001", "Healthcheck": {"Test": ["CMD", "true"]}}
 TOKEN = "ghp_" + "a" * 36
 
 
@@ -39,6 +39,8 @@ def found(result: Result) -> list[tuple[str, str, str]]:
         ({}, []),
         ({"User": ""}, ["df-user-missing"]), ({"User": ":100"}, ["df-user-missing"]), ({"User": None}, ["df-user-missing"]),
         ({"User": "root"}, ["df-user-root"]), ({"User": "0:0"}, ["df-user-root"]), ({"User": "00"}, ["df-user-root"]),
+        ({"User": "app"}, ["df-user-name"]), ({"User": "app:5"}, ["df-user-name"]),
+        ({"WorkingDir": "/proc/self/fd/8"}, ["df-system-workdir"]), ({"WorkingDir": "/app"}, []), ({"WorkingDir": 5}, []),
         ({"User": "1000:0"}, []), ({"Healthcheck": None}, ["df-healthcheck"]), ({"Healthcheck": {"Test": ["NONE"]}}, []),
         ({"Env": ["DB_PASSWORD=hunter2222", "TOKEN_FILE=/run/t", "A"]}, ["df-secret-variable"]),
         ({"Labels": {"key": TOKEN}}, ["df-secret-variable"]),

@@ -187,6 +187,13 @@ def _configuration(inner: Mapping[str, Any]) -> Iterator[tuple[str, Hit]]:
         yield "df-user-missing", Hit(here, "the image sets no user, so that it runs as root", "image user", "")
     elif is_root(user):
         yield "df-user-root", Hit(here, f"the image runs as root (USER {user[:80]})", "image user", f"USER {user[:80]}")
+    elif not user.partition(":")[0].strip().isdecimal():
+        message = f"USER {user[:80]} is a name: a cluster that refuses root needs its number"
+        yield "df-user-name", Hit(here, message, "image user", f"USER {user[:80]}")
+    workdir = inner.get("WorkingDir")
+    if isinstance(workdir, str) and exposure.KERNEL.match(workdir):
+        message = f"WORKDIR {workdir[:120]} lies in a folder that the kernel shows"
+        yield "df-system-workdir", Hit(here, message, f"WORKDIR {workdir}", f"WORKDIR {workdir[:120]}")
     for text in _listed(inner.get("Env")):
         name, _, value = text.partition("=")
         if holds_secret(name, value):

@@ -15,7 +15,7 @@ ENGINE_SOCKETS = re.compile(
     r"(?:^|/)(?:docker\.sock|containerd\.sock|crio\.sock|podman\.sock|cri-dockerd\.sock|dockershim\.sock)$"
 )
 SYSTEM = re.compile(r"/(?:$|(?:boot|dev|etc|proc|sys|root)/?$|(?:dev|proc|sys)/)")
-_KERNEL = re.compile(r"/(?:proc|sys|dev|boot)(?:/|$)")
+KERNEL = re.compile(r"/(?:proc|sys|dev|boot)(?:/|$)")
 _SECRET_FILE = re.compile(
     r"(?:^|/)(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.env(?:\.(?:local|production|prod))?|\.npmrc|\.pypirc|\.netrc|\.git-credentials|\.pgpass"
     r"|\.htpasswd|\.dockercfg|credentials\.json|service-account[^/]*\.json|[^/]+\.(?:pem|key|pfx|p12|jks|keystore|kdbx))$"
@@ -120,7 +120,7 @@ def system_workdir(build: Build) -> Iterator[Hit]:
     for _, step, instruction in build.steps("WORKDIR"):
         for word in instruction.words:
             path = expand(word.text, step.variables, build.dockerfile.escape).text
-            if _KERNEL.match(path):
+            if KERNEL.match(path):
                 yield hit(instruction, f"WORKDIR {path[:80]} lies in a folder that the kernel shows", word.place)
 
 
