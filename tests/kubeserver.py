@@ -76,6 +76,10 @@ class Process:
                 [str(word) for word in words], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env={**os.environ, **env}
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def check(self) -> None:
         code = self._process.poll()
         assert code is None, f"ended with {code}: {self.log.read_text()[-3000:]}"

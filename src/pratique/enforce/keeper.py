@@ -95,10 +95,21 @@ class Keeper:
         return self._live.current()
 
     def _grants(self, snapshot: Snapshot) -> GrantIndex:
-        if self._index is None or self._index[0] != snapshot.generation:
+        """Return the index of the live grants; each use is a change, so that only what changed is put anew."""
+        if self._index is not None and self._index[0] == snapshot.generation:
+            return self._index[1]
+        if self._index is not None and snapshot.changed is not None and self._index[0] + 1 == snapshot.generation:
+            index = self._index[1]
+            for name in snapshot.changed:
+                grant = snapshot.grants.get(name)
+                if grant is not None and grant.state in LIVE_STATES:
+                    index.put(grant)
+                else:
+                    index.discard(name)
+        else:
             index = GrantIndex(grant for grant in snapshot.grants.values() if grant.state in LIVE_STATES)
-            self._index = (snapshot.generation, index)
-        return self._index[1]
+        self._index = (snapshot.generation, index)
+        return index
 
     def _settle(self, request: Request, decision: Decision, session: str, effective: str, note: str) -> Decision:
         """Use the grants, or record the denial; the ledger has it before this returns."""

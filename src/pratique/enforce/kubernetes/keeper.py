@@ -16,7 +16,7 @@ from pratique.grant.index import GrantIndex
 from pratique.grant.privileges import Privilege
 from pratique.grant.request import Request, key
 from pratique.model.errors import PratiqueError
-from pratique.model.privilege import Decision, Denial, Grant, Moment, Point, Subject
+from pratique.model.privilege import LIVE_STATES, Decision, Denial, Grant, Moment, Point, Subject
 
 # Grants that are asked whether a workload used them; whoever holds more at once is not helped by this gate.
 MAX_ASKED = 200
@@ -69,6 +69,7 @@ class ClusterKeeper(Keeper):
     """One gate's connection to the store. With `orders` denials say how to ask through the API server."""
 
     orders = False
+    _by_subject: tuple[int, dict[str, list[Grant]]] | None = None
 
     def consider(self, requests: Iterable[Request], now: Moment, held: Sequence[str] = ()) -> list[Asked]:
         """Decide each; nothing is used or recorded yet. What cannot be decided is denied."""
@@ -85,11 +86,7 @@ class ClusterKeeper(Keeper):
 
         The command of an exec is not known yet, so that grants are taken as if they named none: its admission review decides.
         """
-        grants = GrantIndex(
-            _any_command(grant)
-            for grant in self.live().grants.values()
-            if key(grant.asked.subject) == key(subject) and grant.state in ("active", "approved")
-        )
+        grants = GrantIndex(_any_command(grant) for grant in self._of(subject))
         policy = self.policy(now)
         found: Asked | None = None
         for request in ways:
@@ -99,6 +96,17 @@ class ClusterKeeper(Keeper):
                 break
         assert found is not None  # there is always a way to ask for
         return found
+
+    def _of(self, subject: Subject) -> list[Grant]:
+        """Return the live grants of somebody. Raises StoreError."""
+        snapshot = self.live()
+        if self._by_subject is None or self._by_subject[0] != snapshot.generation:
+            found: dict[str, list[Grant]] = {}
+            for grant in snapshot.grants.values():
+                if grant.state in LIVE_STATES:
+                    found.setdefault(key(grant.asked.subject), []).append(grant)
+            self._by_subject = (snapshot.generation, found)
+        return self._by_subject[1].get(key(subject), [])
 
     def _said(self, decision: Decision) -> Decision:
         return for_people(decision) if self.orders else decision
