@@ -11,7 +11,7 @@ import pytest
 
 from policying import HEAD, policy
 from pratique.policy.document import CaseFinding, Override, PolicySpec, Rule, Waiver, Waivers, read
-from pratique.policy.facts import PATHS, VARIABLES
+from pratique.policy.variables import PATHS, VARIABLES
 from pratique.policy.waiver import FACTS, check_waivers
 from pratique.policyfiles import shipped
 

@@ -32,8 +32,9 @@ from pratique.policy.document import (
     offset_place,
     read,
 )
-from pratique.policy.facts import Context, names_for
+from pratique.policy.facts import Context
 from pratique.policy.language import Condition, ConditionError, compile_condition
+from pratique.policy.variables import names_for
 
 MAX_TEMPLATE = 1000  # characters of a message before names are filled in; the filled one is cut to a line anyway
 MAX_DOCUMENTS = 50  # policies that one policy may bring in, itself included

@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from pratique._kit.cel import BATCH, ConditionError, Language, Token, answer, conjuncts, inside, tokens
-from pratique.policy.facts import ALWAYS, SPEAKS_OF, VARIABLES, WORDS, Each, Item, Subject, names_for
+from pratique.policy.facts import Each, Item, Subject
+from pratique.policy.variables import ALWAYS, SPEAKS_OF, VARIABLES, WORDS, names_for
 
 _ROOTS = frozenset(root for roots in SPEAKS_OF.values() for root in roots)
 
