@@ -1,4 +1,4 @@
-"""What is judged in, the items that conditions look at out: findings, packages, layers, gaps, attestations, the image as a whole."""
+"""What is judged in, the items that conditions look at out: findings, packages, layers, gaps, attestations, the image."""
 
 from __future__ import annotations
 
