@@ -37,6 +37,7 @@ _OPTIONS = (
     click.option("--tls-key", type=_FILE, metavar="FILE", help="The private key of --tls-certificate (PEM)."),
     click.option("--insecure-listen", is_flag=True, help="Speak plain HTTP beyond this machine."),
     click.option("--rsa", is_flag=True, help="Sign tokens by RS256 (default: ES256); counts when the key is made."),
+    click.option("--desk", type=_FILE, metavar="SOCKET", help="Let users of this machine ask for grants here."),
     click.option("--observe", is_flag=True, help="Let every push and delete through; record what would be denied."),
     FOLDER,
     DEBUG,
@@ -96,6 +97,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         admission=load_admission(given["admission"]) if given["admission"] is not None else None,
         rsa=given["rsa"],
         observe=given["observe"],
+        desk=given["desk"],
     )
 
 

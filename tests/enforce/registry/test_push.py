@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pratique.granting.desk import Desk
+from pratique.granting.remote import RemoteDesk
+from pratique.granting.who import this_user
+from pratique.model.privilege import Asked, Scope, Subject, Task
 from registrygate import NAME, ROBOT_SECRET, Gated, digest, gated, package
 
 pytestmark = [pytest.mark.loopback, pytest.mark.needs("docker-registry")]
@@ -78,6 +82,47 @@ def test_a_robot_pushes_by_its_own_grant(gate: Gated) -> None:
     line = next(line for line in gate.ledger("use") if line.subject is not None and line.subject.id == "ci-1")
     assert line.subject is not None
     assert (line.subject.kind, line.subject.owner) == ("robot", "bob")
+
+
+def test_a_robot_may_have_a_repository_of_its_own(tmp_path: Path) -> None:
+    """What a baseline gives needs no grant, for those whom it is for, and not longer than it gives it."""
+    with gated(tmp_path) as gate:
+        body = f"""
+apiVersion: pratique/v1
+kind: PrivilegePolicy
+metadata: {{name: registry}}
+spec:
+  subjects: {{ids: ["unix:ci-1"]}}
+  baseline: {{privileges: ["registry.push:{NAME}/builds/**"]}}
+"""
+        with Desk(gate.place) as desk:
+            desk.set_policy("policy.yaml", body.encode(), Subject(id="root", provider="unix", strength=1))
+        scope = "repository:builds/app:pull,push"
+        token = gate.token("ci-1", scope, secret=ROBOT_SECRET)
+        assert gate.push("builds/app", IMAGE, "1", token).status == 201
+        assert gate.push("builds/app", IMAGE, "2", token).status == 201
+        assert gate.push("builds/app", IMAGE, "1", gate.token("alice", scope)).status == 403
+        assert (
+            gate.push("team/app", IMAGE, "1", gate.token("ci-1", "repository:team/app:push", secret=ROBOT_SECRET)).status == 403
+        )
+        with Desk(gate.place) as desk:
+            closed = body.replace("builds", "elsewhere")
+            desk.set_policy("policy.yaml", closed.encode(), Subject(id="root", provider="unix", strength=1))
+        assert gate.push("builds/app", IMAGE, "3", token).status == 403
+
+
+def test_a_gate_may_open_a_desk(tmp_path: Path) -> None:
+    """Where grants for the registry are asked for: users of the machine reach the gate's store by it."""
+    desk = tmp_path / "desk.sock"
+    with gated(tmp_path, desk=desk) as gate:
+        me = this_user()
+        asked = Asked(
+            subject=me, task=Task(id="T-1", purpose="ship it"), privileges=(f"registry.push:{NAME}/team/app",), scope=Scope(),
+            lifetime=60.0,
+        )  # fmt: skip
+        grant = RemoteDesk(desk).request(asked)
+        assert (grant.state, grant.asked.subject.id) == ("active", me.id)
+        assert [line.grant for line in gate.ledger("activate")] == [grant.id]
 
 
 def test_revocation_ends_a_push_at_its_next_request(gate: Gated) -> None:

@@ -17,6 +17,7 @@ import h11  # noqa: TID253 - as above
 import msgspec
 
 from pratique.enforce.admission import Admission, AdmissionSpec
+from pratique.enforce.desk import DeskSocket
 from pratique.enforce.keeper import Keeper
 from pratique.enforce.registry.access import SCANNER, AccessSpec, Doorman, Reading
 from pratique.enforce.registry.accounts import Accounts
@@ -48,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gate listens, what it stands before, and by what it decides.
 
     `name` is what people call the registry, such as `reg.example:5000`. `upstream` is the host and port of the registry itself.
-    `public` is the address that clients reach the gate at, where something stands before it.
+    `desk` is the socket at which users of this machine ask for grants, None for none. `public` is the address that clients reach the gate at, where something stands before it.
     """
 
     listen: tuple[str, int]
@@ -62,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admission: AdmissionSpec | None = None
     rsa: bool = False
     observe: bool = False
+    desk: Path | None = None
 
 
 class RegistryGate:
@@ -85,6 +87,7 @@ class RegistryGate:
         self._reading = Reading(settings.access)
         self._upstream = Tokens(signer, UPSTREAM)
         self._servers: list[asyncio.Server] = []
+        self._desk: DeskSocket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._of: Counter[str] = Counter()
         self.port = 0
@@ -93,6 +96,9 @@ class RegistryGate:
         """Listen."""
         settings = self._settings
         context = _tls(settings)
+        if settings.desk is not None:
+            self._desk = DeskSocket(self._keeper.desk)
+            await self._desk.listen(settings.desk)
         host, port = settings.listen
         outside = await asyncio.start_server(self._outside, host, port, ssl=context, limit=_CHUNK)
         inside = await asyncio.start_server(self._inside, "127.0.0.1", 0, limit=_CHUNK)
@@ -129,6 +135,9 @@ class RegistryGate:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._desk is not None and self._settings.desk is not None:
+            self._desk.close()
+            self._settings.desk.unlink(missing_ok=True)
         if self._admission is not None:
             await self._admission.close()
         if self._contents is not None:
