@@ -49,7 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gate listens, what it stands before, and by what it decides.
 
     `name` is what people call the registry, such as `reg.example:5000`. `upstream` is the host and port of the registry itself.
-    `desk` is the socket at which users of this machine ask for grants, None for none. `public` is the address that clients reach the gate at, where something stands before it.
+    `desk` is the socket at which users of this machine ask for grants, None for none. `public` is the address that clients reach
+    the gate at, where something stands before it.
     """
 
     listen: tuple[str, int]
