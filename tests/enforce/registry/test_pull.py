@@ -75,6 +75,7 @@ def test_a_denied_image_is_had_in_no_way(gate: Gated) -> None:
         assert (reply.status, reply.code) == (403, "DENIED")
         assert "known to be exploited" in reply.why
     assert gate.ask("HEAD", "/v2/team/app/manifests/bad", token).status == 403
+    assert gate.ask("GET", f"/v2/team/app/manifests/{BAD.digest}", token, Range="bytes=0-50").status == 403
     assert gate.ask("GET", "/v2/team/app/manifests/both", token).status == 200  # an index runs nowhere
     assert gate.ask("GET", f"/v2/team/app/blobs/{_layer(BAD)}", token).status == 403
     config = str(json.loads(BAD.manifest)["config"]["digest"])

@@ -103,8 +103,11 @@ class Conversation:
     async def _manifest(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:
         """Hold a manifest until it is judged, then give out these very bytes."""
         await self._proxy.allow(route, asker, access)
+        client.headers = [(name, value) for name, value in client.headers if name != b"range"]  # a part cannot be judged
         answered = await self._ask(client, route, Access("repository", route.repository, ("pull",)))
         if answered.status != 200:
+            if answered.status < 300:
+                raise UpstreamError("the registry answered with a part of a manifest")
             await self._pass(client, answered)
             return
         if client.method == "HEAD":
