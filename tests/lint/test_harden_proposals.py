@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pratique.lint.harden.facts import ImageFacts
-from pratique.lint.harden.infer import Proposal, Start, infer
+from pratique.lint.harden.infer import infer
+from pratique.lint.harden.proposal import Proposal, Start
 from pratique.lint.harden.runline import flags, lines_of
 from pratique.lint.harden.script import read_script
 from pratique.workload.place import Place
 from pratique.workload.rootfs import Item, Rootfs
-from pratique.workload.spec import Mount, Spec
+from pratique.workload.spec import Device, Mount, Spec
 
 HERE = Place(1, 1)
 PASSWD = b"root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n"
@@ -219,6 +221,29 @@ def test_a_privileged_container_is_open() -> None:
     found = infer(facts({"User": "app"}), start(privileged=True))
     assert found == Proposal(open=found.open)
     assert said(found.open, "privileged")
+
+
+def test_what_a_manifest_gives_is_named() -> None:
+    """Folders, devices and switches that somebody wrote down are left, and said to be."""
+    mounts = (Mount(kind="bind", source="/var/run/docker.sock", target="/d.sock", place=HERE),)
+    found = infer(facts({"User": "app"}), start(mounts=mounts, devices=(Device("/dev/kvm", HERE),), seccomp="unconfined"))
+    assert said(found.open, "/var/run/docker.sock", "left")
+    assert said(found.open, "/dev/kvm")
+    assert said(found.open, "seccomp", "unconfined")
+
+
+def test_a_trial_takes_privileged_away() -> None:
+    """With what else it has then."""
+    found = infer(facts({"User": "app"}), start("kubernetes", privileged=True), attempt=True)
+    assert (found.unprivileged, found.drop_all) == (True, True)
+    assert said(found.attempts, "no longer privileged")
+
+
+def test_a_token_is_open() -> None:
+    """Whether a program calls the cluster no file of its image tells."""
+    asked = msgspec.structs.replace(start("kubernetes"), token=True)
+    assert said(infer(facts({"User": "app"}), asked).open, "token")
+    assert not said(infer(facts({"User": "app"}), start("kubernetes")).open, "token")
 
 
 def test_what_somebody_added_is_kept() -> None:

@@ -21,8 +21,8 @@ from pratique.report.text import plural, safe
 if TYPE_CHECKING:
     from pratique.image.options import SourceOptions
     from pratique.lint.harden.facts import ImageFacts
-    from pratique.lint.harden.infer import Proposal
     from pratique.lint.harden.manifest import Container
+    from pratique.lint.harden.proposal import Proposal
     from pratique.model.image import Platform
 
 MAX_MANIFEST = 8 << 20  # bytes, as for lint
@@ -130,7 +130,7 @@ def _facts(given: str, platform: Platform | None, sources: SourceOptions, text: 
     from pratique.image.reference import parse_target  # noqa: PLC0415 - as above
     from pratique.image.rootfs import read_rootfs  # noqa: PLC0415 - as above
     from pratique.lint.harden.facts import ImageFacts  # noqa: PLC0415 - as above
-    from pratique.lint.harden.infer import programs  # noqa: PLC0415 - as above
+    from pratique.lint.harden.proposal import programs  # noqa: PLC0415 - as above
     from pratique.workload.rootfs import Rootfs  # noqa: PLC0415 - as above
 
     said = [item.start for item in _containers(text)] if text is not None else []
@@ -177,7 +177,8 @@ def _repository(image: str) -> str:
 
 
 def _result(item: Container | None, facts: ImageFacts, *, attempt: bool) -> _Result:
-    from pratique.lint.harden.infer import Start, infer  # noqa: PLC0415 - start-up stays lazy
+    from pratique.lint.harden.infer import infer  # noqa: PLC0415 - start-up stays lazy
+    from pratique.lint.harden.proposal import Start  # noqa: PLC0415 - as above
     from pratique.workload.place import Place  # noqa: PLC0415 - as above
     from pratique.workload.spec import Spec  # noqa: PLC0415 - as above
 

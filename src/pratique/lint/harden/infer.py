@@ -6,80 +6,19 @@ proposed when an attempt is asked for, and is named as open otherwise; nothing i
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from importlib import resources
-from typing import Literal
-
-import msgspec
 
 from pratique.lint.harden.facts import ImageFacts, Program, Who, is_below
+from pratique.lint.harden.proposal import PORTS, Known, Proposal, Start, programs
 from pratique.lint.harden.script import Read, read_script
-from pratique.workload.spec import Spec
 
 FREE_ACCOUNT = 10_001  # an account of nobody: above those of people and services
-PORTS = "net.ipv4.ip_unprivileged_port_start"  # the lowest port that needs no privilege; each network has its own
 FIRST_FREE_PORT = 1024  # where nobody says otherwise
 MAX_NAMED = 6  # files or folders that a line names
 MAX_TMPFS = 40  # folders; an image in which an account may write more is one in which it may write everywhere
 
-Format = Literal["kubernetes", "compose", "docker"]
 # Where programs of a distribution write while they run: https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html
 _USUAL = ("/tmp", "/var/tmp", "/run", "/var/run", "/var/lock", "/var/cache", "/var/log")  # noqa: S108 - folders of an image
-
-
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a manifest says about one container: `entrypoint` and `command` are None where the image's count."""
-
-    format: Format
-    spec: Spec
-    entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-
-
-class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """The least privileges. `user` and `group` are to be set where they are given; `low_port` is the lowest port that an account
-    without rights has to be allowed to open, 0 for none. `modes` are those of `tmpfs`, in octal.
-    `because` has the reasons, `attempts` what was taken on trial, `open` what could not be told.
-    """
-
-    user: int | None = None
-    group: int | None = None
-    non_root: bool = False
-    no_new_privileges: bool = False
-    drop_all: bool = False
-    add: tuple[str, ...] = ()
-    read_only: bool = False
-    tmpfs: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    low_port: int = 0
-    because: tuple[str, ...] = ()
-    attempts: tuple[str, ...] = ()
-    open: tuple[str, ...] = ()
-
-
-class Known(msgspec.Struct, frozen=True):
-    """A program whose way of working as root is known."""
-
-    name: str
-    caps: tuple[str, ...]
-    why: str
-    writes: tuple[str, ...]
-    reference: str
-
-
-class _Programs(msgspec.Struct, frozen=True):
-    program: tuple[Known, ...]
-
-
-@functools.cache
-def programs() -> dict[str, Known]:
-    """Return the known programs by name."""
-    import tomllib  # noqa: PLC0415 - only where something is hardened
-
-    text = (resources.files("pratique.lint.harden") / "programs.toml").read_text("utf-8")
-    return {program.name: program for program in msgspec.convert(tomllib.loads(text), _Programs).program}
 
 
 def infer(facts: ImageFacts, start: Start, *, attempt: bool = False) -> Proposal:
@@ -121,11 +60,9 @@ class _Inference:
                 "it is privileged: what of that it needs (devices, mounts, the kernel) no file tells; nothing is proposed"
             )
             return Proposal(open=tuple(self._open))
-        if self._spec.host_namespaces:
-            shared = ", ".join(self._spec.host_namespaces)
-            self._open.append(
-                f"it shares namespaces of the machine ({shared}): whether it needs them no file tells; they are left"
-            )
+        if self._spec.privileged:
+            self._attempts.append("it is no longer privileged: it has none of the machine's devices, mounts and capabilities")
+        self._left()
         who, keeps_root = self._account()
         no_new = self._escalation()
         sure, needs = self._capabilities(who, keeps_root=keeps_root)
@@ -148,6 +85,7 @@ class _Inference:
             non_root=not keeps_root,
             no_new_privileges=no_new,
             drop_all=sure,
+            unprivileged=self._spec.privileged,
             add=tuple(sorted(needs)) if sure else (),
             read_only=read_only,
             tmpfs=tuple(tmpfs),
@@ -158,6 +96,26 @@ class _Inference:
             attempts=tuple(self._attempts),
             open=tuple(self._open),
         )
+
+    def _left(self) -> None:
+        """Say what the manifest gives to the container and is left to it."""
+        spec = self._spec
+        folders = [mount.source for mount in spec.mounts if mount.kind == "bind" and mount.source.startswith("/")]
+        given = {
+            "it shares namespaces of the machine": list(spec.host_namespaces),
+            "it is given folders of the machine": folders,
+            "it is given devices of the machine": [device.path for device in spec.devices],
+            "seccomp is not the runtime's": [spec.seccomp] if spec.seccomp in ("unconfined", "custom") else [],
+            "AppArmor is off": ["unconfined"] if spec.apparmor == "unconfined" else [],
+        }
+        for what, names in given.items():
+            if names:
+                self._open.append(f"{what} ({', '.join(names[:MAX_NAMED])}): whether it needs that no file tells; it is left")
+        if self._start.format == "kubernetes":
+            if spec.seccomp is None:
+                self._because.append("the runtime's seccomp profile, which engines give to every container")
+            if self._start.token:
+                self._open.append("a token of the cluster is mounted: whether it calls the cluster's API no file tells")
 
     def _mode(self, folder: str, *, keeps_root: bool) -> str:
         """Return the mode of a mounted folder: the image's own for root; open for anybody else, since engines mount as root."""

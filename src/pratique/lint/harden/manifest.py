@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pratique._kit.yamltree import Node, documents
 from pratique.lint.fixes.edit import Edit
 from pratique.lint.fixes.yaml import Change, Scene, edit_of
-from pratique.lint.harden.infer import PORTS, Proposal, Start
+from pratique.lint.harden.proposal import PORTS, Proposal, Start
 from pratique.lint.harden.runline import lines_of, tmpfs, with_flags
 from pratique.workload import compose, kubernetes
 from pratique.workload.spec import Spec
@@ -57,7 +57,7 @@ def _places(text: str) -> Iterator[_Place]:
     specs = iter(kubernetes.extract(objects))
     for pod in kubernetes.pods(objects):
         for container in pod.containers():
-            start = _start_of(next(specs), container.node)
+            start = _start_of(next(specs), container.node, pod.spec)
             yield _Place(f"{pod.subject}/{container.name}", start, container.node, pod.spec, pod.owner)
 
 
@@ -65,8 +65,10 @@ def _services(document: Node) -> Iterator[tuple[str, Node]]:
     return ((name, node) for name, node in document.get("services").members() if node.kind == "map")
 
 
-def _start_of(spec: Spec, node: Node) -> Start:
-    return Start(format="kubernetes", spec=spec, entrypoint=_words(node, "command"), command=_words(node, "args"))
+def _start_of(spec: Spec, node: Node, pod: Node) -> Start:
+    token = pod.get("automountServiceAccountToken").truth is not False
+    entrypoint, command = _words(node, "command"), _words(node, "args")
+    return Start(format="kubernetes", spec=spec, entrypoint=entrypoint, command=command, token=token)
 
 
 def _words(node: Node, key: str) -> tuple[str, ...] | None:
@@ -82,7 +84,8 @@ def hardened(text: str, name: str, proposal: Proposal) -> tuple[str, list[str]]:
     if start is None:
         return text, [f"there is no {name}"]
     if start.format == "docker":
-        return with_flags(text, int(name.removeprefix("run ")) - 1, proposal), []
+        missed = ["not privileged"] if proposal.unprivileged else []  # a flag that stands further back counts
+        return with_flags(text, int(name.removeprefix("run ")) - 1, proposal), missed
     if start.format == "kubernetes":
         steps = list(_kubernetes(proposal, start.spec, _volumes(text, name, proposal)))
     else:
@@ -154,6 +157,8 @@ def _volumes(text: str, name: str, proposal: Proposal) -> dict[str, str]:
 
 def _kubernetes(proposal: Proposal, spec: Spec, volumes: Mapping[str, str]) -> Iterator[_Step]:
     own = "securityContext"
+    if proposal.unprivileged:
+        yield _set("not privileged", "false", own, "privileged")
     if proposal.read_only:
         yield _set("a read-only root file system", "true", own, "readOnlyRootFilesystem")
         for folder, volume in volumes.items():
@@ -181,6 +186,8 @@ def _kubernetes(proposal: Proposal, spec: Spec, volumes: Mapping[str, str]) -> I
 
 
 def _compose(proposal: Proposal, spec: Spec, name: str) -> Iterator[_Step]:
+    if proposal.unprivileged:
+        yield _set("not privileged", "false", "privileged")
     for folder in proposal.volumes:
         volume = f"{_volume_name(name)}-{_volume_name(folder)}"
         yield _add(f"a volume for {folder}", f"{volume}:{folder}", "volumes")

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pratique.lint.harden.infer import PORTS, Proposal, Start
+from pratique.lint.harden.proposal import PORTS, Proposal, Start
 from pratique.lint.regions import Lines
 from pratique.lint.shell import Command, commands
 from pratique.workload.place import Place, whole
