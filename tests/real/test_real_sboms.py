@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.tools import Tool
 
 from advisorymirror import MIRROR
-from benchmarks.tools import Tool
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_target
 from pratique.match.find import subjects
+from pratique.model.inventory import Inventory
 from pratique.pipeline import ScanOptions, inspect
 from real.test_real_images import PROGRAM, cache, image
 
@@ -44,10 +45,15 @@ WRITERS = {
 _MODULE_LESS = {("rocky", form) for form in ("cyclonedx-json", "spdx-json", "spdx-tag-value")}
 
 
+def listed(target: str, tmp_path: Path) -> Inventory:
+    """Return what is in a target."""
+    how = ScanOptions(sources=SourceOptions(cache_dir=tmp_path / "cache"), now="2026-01-01T00:00:00Z")
+    return inspect(parse_target(target), how)[0]
+
+
 def asked(target: str, tmp_path: Path) -> set[tuple[str, ...]]:
     """Return what is asked about a target."""
-    how = ScanOptions(sources=SourceOptions(cache_dir=tmp_path / "cache"), now="2026-01-01T00:00:00Z")
-    inventory, _ = inspect(parse_target(target), how)
+    inventory = listed(target, tmp_path)
     found, _ = subjects(inventory.packages, inventory.release)
     return {(one.ecosystem, one.name, one.package.version, one.package.purl) for one in found}
 
@@ -82,10 +88,17 @@ def test_our_sbom_of_a_real_image(name: str, cache: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("tool", [pytest.param(tool, marks=pytest.mark.needs(tool)) for tool in WRITERS])
 @pytest.mark.parametrize("name", NAMES)
 def test_sbom_of_other_tools(name: str, tool: str, cache: Path, tmp_path: Path) -> None:
-    """Nothing is missing and nothing is doubled."""
+    """Nothing is missing and nothing is doubled.
+
+    What came with a package of the system is matched by itself where the distribution never speaks of that one. Trivy does not
+    list it, so that its findings can only be those of all other packages.
+    """
     path = image(name, cache)
     target = f"docker-archive:{path}"
     questions, expected = asked(target, tmp_path), findings(target, tmp_path)
+    if tool == "trivy":
+        brought = {package.purl for package in listed(target, tmp_path).packages if package.owner}
+        expected = {finding for finding in expected if finding[-1] not in brought}
     arguments, forms = WRITERS[tool]
     Tool("trivy", Path("trivy"), "").seed(tmp_path / "trivy")
     for form in forms:
