@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pratique.enforce.registry.access import AccessSpec, Readers
 from pratique.enforce.registry.gate import UPSTREAM
@@ -73,6 +75,32 @@ def test_no_request_line_reaches_what_is_not_granted(gate: Gated, token: str, li
     assert answer[9:12] in (b"400", b"401", b"403", b"404"), answer[:300]
     assert IMAGE.manifest not in answer
     assert b'"tags"' not in answer
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["secret/app", "team/app/../../secret/app", "team/app"]),
+    st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=6),
+    st.integers(0, 60),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Path", "X-HTTP-Method-Override", "Host", "Range"]),
+            st.sampled_from(["/v2/secret/app/manifests/1", "DELETE", "secret", "bytes=0-"]),
+        ),
+        max_size=3,
+    ),
+)
+def test_no_mutation_of_a_request_reads_what_is_secret(
+    gate: Gated, token: str, repository: str, noise: str, at: int, fields: list[tuple[str, str]]
+) -> None:
+    """Letters anywhere in the line, and headers that others obey: nothing of the other repository is given out."""
+    line = f"GET /v2/{repository}/manifests/1 HTTP/1.1"
+    line = line[:at] + noise + line[at:]
+    more = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    request = f"{line}\r\nHost: {gate.host}\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
+    answer = gate.raw(request.encode("latin-1"))
+    if IMAGE.manifest in answer:  # of the one that may be read, asked for by its own name
+        assert line.split(" ")[1].partition("?")[0] == "/v2/team/app/manifests/1"
 
 
 def _part(value: object) -> str:
