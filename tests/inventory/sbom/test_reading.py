@@ -282,6 +282,17 @@ def test_wrapped() -> None:
     assert read(b"\xef\xbb\xbf\n" + json.dumps(plain).encode()).packages == expected
 
 
+def test_a_statement_names_its_image(tmp_path: Path) -> None:
+    """BuildKit's scanner looks at a folder: the image is what the statement around its document is about, if it is one."""
+    document = {"spdxVersion": "SPDX-2.3", "name": "sbom", "packages": []}
+    digests = ["1" * 64, "2" * 64]
+    for subjects, expected in (([digests[0]] * 2, f"sha256:{digests[0]}"), (digests, ""), (["x"], ""), ([], "")):
+        about = [{"name": "pkg:docker/app@1", "digest": {"sha256": value}} for value in subjects]
+        path = tmp_path / "statement.json"
+        path.write_text(json.dumps({"_type": "x", "predicateType": "y", "subject": about, "predicate": document}))
+        assert read_sbom(path)[1].digest == expected
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from pathlib import Path
 
 import msgspec
@@ -18,10 +19,15 @@ from pratique.model.errors import ParseError, TargetError, TargetNotFoundError
 from pratique.model.inventory import Inventory
 from pratique.model.report import ReportDistro, ReportLayer, Target
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_WRAPPINGS = 3  # a statement in an envelope in an answer
 
 
 _ABSENT = msgspec.Raw(b"null")
+
+
+class _Subject(msgspec.Struct):
+    digest: dict[str, str] = {}
 
 
 class _Outline(msgspec.Struct):
@@ -32,6 +38,7 @@ class _Outline(msgspec.Struct):
     graph: msgspec.Raw = msgspec.field(default=_ABSENT, name="@graph")
     artifacts: msgspec.Raw = _ABSENT
     predicate: msgspec.Raw = _ABSENT
+    subject: msgspec.Raw = _ABSENT
     payload: str | None = None
     sbom: msgspec.Raw = _ABSENT
 
@@ -57,6 +64,7 @@ def read_sbom(path: Path) -> tuple[Inventory, Target]:
 
 def read_bill(data: bytes) -> Bill:
     """Read a document of any format. Raises ParseError."""
+    about = ""
     for _ in range(MAX_WRAPPINGS + 1):
         start = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
         if not start.startswith(b"{"):
@@ -68,7 +76,10 @@ def read_bill(data: bytes) -> Bill:
         data = data.removeprefix(b"\xef\xbb\xbf")
         inner = _inside(outline)
         if inner is None:
-            return _json(data, outline)
+            bill = _json(data, outline)
+            bill.digest = bill.digest or about
+            return bill
+        about = _about(outline) or about
         data = inner
     raise ParseError("an SBOM in too many wrappings")
 
@@ -81,6 +92,17 @@ def _inside(outline: _Outline) -> bytes | None:
         except (binascii.Error, ValueError):
             raise ParseError("the payload of the envelope is no base64") from None
     return next((bytes(inner) for inner in (outline.predicate, outline.sbom) if _is_there(inner)), None)
+
+
+def _about(outline: _Outline) -> str:
+    """Return the digest of what a statement is about: BuildKit's scanner sees a folder, only the statement names the image."""
+    try:
+        subjects = msgspec.json.decode(outline.subject, type=list[_Subject])
+    except msgspec.DecodeError:
+        return ""
+    digests = {subject.digest.get("sha256", "") for subject in subjects}
+    value = digests.pop() if len(digests) == 1 else ""  # of several images, it cannot be about one
+    return f"sha256:{value}" if _DIGEST.fullmatch(value) else ""
 
 
 def _is_there(field: msgspec.Raw) -> bool:
