@@ -122,6 +122,18 @@ def test_without_a_manifest_it_prints_flags(call: Call, at: Path) -> None:
     assert call("harden", "app.tar", "--quiet").err == ""
 
 
+def test_a_privileged_container_is_left_alone(call: Call, at: Path) -> None:
+    """Without a trial nothing is written, with one it is no longer privileged."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - name: c\n    image: localhost/app:1\n"
+    (at / "pod.yaml").write_text(pod + "    securityContext:\n      privileged: true\n")
+    ran = call("harden", "app.tar", "pod.yaml")
+    assert (ran.code, "---" in ran.out) == (0, False)
+    assert "it is privileged" in ran.out
+    assert call("harden", "app.tar", "pod.yaml", "--attempt", "--write").code == 0
+    assert "privileged: false" in (at / "pod.yaml").read_text()
+    assert not {name for name in ids(call, "pod.yaml", "Pod p") if name.startswith("pss-")}
+
+
 def test_a_program_that_is_known(call: Call, at: Path) -> None:
     """Real programs are larger than any script, and a script may end in one that the configuration does not name."""
     entry = ib.executable(b"#!/bin/sh\nexec nginx -g 'daemon off;'\n")
@@ -173,6 +185,14 @@ def test_what_cannot_be_read(call: Call, at: Path, arguments: tuple[str, ...]) -
     ran = call("harden", *arguments)
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.count("\n") == 1
+
+
+def test_an_image_for_windows(call: Call, at: Path) -> None:
+    """It has none of these privileges."""
+    (at / "win.tar").write_bytes(ib.docker_archive([ib.layer({"a": "b"})], platform=("windows", "amd64", "")))
+    ran = call("harden", "win.tar", "--platform", "windows/amd64")
+    assert ran.code == 3
+    assert "for windows" in ran.err
 
 
 def test_a_layer_that_is_not_what_it_says(call: Call, at: Path) -> None:

@@ -239,6 +239,13 @@ def test_a_trial_takes_privileged_away() -> None:
     assert said(found.attempts, "no longer privileged")
 
 
+def test_what_a_cluster_would_refuse_is_not_proposed() -> None:
+    """The API server refuses SYS_ADMIN together with allowPrivilegeEscalation: false."""
+    spec = {"capabilities_add": ("SYS_ADMIN",)}
+    assert not infer(facts({"User": "app"}), start("kubernetes", **spec)).no_new_privileges
+    assert infer(facts({"User": "app"}), start("compose", **spec)).no_new_privileges
+
+
 def test_a_token_is_open() -> None:
     """Whether a program calls the cluster no file of its image tells."""
     asked = msgspec.structs.replace(start("kubernetes"), token=True)

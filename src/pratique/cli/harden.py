@@ -15,7 +15,7 @@ from pratique.cli.lintfix import patch
 from pratique.cli.options import setting
 from pratique.cli.outputs import replaced
 from pratique.cli.target import HELP, given_as, registry_mirrors
-from pratique.model.errors import TargetNotFoundError, UsageError
+from pratique.model.errors import TargetError, TargetNotFoundError, UsageError
 from pratique.report.text import plural, safe
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def _facts(given: str, platform: Platform | None, sources: SourceOptions, text: 
     said = [item.start for item in _containers(text)] if text is not None else []
     words = [word for start in said for part in (start.entrypoint, start.command) for word in part or ()]
     with open_target(parse_target(given), platform, sources) as image:
+        if (os := image.config.get("os")) not in (None, "", "linux"):
+            raise TargetError(f"{given}: an image for {str(os)[:40]}; these privileges are those of Linux")
         inner = image.config.get("config")
         config = inner if isinstance(inner, dict) else {}
         names = ImageFacts(config, Rootfs({})).wanted_names() | {word.rsplit("/", 1)[-1] for word in words if 0 < len(word) < 200}

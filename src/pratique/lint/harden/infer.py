@@ -17,6 +17,7 @@ FIRST_FREE_PORT = 1024  # where nobody says otherwise
 MAX_NAMED = 6  # files or folders that a line names
 MAX_TMPFS = 40  # folders; an image in which an account may write more is one in which it may write everywhere
 
+_INVALID = frozenset(("ALL", "SYS_ADMIN"))  # https://kubernetes.io/docs/tasks/configure-pod-container/security-context/
 # Where programs of a distribution write while they run: https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html
 _USUAL = ("/tmp", "/var/tmp", "/run", "/var/run", "/var/lock", "/var/cache", "/var/log")  # noqa: S108 - folders of an image
 
@@ -75,6 +76,9 @@ class _Inference:
         if sure:
             needs.update((name, "the manifest adds it") for name in self._spec.capabilities_add if name not in needs)
             self._because.append("all capabilities are dropped" + (f", but {_by_reason(needs)}" if needs else ""))
+        if no_new and self._start.format == "kubernetes" and _INVALID & {*needs, *self._spec.capabilities_add}:
+            no_new = False
+            self._because.append("a cluster takes no pod that has SYS_ADMIN and forbids escalation, so that is not set")
         read_only, tmpfs, volumes = self._storage(who, keeps_root=keeps_root)
         self._open.append("limits on memory, processors and processes: no file tells how much it uses")
         changed = who.uid != self._given.uid
@@ -84,6 +88,7 @@ class _Inference:
             group=who.gid if number is not None and not keeps_root else None,
             non_root=not keeps_root,
             no_new_privileges=no_new,
+            seccomp=self._start.format == "kubernetes" and self._spec.seccomp is None,
             drop_all=sure,
             unprivileged=self._spec.privileged,
             add=tuple(sorted(needs)) if sure else (),

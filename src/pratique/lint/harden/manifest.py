@@ -168,7 +168,7 @@ def _kubernetes(proposal: Proposal, spec: Spec, volumes: Mapping[str, str]) -> I
     if proposal.low_port:
         entry = f'{{name: {PORTS}, value: "{proposal.low_port}"}}'
         yield _Step(Change("ports below 1024", (own, "sysctls"), entry, item=True), _pod)
-    if spec.seccomp is None:
+    if proposal.seccomp:
         yield _set("the runtime's seccomp profile", "RuntimeDefault", own, "seccompProfile", "type")
     for name in proposal.add:
         if name not in spec.capabilities_add:

@@ -38,6 +38,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     group: int | None = None
     non_root: bool = False
     no_new_privileges: bool = False
+    seccomp: bool = False
     drop_all: bool = False
     unprivileged: bool = False
     add: tuple[str, ...] = ()
