@@ -239,6 +239,19 @@ def test_provenance_in_a_registry(call: Call, here: Path) -> None:
         assert (ran.code, said in ran.err) == (2, True)
 
 
+def test_list_and_show(call: Call, here: Path) -> None:
+    """What is shipped; what is printed is a policy that can be begun with."""
+    ran = call("policy", "list", "-f", "json")
+    assert [row["name"] for row in ran.json] == shipped()
+    assert all(row["description"] and row["rules"] for row in ran.json)
+    assert [line.split()[0] for line in call("policy", "list").out.splitlines()[:-1]] == shipped()
+    (here / "mine.yaml").write_text(call("policy", "show", "slsa").out)
+    digests = {row["name"]: row["digest"] for row in ran.json}
+    assert digests["slsa"] in call("policy", "check", "mine.yaml").out
+    ran = call("policy", "show", "slsaa")
+    assert (ran.code, "did you mean 'slsa'" in ran.err) == (2, True)
+
+
 def test_check(call: Call, here: Path) -> None:
     """Policies, waivers and tests; hints are no errors unless asked for; each wrong file is one line."""
     path = _policy(here)

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from pratique.cli.options import setting
+from pratique.cli.policysets import list_, show
 from pratique.cli.progress import Progress
 from pratique.cli.rules import RuleOptions, context_of, context_settings, read_rules, waiver_files
 from pratique.cli.target import (
@@ -42,9 +43,13 @@ _now = setting("--now", metavar="TIME", help="Decide as of this moment (RFC 3339
 _quiet = setting("-q", "--quiet", is_flag=True, help="Print nothing but results and errors.")
 
 
-@click.group(short_help="Policies: check, test, explain, simulate.", context_settings=HELP)
+@click.group(short_help="Policies: list, show, check, test, explain, simulate.", context_settings=HELP)
 def command() -> None:
-    """Check policies, test them, and see what they do."""
+    """List the rule sets that are shipped; check policies, test them, and see what they do."""
+
+
+command.add_command(list_)
+command.add_command(show)
 
 
 @command.command(context_settings=HELP)
