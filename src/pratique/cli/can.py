@@ -45,7 +45,12 @@ class _Line(click.Command):
 @click.option(
     "--as", "name", metavar="SUBJECT", help="Ask for somebody else: NAME (a claim), or PROVIDER:NAME as a gate sees them."
 )
-@click.option("--group", multiple=True, metavar="NAME", help="With --as: they are in this group; repeatable.")
+@click.option(
+    "--group",
+    multiple=True,
+    metavar="NAME",
+    help="With --as: they are in this group (default for unix: as this machine knows); repeatable.",
+)
 @click.option(
     "--strength", type=click.IntRange(0, 3), default=CERTIFICATE, help="With --as: how surely a gate knows them (default 2)."
 )
@@ -108,6 +113,8 @@ def _asker(given: dict[str, Any]) -> Asker:
 
 def _subject(given: dict[str, Any]) -> Subject:
     """Return who is meant: this user, a claimed name, or somebody as a gate would see them."""
+    from pratique.granting.who import groups_of  # noqa: PLC0415 - start-up stays lazy
+
     name: str | None = given["name"]
     provider, colon, rest = (name or "").partition(":")
     if name is None:
@@ -115,7 +122,8 @@ def _subject(given: dict[str, Any]) -> Subject:
             raise UsageError("--group is for --as: your own groups are known")
         return subject_of(None)
     if colon and provider in _PROVIDERS and rest and provider != "claimed":
-        return Subject(id=rest, provider=provider, groups=given["group"], strength=given["strength"])
+        groups = given["group"] or (groups_of(rest) if provider == "unix" else ())
+        return Subject(id=rest, provider=provider, groups=groups, strength=given["strength"])
     return msgspec.structs.replace(subject_of(name.removeprefix("claimed:")), groups=given["group"])
 
 

@@ -17,8 +17,8 @@ from pratique.model.errors import CouldNotError, ParseError, UsageError
 from pratique.report.text import plural
 
 if TYPE_CHECKING:
-    from pratique.grant.document import Baseline
     from pratique.grant.learn import Observation
+    from pratique.grant.policy import Part
     from pratique.store.line import Line
 
 _LONGEST = 64 << 10  # bytes of a line, as the ledger has them
@@ -31,7 +31,7 @@ _LONGEST = 64 << 10  # bytes of a line, as the ledger has them
 @click.option("--often", type=click.IntRange(1), default=10, show_default=True, help="So often is usual, and may be baseline.")
 @click.option("--name", default="proposed", show_default=True, help="What to call the policy.")
 @click.option("--denied", is_flag=True, help="Learn from what was denied, too, and not only from what was observed.")
-@setting("--policy", metavar="FILE", help="Begin with the baseline of this policy (default: the store's).")
+@setting("--policy", metavar="FILE", help="Begin with this policy, all of which is kept (default: the store's).")
 @click.option("-f", "--format", "kind", type=click.Choice(["yaml", "json"]), default="yaml", help="yaml (the policy), or json.")
 @FOLDER
 @DEBUG
@@ -49,7 +49,7 @@ def command(files: tuple[str, ...], **given: Any) -> int:
     observed = [_observation(line) for line in lines if _counts(line, denied=given["denied"])]
     if not observed:
         raise CouldNotError("nothing was observed", hint="pratique gate docker --observe records what would be denied")
-    proposal = learn(observed, _base(given), given["name"], given["often"])
+    proposal = learn(observed, _holds(given), given["name"], given["often"])
     if given["kind"] == "json":
         print_json({**proposal._asdict(), "observed": len(observed)})
     else:
@@ -70,7 +70,8 @@ def _observation(line: Line) -> Observation:
     from pratique.grant.learn import Observation  # noqa: PLC0415 - start-up stays lazy
 
     who = f"{line.subject.provider}:{line.subject.id}" if line.subject is not None else ""
-    return Observation(who, line.needed, line.rule, line.detail.get("reference", ""), line.point)
+    container = line.detail.get("container", "") if line.detail.get("action") == "run" else ""
+    return Observation(who, line.needed, line.rule, container)
 
 
 def _from_ledger(given: dict[str, Any]) -> Iterator[Line]:
@@ -101,19 +102,18 @@ def _from_files(files: tuple[str, ...], given: dict[str, Any]) -> Iterator[Line]
             raise UsageError(f"{name}: {error.strerror}") from None
 
 
-def _base(given: dict[str, Any]) -> Baseline:
-    """Return the baseline to begin with: of a file, of the store where its policy is one file, or the strictest."""
+def _holds(given: dict[str, Any]) -> Part | None:
+    """Return the policy to begin with: of a file, or the one that was set in the store."""
     from pratique.cli.store import desk  # noqa: PLC0415 - start-up stays lazy
-    from pratique.grant.document import Baseline  # noqa: PLC0415
     from pratique.grant.policy import load  # noqa: PLC0415
     from pratique.model.errors import StoreError  # noqa: PLC0415
     from pratique.policyfiles import read_bounded  # noqa: PLC0415
 
     if given["policy"]:
-        return load(given["policy"], read_bounded(Path(given["policy"]))).parts[0].baseline.written
+        return load(given["policy"], read_bounded(Path(given["policy"]))).parts[0]
     try:
         with desk(given) as at:
-            parts = at.standing().policy.parts
+            standing = at.standing()
     except StoreError:
-        return Baseline()
-    return parts[0].baseline.written if len(parts) == 1 else Baseline()
+        return None
+    return standing.policy.parts[0] if standing.state in ("set", "last-good") else None

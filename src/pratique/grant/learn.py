@@ -7,14 +7,19 @@ person's approval, one use at a time. What a rule forbids is proposed nowhere: w
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import msgspec
+
+from pratique._kit.written import Duration, Written
 from pratique.grant import privileges
 from pratique.grant.document import Baseline
 from pratique.grant.globs import is_magic, plain
+from pratique.grant.policy import Part
 from pratique.grant.privileges import FORMS, OF_HOST, Privilege
 from pratique.model.errors import UsageError
 
@@ -37,13 +42,16 @@ _BELOW = (
 
 
 class Observation(NamedTuple):
-    """One thing that a gate would have denied: who (`PROVIDER:ID`, "" for nobody known), what it needs, and the rule."""
+    """One thing that a gate would have denied: who (`PROVIDER:ID`, "" for nobody known), what it needs, and the rule.
+
+    A container is looked at when it is made, when it is started, and by its runtime: `container` is its id where that is known,
+    so that it counts once.
+    """
 
     subject: str
     needed: tuple[str, ...]
     rule: str = ""
-    image: str = ""
-    point: str = ""
+    container: str = ""
 
 
 class Seen(NamedTuple):
@@ -64,8 +72,8 @@ class Proposal(NamedTuple):
     not_allowed: int
 
 
-def learn(observed: Iterable[Observation], base: Baseline, name: str, often: int = OFTEN) -> Proposal:
-    """Propose a policy. `base` is the baseline of the policy that holds; all of it is kept. Raises UsageError for too many."""
+def learn(observed: Iterable[Observation], holds: Part | None, name: str, often: int = OFTEN) -> Proposal:
+    """Propose a policy. `holds` is the one that holds, if there is one: all of it is kept. Raises UsageError for too many."""
     observed = list(observed)
     if len(observed) > MAX_OBSERVATIONS:
         raise UsageError(f"more than {MAX_OBSERVATIONS} observations", hint="--since 7d")
@@ -74,7 +82,7 @@ def learn(observed: Iterable[Observation], base: Baseline, name: str, often: int
     heaps: dict[Heap, list[Seen]] = {"baseline": [], "entitlement": [], "guarded": []}
     for seen in _folded(_counted(usable)):
         heaps[_heap(seen, len(people), often)].append(seen)
-    baseline = _baseline(base, heaps["baseline"])
+    baseline = _baseline(holds.baseline.written if holds is not None else Baseline(), heaps["baseline"])
     allowed, asked = _outcome(usable, heaps)
     who = "1 person" if len(people) == 1 else f"{len(people)} people or robots"
     head = [
@@ -87,8 +95,11 @@ def learn(observed: Iterable[Observation], base: Baseline, name: str, often: int
         "kind: PrivilegePolicy",
         f"metadata: {{name: {_word(name)}, description: proposed by pratique learn}}",
         "spec:",
+        *(_where(holds) if holds is not None else ()),
         *baseline,
-        *_entitlements(heaps["entitlement"], heaps["guarded"]),
+        *(_rules(holds) if holds is not None else ()),
+        *_entitlements(heaps["entitlement"], heaps["guarded"], holds),
+        *([f"  breakGlass: {_flow(holds.break_glass)}"] if holds is not None and holds.break_glass is not None else []),
     ]
     return Proposal("\n".join([*head, *body, *_left(observed), ""]), allowed, asked, len(observed) - allowed - asked)
 
@@ -100,6 +111,7 @@ def _by_privilege(rule: str) -> bool:
 
 def _counted(observed: Iterable[Observation]) -> list[Seen]:
     counts: Counter[Privilege] = Counter()
+    containers: dict[Privilege, set[str]] = {}
     people: dict[Privilege, set[str]] = {}
     for one in observed:
         for text in set(one.needed):
@@ -107,9 +119,15 @@ def _counted(observed: Iterable[Observation]) -> list[Seen]:
                 privilege = _tidy(privileges.parse(text))
             except UsageError:
                 continue  # a ledger of another version
-            counts[privilege] += 1
             people.setdefault(privilege, set()).add(one.subject)
-    return [Seen(privilege, count, tuple(sorted(people[privilege]))) for privilege, count in sorted(counts.items())]
+            if one.container:
+                containers.setdefault(privilege, set()).add(one.container)
+            else:
+                counts[privilege] += 1
+    return [
+        Seen(privilege, max(counts[privilege], len(containers.get(privilege, ()))), tuple(sorted(people[privilege])))
+        for privilege in sorted(people)
+    ]
 
 
 def _tidy(privilege: Privilege) -> Privilege:
@@ -218,13 +236,47 @@ def _baseline(base: Baseline, seen: Sequence[Seen]) -> list[str]:
     return lines
 
 
-def _entitlements(usual: Sequence[Seen], guarded: Sequence[Seen]) -> list[str]:
-    lines: list[str] = []
-    for number, (people, group) in enumerate(_by_people(usual), 1):
-        lines += _entitlement(f"task-{number}", people, group, ["    approvals: {count: 1}"])
+def _where(holds: Part) -> list[str]:
+    return [
+        f"  {name}: {text}"
+        for name, one in (("subjects", holds.subjects), ("scope", holds.scope))
+        if (text := _flow(one)) != "{}"
+    ]
+
+
+def _rules(holds: Part) -> list[str]:
+    lines = []
+    for rule in holds.rules:
+        said = {"id": rule.id, "deny": rule.condition.text, "message": rule.message, "actions": sorted(rule.actions)}
+        lines.append("  - " + json.dumps({key: value for key, value in said.items() if value}))
+    return ["  rules:", *lines] if lines else []
+
+
+def _flow(written: Written) -> str:
+    """Write what somebody wrote on one line of YAML, without what is as it would be anyway."""
+    return json.dumps(_plain(written))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Written):
+        fields = [field for field in msgspec.structs.fields(value) if field.name not in ("places", "nodes")]
+        given = {field.encode_name: _plain(getattr(value, field.name)) for field in fields}
+        usual = {field.encode_name: _plain(field.default) for field in fields}
+        return {name: one for name, one in given.items() if one != usual[name] and one not in ({}, [], None)}
+    if isinstance(value, Duration):
+        return f"{int(value)}s"
+    return list(map(_plain, value)) if isinstance(value, tuple) else value
+
+
+def _entitlements(usual: Sequence[Seen], guarded: Sequence[Seen], holds: Part | None) -> list[str]:
+    kept = holds.entitlements if holds is not None else ()
+    lines = [f"  - {_flow(one.written)}" for one in kept]
+    taken = {one.id for one in kept}
     terms = ["    maxUses: 1", "    ticket: {required: true}", "    approvals: {count: 1}"]
-    for number, (people, group) in enumerate(_by_people(guarded), 1):
-        lines += _entitlement(f"machine-{number}", people, group, terms)
+    for name, found, more in (("task", usual, ["    approvals: {count: 1}"]), ("machine", guarded, terms)):
+        numbers = (number for number in itertools.count(1) if f"{name}-{number}" not in taken)
+        for number, (people, group) in zip(numbers, _by_people(found), strict=False):
+            lines += _entitlement(f"{name}-{number}", people, group, more)
     return ["  entitlements:", *lines] if lines else []
 
 

@@ -6,7 +6,7 @@ a name with a word, or asks about the items of a list, and only taken out where 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pratique._kit.cel import BATCH, Token, answer, conjuncts, tokens
@@ -53,6 +53,10 @@ class RuleIndex:
             if not self._file(number, rule):
                 always.append(number)
         self._groups = [_Group(self._rules, always[start : start + BATCH]) for start in range(0, len(always), BATCH)]
+
+    def __iter__(self) -> Iterator[CompiledRule]:
+        """Yield the rules in the order of the policy."""
+        return iter(self._rules)
 
     def broken(self, asking: Asking) -> list[Broken]:
         """Return the rules that deny, in the order of the policy."""

@@ -22,6 +22,15 @@ def this_user() -> Subject:
     return Subject(id=name, provider="unix", groups=tuple(sorted(map(_group, {os.getgid(), *os.getgroups()}))), strength=PEER)
 
 
+def groups_of(name: str) -> tuple[str, ...]:
+    """Return the groups that this machine knows a user to be in; () for a user whom it does not know."""
+    try:
+        known = pwd.getpwnam(name)
+    except KeyError:
+        return ()
+    return tuple(sorted({_group(number) for number in os.getgrouplist(name, known.pw_gid)}))
+
+
 def _group(gid: int) -> str:
     try:
         return grp.getgrgid(gid).gr_name
