@@ -15,7 +15,7 @@ from pratique.cli.options import setting
 from pratique.cli.store import DEBUG, FORMAT, STORE, lasts, name_of, print_json, subject_of, when
 from pratique.cli.target import HELP
 from pratique.model.errors import ParseError, StoreError, UsageError
-from pratique.model.privilege import CERTIFICATE, Provider, Subject
+from pratique.model.privilege import CERTIFICATE, PEER, Provider, Subject
 from pratique.report.text import safe
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class _Line(click.Command):
     help="With --as: they are in this group (default for unix: as this machine knows); repeatable.",
 )
 @click.option(
-    "--strength", type=click.IntRange(0, 3), default=CERTIFICATE, help="With --as: how surely a gate knows them (default 2)."
+    "--strength", type=click.IntRange(0, 3), help="With --as: how surely a gate knows them (default 1 for unix, else 2)."
 )
 @click.option("--container", default="", metavar="ID", help="About this container: its full id, or NAMESPACE/POD/CONTAINER.")
 @click.option("--namespace", default="", metavar="NAME", help="In this namespace.")
@@ -123,7 +123,9 @@ def _subject(given: dict[str, Any]) -> Subject:
         return subject_of(None)
     if colon and provider in _PROVIDERS and rest and provider != "claimed":
         groups = given["group"] or (groups_of(rest) if provider == "unix" else ())
-        return Subject(id=rest, provider=provider, groups=groups, strength=given["strength"])
+        usual = PEER if provider == "unix" else CERTIFICATE
+        strength = usual if given["strength"] is None else given["strength"]
+        return Subject(id=rest, provider=provider, groups=groups, strength=strength)
     return msgspec.structs.replace(subject_of(name.removeprefix("claimed:")), groups=given["group"])
 
 
