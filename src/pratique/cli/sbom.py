@@ -47,7 +47,10 @@ def command(target: str, **given: object) -> int:
         how = msgspec.structs.replace(scan_options(options, progress), details=True, files=options.files)
         if options.now is None and (epoch := os.environ.get("SOURCE_DATE_EPOCH")):
             how = msgspec.structs.replace(how, now=_moment(epoch))
-        report = list_inventory(parse_target(target), how)
+        ref = parse_target(target)
+        if options.files and ref.scheme == "sbom":
+            raise UsageError(f"{target}: an SBOM has no files to look into", hint="leave out --files")
+        report = list_inventory(ref, how)
         progress.clear()
         for reporter, out in writers:
             reporter.write(report, out)

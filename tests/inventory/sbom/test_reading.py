@@ -21,7 +21,7 @@ from pratique.inventory.sbom import bill as bills
 from pratique.inventory.sbom.read import read_bill, read_sbom
 from pratique.inventory.sbom.settle import settle
 from pratique.model.errors import ParseError, TargetError
-from pratique.model.inventory import Inventory, Location, Package, SourcePackage
+from pratique.model.inventory import Checksum, Inventory, Location, Package, PackageDetails, SourcePackage
 from pratique.model.purl import parse
 from pratique.model.report import Report
 from pratique.report import cyclonedx, spdx
@@ -97,6 +97,24 @@ def test_our_own_come_back(name: str) -> None:
     assert inventory.packages == report.packages
     assert inventory.release == "Debian:12"
     assert [gap.code for gap in inventory.gaps] == ["inventory.unreadable"]  # what was known then is asked anew
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_needs_and_digests_come_back(name: str) -> None:
+    """One SBOM can be made of another: what depends on what, how much of it is known, and digests."""
+    owner, requests, *others = (package for package in sorted(whole().packages, key=lambda one: "requests" not in one.name))
+    digests = (Checksum("h1", "x" * 43 + "="), Checksum("sha256", "2" * 64))
+    known = (
+        PackageDetails(relations="complete"),
+        PackageDetails(relations="incomplete", depends=(others[0].purl,)),
+        PackageDetails(relations="complete", depends=(owner.purl,), hashes=digests),
+        *(PackageDetails() for _ in others[1:]),
+    )
+    packages = [msgspec.structs.replace(one, details=about) for one, about in zip((owner, requests, *others), known, strict=True)]
+    ordered = tuple(sorted(packages, key=lambda package: package.purl))
+    inventory = settle(read_bill(written(name, msgspec.structs.replace(whole(), packages=ordered))), details=True)
+    assert {one.purl: one.details for one in inventory.packages} == {one.purl: one.details for one in ordered}
+    assert not any(isinstance(one.details, PackageDetails) for one in read(written(name, whole())).packages)
 
 
 @pytest.mark.parametrize("name", OURS)

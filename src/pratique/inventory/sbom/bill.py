@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pratique.model.errors import ParseError
-from pratique.model.inventory import DistroEvidence, Gap, Location, SourcePackage
+from pratique.model.inventory import Checksum, DistroEvidence, Gap, Location, SourcePackage
 
 T = TypeVar("T")
 
@@ -37,6 +37,7 @@ class Component(msgspec.Struct, kw_only=True):
     source: SourcePackage | None = None
     module: str = ""
     files: tuple[str, ...] = ()
+    hashes: tuple[Checksum, ...] = ()
     owner: str = ""
     role: str = ""
     declared: bool = False
@@ -53,7 +54,9 @@ class BillLayer(msgspec.Struct, kw_only=True):
 class Bill(msgspec.Struct, kw_only=True):
     """A whole document. `subject` is the name of what it describes, `digest` and `platform` what it says of that.
 
-    `owners` is False where its writer lists what packages of the system brought along, and does not say so.
+    `owners` is False where its writer lists what packages of the system brought along, and does not say so. `needs` are the
+    references of what each component needs, `known` how much of it that is where the document says so ("complete", "incomplete",
+    "unknown"); `sure` means that it is all where it does not.
     """
 
     format: str
@@ -61,6 +64,9 @@ class Bill(msgspec.Struct, kw_only=True):
     digest: str = ""
     platform: str = ""
     owners: bool = True
+    needs: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    known: dict[str, str] = msgspec.field(default_factory=dict)
+    sure: bool = False
     layers: list[BillLayer] = msgspec.field(default_factory=list)
     distro: DistroEvidence | None = None
     components: list[Component] = msgspec.field(default_factory=list)

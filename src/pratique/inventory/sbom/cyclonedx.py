@@ -19,10 +19,12 @@ from pratique.inventory.sbom.bill import (
     place,
     restored,
 )
-from pratique.model.inventory import DistroEvidence, Gap, Location, SourcePackage
+from pratique.inventory.sbom.needs import checksum
+from pratique.model.inventory import Checksum, DistroEvidence, Gap, Location, SourcePackage
 
 FORMAT = "CycloneDX"
 MAX_FILES = 2_000_000  # entries of any kind; a document lists all files of an image, the largest of which has a million
+MAX_HASHES = 20  # of one component; there are a dozen kinds
 MAX_PROPERTIES = 5000  # of one component; Syft writes two a location and one a CPE
 # What is no package: files, keys and data by their nature, an operating system is the distribution.
 _NO_PACKAGES = frozenset(
@@ -66,6 +68,11 @@ class _Evidence(msgspec.Struct):
     identity: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class _Hash(msgspec.Struct):
+    alg: str = ""
+    content: str = ""
+
+
 class _Component(msgspec.Struct):
     type: str = ""
     ref: str | None = msgspec.field(default=None, name="bom-ref")
@@ -78,7 +85,18 @@ class _Component(msgspec.Struct):
     properties: list[_Property] | None = None
     evidence: _Evidence | None = None
     tags: list[str] | None = None
+    hashes: list[_Hash] | None = None
     components: list[msgspec.Raw] | None = None
+
+
+class _Dependency(msgspec.Struct):
+    ref: str = ""
+    needs: list[str] | None = msgspec.field(default=None, name="dependsOn")
+
+
+class _Composition(msgspec.Struct):
+    aggregate: str = ""
+    dependencies: list[str] | None = None
 
 
 class _Tool(msgspec.Struct):
@@ -99,6 +117,8 @@ class _Document(msgspec.Struct):
     specVersion: str = ""  # noqa: N815
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
     components: list[msgspec.Raw] | None = None
+    dependencies: list[msgspec.Raw] | None = None
+    compositions: list[msgspec.Raw] | None = None
 
 
 def read(data: bytes) -> Bill:
@@ -122,9 +142,18 @@ def read(data: bytes) -> Bill:
                 continue  # else a package of the same name and version, too
         if component.type not in _NO_PACKAGES or (component.purl and not component.purl.startswith("pkg:generic/")):
             bill.components.append(_package(component))
+    _needs(document, bill)
     for package in bill.components if sources else ():
         package.source = package.source or sources.get(package.name.rpartition("/")[2])
     return bill
+
+
+def _needs(document: _Document, bill: Bill) -> None:
+    for dependency in entries(document.dependencies, _Dependency, bill, "dependency", MAX_COMPONENTS):
+        bill.needs.setdefault(dependency.ref, []).extend(dependency.needs or ())
+    for composition in entries(document.compositions, _Composition, bill, "composition", MAX_COMPONENTS):
+        kind = composition.aggregate if composition.aggregate in ("complete", "unknown") else "incomplete"
+        bill.known.update(dict.fromkeys(composition.dependencies or (), kind))
 
 
 def _built(component: _Component) -> Iterator[tuple[str, SourcePackage]]:
@@ -218,11 +247,19 @@ def _package(component: _Component) -> Component:
         licenses=tuple(_licences(component.licenses or ())),
         locations=tuple(dict.fromkeys(_locations(component, facts))),
         source=_source(facts),
+        hashes=tuple(_hashes(component, facts)),
         module=facts.get("aquasecurity:trivy:Modularitylabel", ""),
         owner=facts.get("pratique:owner", ""),
         role=facts.get("pratique:role", ""),
         declared=facts.get("pratique:declared") == "true",
     )
+
+
+def _hashes(component: _Component, facts: dict[str, str]) -> Iterator[Checksum]:
+    for stated in (component.hashes or ())[:MAX_HASHES]:
+        yield from checksum(stated.alg, stated.content)
+    for name in ("h1", "q1"):
+        yield from checksum(name, facts.get(f"pratique:hash:{name}", ""))
 
 
 def _licences(licences: list[_Licence] | tuple[()]) -> Iterator[str]:

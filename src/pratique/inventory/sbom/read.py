@@ -43,8 +43,11 @@ class _Outline(msgspec.Struct):
     sbom: msgspec.Raw = _ABSENT
 
 
-def read_sbom(path: Path) -> tuple[Inventory, Target]:
-    """Read an SBOM. Raises TargetNotFoundError, and TargetError where it cannot be read or is of no format that is known."""
+def read_sbom(path: Path, *, details: bool = False) -> tuple[Inventory, Target]:
+    """Read an SBOM; `details` keeps needs and digests, too.
+
+    Raises TargetNotFoundError, and TargetError where it cannot be read or is of no format that is known.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -58,7 +61,7 @@ def read_sbom(path: Path) -> tuple[Inventory, Target]:
         bill = read_bill(data)
     except ParseError as error:
         raise TargetError(f"{path}: {error.message}", hint=error.hint) from None
-    inventory = settle(bill)
+    inventory = settle(bill, details=details)
     return inventory, _target(bill, inventory, str(path))
 
 

@@ -51,8 +51,8 @@ _REBUILT = re.compile(r"\+b\d+$")  # Debian built the same source once more: no 
 _PRIMARY = {"pypi": re.compile(r"/(?:METADATA|PKG-INFO)$|\.egg-info$")}
 
 
-def settle(bill: Bill) -> Inventory:
-    """Turn a bill into an inventory. Entries that cannot be used are gaps."""
+def settle(bill: Bill, *, details: bool = False) -> Inventory:
+    """Turn a bill into an inventory. Entries that cannot be used are gaps. `details` keeps needs and digests, too."""
     parsed = [(component, _parsed(component, bill.gaps)) for component in bill.components]
     used = [(component, purl) for component, purl in parsed if purl is not None and purl.type not in _SUBJECTS]
     stated = _distro(bill.distro, [purl for _, purl in used])
@@ -76,6 +76,10 @@ def settle(bill: Bill) -> Inventory:
     if not bill.owners:
         inferred = infer(owned)
         owned = [msgspec.structs.replace(one, owner=inferred.get(one.purl, one.owner)) for one in owned]
+    if details:
+        from pratique.inventory.sbom.needs import detailed  # noqa: PLC0415 - only where one SBOM is made of another
+
+        owned = detailed(owned, bill, refs)
     return Inventory(distro=distro, release=release, packages=tuple(owned), gaps=tuple(dict.fromkeys(gaps)))
 
 

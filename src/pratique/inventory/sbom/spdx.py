@@ -18,10 +18,12 @@ from pratique.inventory.sbom.bill import (
     place,
     restored,
 )
-from pratique.model.inventory import DistroEvidence, Location, SourcePackage
+from pratique.inventory.sbom.needs import checksum
+from pratique.model.inventory import Checksum, DistroEvidence, Location, SourcePackage
 
 FORMAT = "SPDX"
 MAX_FILES = 20  # of one package that are looked at for its place; Trivy names one
+MAX_HASHES = 20  # of one package
 MAX_NOTES = 5000  # annotations of one package
 _OVERLAP = "ownership-by-file-overlap"  # how Syft says that a package of the system brought another
 _SUBJECTS = frozenset(("CONTAINER", "SOURCE", "FILE", "DEVICE", "FIRMWARE", "OPERATING-SYSTEM"))
@@ -43,6 +45,13 @@ class Note(msgspec.Struct):
     comment: str = ""
 
 
+class Digest(msgspec.Struct):
+    """A checksum."""
+
+    algorithm: str = ""
+    value: str = msgspec.field(default="", name="checksumValue")
+
+
 class Package(msgspec.Struct):
     """A package as SPDX 2 has it; the tag-value reader fills the same."""
 
@@ -55,6 +64,7 @@ class Package(msgspec.Struct):
     source: str | None = msgspec.field(default=None, name="sourceInfo")
     references: list[Reference] | None = msgspec.field(default=None, name="externalRefs")
     annotations: list[Note] | None = None
+    checksums: list[Digest] | None = None
 
 
 class Relation(msgspec.Struct):
@@ -81,6 +91,10 @@ class Words(msgspec.Struct):
     text: str | None = msgspec.field(default=None, name="extractedText")
 
 
+class _Creation(msgspec.Struct):
+    creators: list[str] | None = None
+
+
 class _Document(msgspec.Struct):
     version: str = msgspec.field(name="spdxVersion")
     name: str = ""
@@ -88,12 +102,15 @@ class _Document(msgspec.Struct):
     relations: list[msgspec.Raw] | None = msgspec.field(default=None, name="relationships")
     words: list[msgspec.Raw] | None = msgspec.field(default=None, name="hasExtractedLicensingInfos")
     files: list[msgspec.Raw] | None = None
+    creation: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"{}"), name="creationInfo")
 
 
 def read(data: bytes) -> Bill:
     """Read a JSON document. Raises ParseError where it is none."""
     document = decode(data, _Document, FORMAT)
     bill = Bill(format=document.version[:20], subject=document.name)
+    for creation in entries([document.creation], _Creation, bill, "creation", 1):  # ours say NOASSERTION where it is not all
+        bill.sure = any(creator.startswith("Tool: pratique-") for creator in creation.creators or ())
     packages = list(entries(document.packages, Package, bill, "package", MAX_COMPONENTS))
     words = list(entries(document.words, Words, bill, "licence", MAX_COMPONENTS))
     fill(bill, packages, entries(document.relations, Relation, bill, "relationship", MAX_RELATIONS), words)
@@ -126,7 +143,11 @@ def fill(bill: Bill, packages: Sequence[Package], relations: Iterator[Relation],
             if len(inside) < MAX_FILES:
                 inside.append(relation.right)
             continue
-        if relation.type == "DESCRIBES":
+        if relation.type == "DEPENDS_ON":
+            _need(bill, relation.left, relation.right)
+        elif relation.type == "DEPENDENCY_OF":
+            _need(bill, relation.right, relation.left)
+        elif relation.type == "DESCRIBES":
             described.add(relation.right)
         elif (relation.type == "CONTAINS" and purls.get(relation.left, "").startswith(("pkg:deb/", "pkg:apk/", "pkg:rpm/"))) or (
             relation.type == "OTHER" and (relation.comment or "").startswith(_OVERLAP)
@@ -142,6 +163,17 @@ def fill(bill: Bill, packages: Sequence[Package], relations: Iterator[Relation],
         else:
             bill.components.append(_package(package, purl, owners.get(package.id, ""), spoken))
             bill.components[-1].files = tuple(files.get(package.id, ()))
+
+
+def _need(bill: Bill, left: str, right: str) -> None:
+    """Enter a need; NONE says that there is none, NOASSERTION that there may be more."""
+    needs = bill.needs.setdefault(left, [])
+    if right == "NOASSERTION":
+        bill.known[left] = "incomplete"
+    elif right == "NONE":
+        bill.known.setdefault(left, "complete")
+    else:
+        needs.append(right)
 
 
 def _said(text: str | None) -> str:
@@ -188,11 +220,20 @@ def _package(package: Package, purl: str, owner: str, spoken: dict[str, Any]) ->
         licenses=(str(spoken.get(licence) or licence),) if licence else (),
         locations=tuple(dict.fromkeys(_locations(package, facts))),
         source=_source(_said(package.source)),
+        hashes=tuple(_hashes(package)),
         module=facts.get("Modularitylabel", ""),
         owner=owner,
         role=facts.get("pratique:role", ""),
         declared=facts.get("pratique:declared") == "true",
     )
+
+
+def _hashes(package: Package) -> Iterator[Checksum]:
+    for stated in (package.checksums or ())[:MAX_HASHES]:
+        yield from checksum(stated.algorithm, stated.value)
+    for key, value in _notes(package):
+        if key == "pratique:hash":
+            yield from checksum(*value.partition(" ")[::2])
 
 
 def _locations(package: Package, facts: dict[str, str]) -> Iterator[Location]:

@@ -10,11 +10,21 @@ from collections.abc import Iterable
 import msgspec
 
 from pratique.inventory.sbom.bill import MAX_COMPONENTS, MAX_RELATIONS, Bill, decode, entries
-from pratique.inventory.sbom.spdx import Note, Package, Reference, Relation, fill
+from pratique.inventory.sbom.spdx import Digest, Note, Package, Reference, Relation, fill
 
 FORMAT = "SPDX 3"
-_RELATIONS = {"contains": "CONTAINS", "hasDeclaredLicense": "LICENCE", "hasConcludedLicense": "LICENCE"}
+_RELATIONS = {
+    "contains": "CONTAINS",
+    "dependsOn": "DEPENDS_ON",
+    "hasDeclaredLicense": "LICENCE",
+    "hasConcludedLicense": "LICENCE",
+}
 _PURPOSES = {"container": "CONTAINER", "operatingSystem": "OPERATING-SYSTEM", "source": "SOURCE"}
+
+
+class _Verified(msgspec.Struct):
+    algorithm: str | None = None
+    value: str | None = msgspec.field(default=None, name="hashValue")
 
 
 class _Element(msgspec.Struct):
@@ -30,6 +40,8 @@ class _Element(msgspec.Struct):
     expression: str | None = msgspec.field(default=None, name="simplelicensing_licenseExpression")
     left: str | None = msgspec.field(default=None, name="from")
     relation: str | None = msgspec.field(default=None, name="relationshipType")
+    completeness: str | None = None
+    verified: list[_Verified] | None = msgspec.field(default=None, name="verifiedUsing")
     right: list[str] | None = msgspec.field(default=None, name="to")
     subject: str | None = None
     statement: str | None = None
@@ -52,6 +64,8 @@ def read(data: bytes) -> Bill:
             packages[element.id] = _package(element)
         elif element.type == "Relationship" and element.relation in _RELATIONS:
             kind = _RELATIONS[element.relation]
+            if kind == "DEPENDS_ON" and element.completeness in ("complete", "incomplete"):
+                bill.known[element.left or ""] = element.completeness
             relations += [Relation(left=element.left or "", type=kind, right=right) for right in element.right or ()]
         elif element.type == "Annotation":
             notes.append((element.subject or "", element.statement or ""))
@@ -71,6 +85,7 @@ def _package(element: _Element) -> Package:
         source=element.source,
         references=[Reference(type="purl", locator=element.purl)] if element.purl else [],
         annotations=[],
+        checksums=[Digest(algorithm=one.algorithm or "", value=one.value or "") for one in element.verified or ()],
     )
 
 

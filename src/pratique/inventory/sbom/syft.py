@@ -97,11 +97,12 @@ def read(data: bytes) -> Bill:
         if distro.id:
             name, version, codename = distro.pretty or distro.name or "", distro.version_id or "", distro.codename or ""
             bill.distro = DistroEvidence(id=distro.id, version=version, name=name, codename=codename)
-    owners = {
-        relation.child: relation.parent
-        for relation in entries(document.relations, _Relation, bill, "relation", MAX_RELATIONS)
-        if relation.type == "ownership-by-file-overlap"
-    }
+    owners = {}
+    for relation in entries(document.relations, _Relation, bill, "relation", MAX_RELATIONS):
+        if relation.type == "ownership-by-file-overlap":
+            owners[relation.child] = relation.parent
+        elif relation.type == "dependency-of":
+            bill.needs.setdefault(relation.child, []).append(relation.parent)
     for artifact in entries(document.artifacts, _Artifact, bill, "package", MAX_COMPONENTS):
         bill.components.append(_package(artifact, owners, bill))
     return bill
