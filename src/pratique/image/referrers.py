@@ -49,7 +49,7 @@ class Attachments(NamedTuple):
     failures: list[str]
 
 
-class _Loose(msgspec.Struct, frozen=True, rename="camel"):
+class Loose(msgspec.Struct, frozen=True, rename="camel"):
     """A manifest of any artifact, as far as it is looked at."""
 
     config: Descriptor | None = None
@@ -67,31 +67,38 @@ def attached(reference: str, digests: Sequence[str], options: SourceOptions, *, 
     """
     clients = Clients(options)
     try:
-        return _Search(Remote(parse_name(reference), clients, options), every=every).run(digests)
+        return Search(Remote(parse_name(reference), clients, options), every=every).run(digests)
     finally:
         clients.close()
 
 
-class _Search:
-    def __init__(self, remote: Remote, *, every: bool) -> None:
+class Search:
+    """Looks through what is attached, each thing once, within bounds. `result` is what was found."""
+
+    def __init__(self, remote: Remote | None, *, every: bool) -> None:
         self._remote = remote
-        self._interesting = _attesting if every else _interesting
+        self.interesting = _attesting if every else _interesting
         self._suffixes = (".att", ".vex", ".sig") if every else (".att", ".vex")
-        self._seen: set[str] = set()
-        self._images: dict[str, tuple[str, _Loose] | None] = {}
+        self.seen: set[str] = set()
+        self._images: dict[str, tuple[str, Loose] | None] = {}
         self._bytes = 0
-        self._result = Attachments([], [])
+        self.result = Attachments([], [])
+
+    @property
+    def _registry(self) -> Remote:
+        assert self._remote is not None  # where there is none, whoever looks reads elsewhere
+        return self._remote
 
     def run(self, digests: Sequence[str]) -> Attachments:
         for digest in self._manifests(digests):
             for listed in self._listed(digest):
-                if len(self._seen) >= MAX_ATTACHED:
-                    self._result.failures.append(f"more than {MAX_ATTACHED} things are attached; the rest was not looked at")
-                    return self._result
-                if listed not in self._seen:
-                    self._seen.add(listed)
-                    self._take(listed)
-        return self._result
+                if len(self.seen) >= MAX_ATTACHED:
+                    self.result.failures.append(f"more than {MAX_ATTACHED} things are attached; the rest was not looked at")
+                    return self.result
+                if listed not in self.seen:
+                    self.seen.add(listed)
+                    self.take(listed)
+        return self.result
 
     def _manifests(self, digests: Sequence[str]) -> list[str]:
         """Leave the digests of manifests: that of a configuration means the image as well, and registries fail when asked for it.
@@ -105,7 +112,7 @@ class _Search:
             if digest in configurations:
                 continue
             try:
-                found = self._images[digest] = self._manifest(f"manifests/{digest}")
+                found = self._images[digest] = self.manifest(f"manifests/{digest}")
             except IntegrityError:
                 raise
             except CouldNotError as error:
@@ -117,7 +124,7 @@ class _Search:
             raise next(iter(errors.values()))
         for digest, why in errors.items():
             if digest not in configurations:
-                self._result.failures.append(f"{digest} cannot be asked for: {why.message}")
+                self.result.failures.append(f"{digest} cannot be asked for: {why.message}")
         return [digest for digest in dict.fromkeys(digests) if digest not in configurations]
 
     def _listed(self, digest: str) -> Iterator[str]:
@@ -125,16 +132,16 @@ class _Search:
         tag = digest.replace(":", "-")
         yield from self._index(f"referrers/{digest}") or self._index(f"manifests/{tag}")
         for suffix in self._suffixes:
-            found = self._manifest(f"manifests/{tag}{suffix}")
+            found = self.manifest(f"manifests/{tag}{suffix}")
             if found is not None:
                 yield found[0]
         yield from self._in_index(digest)
 
     def _index(self, path: str) -> list[str]:
-        found = self._manifest(path)
+        found = self.manifest(path)
         if found is None:
             return []
-        wanted = [one for one in found[1].manifests if self._interesting(one.artifact_type or one.media_type, one.annotations)]
+        wanted = [one for one in found[1].manifests if self.interesting(one.artifact_type or one.media_type, one.annotations)]
         return [one.digest for one in wanted]
 
     def _in_index(self, digest: str) -> list[str]:
@@ -147,37 +154,42 @@ class _Search:
             if one.annotations and one.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
         ]
 
-    def _take(self, digest: str) -> None:
-        found = self._manifest(f"manifests/{digest}", digest)
+    def take(self, digest: str) -> None:
+        """Take what is in an attestation's manifest."""
+        found = self.manifest(f"manifests/{digest}", digest)
         if found is None:
-            self._result.failures.append(f"the attestation {digest} is listed, and not there")
+            self.result.failures.append(f"the attestation {digest} is listed, and not there")
             return
         manifest = found[1]
         for layer in manifest.layers:
             kind = layer.media_type or str(manifest.artifact_type)
             notes = {**(manifest.annotations or {}), **(layer.annotations or {})}
-            if not self._interesting(kind, notes):
+            if not self.interesting(kind, notes):
                 continue
             if layer.size > MAX_BLOB or self._bytes + layer.size > MAX_BYTES:
-                self._result.failures.append(f"the attestation {layer.digest} has {layer.size} bytes, more than is read")
+                self.result.failures.append(f"the attestation {layer.digest} has {layer.size} bytes, more than is read")
                 continue
             self._bytes += max(layer.size, 0)
             try:
-                data = self._remote.first(lambda endpoint, of=layer: self._blob(endpoint, of))  # type: ignore[misc]
+                data = self.blob(layer)
             except PratiqueError as error:
-                self._result.failures.append(f"the attestation {layer.digest} cannot be had: {error.message}")
+                self.result.failures.append(f"the attestation {layer.digest} cannot be had: {error.message}")
                 continue
             signature = str(notes.get(_SIGNATURE, ""))
-            self._result.found.append(Attached(layer.digest, kind, _predicate(notes), data, signature))
+            self.result.found.append(Attached(layer.digest, kind, _predicate(notes), data, signature))
+
+    def blob(self, layer: Descriptor) -> bytes:
+        """Return an attestation, verified. Raises PratiqueError."""
+        return self._registry.first(lambda endpoint: self._blob(endpoint, layer))
 
     def _blob(self, endpoint: Endpoint, layer: Descriptor) -> bytes:
         check_digest(layer.digest, "attestation")
         return verify(self._body(endpoint, f"blobs/{layer.digest}", MAX_BLOB), layer.digest, f"attestation {layer.digest}")
 
-    def _manifest(self, path: str, digest: str = "") -> tuple[str, _Loose] | None:
+    def manifest(self, path: str, digest: str = "") -> tuple[str, Loose] | None:
         """Return a manifest or index and its digest; None where there is none."""
         try:
-            data = self._remote.first(lambda endpoint: self._body(endpoint, path, MAX_MANIFEST))
+            data = self._registry.first(lambda endpoint: self._body(endpoint, path, MAX_MANIFEST))
         except TargetNotFoundError:
             return None
         except IntegrityError:
@@ -192,16 +204,16 @@ class _Search:
         import hashlib  # noqa: PLC0415 - beside its one use
 
         try:
-            found = msgspec.json.decode(data, type=_Loose)
+            found = msgspec.json.decode(data, type=Loose)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self._result.failures.append(f"{path} is no manifest: {error}")
-            found = _Loose()
+            self.result.failures.append(f"{path} is no manifest: {error}")
+            found = Loose()
         return f"sha256:{hashlib.sha256(data).hexdigest()}", found
 
     def _note_referrers(self, error: CouldNotError) -> None:
         """Registries that do not know the way at all answer in many ways; the tags are asked for instead."""
         if not any(word in error.message for word in ("400", "404", "405", "501")):
-            self._result.failures.append(f"the registry does not list what refers to the image: {error.message}")
+            self.result.failures.append(f"the registry does not list what refers to the image: {error.message}")
 
     @staticmethod
     def _body(endpoint: Endpoint, path: str, limit: int) -> bytes:

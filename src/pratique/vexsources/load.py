@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pratique.image.options import SourceOptions
 
 ATTACHED = "oci"
+WITHIN = ("oci-dir", "oci-archive")
 STDIN = "-"
 REPOSITORY = "repo:"
 
@@ -109,14 +110,19 @@ class VexSources:
 
     def _attached(self, target: Target, collected: Collected) -> None:
         digests = [digest for digest in (target.digest, *target.digests) if digest.startswith("sha256:")]
-        if target.scheme not in ("registry", "docker", "podman", "containerd") or not digests:
-            message = f"attestations are read from the registry of an image; this target is {target.scheme}:{target.reference}"
+        within = target.scheme in WITHIN
+        if not (within or target.scheme in ("registry", "docker", "podman", "containerd")) or not digests:
+            message = f"attestations are read from a registry or an OCI layout; this target is {target.scheme}:{target.reference}"
             collected.fail(UNREACHABLE, message, ATTACHED)
             return
         from pratique.image.referrers import attached  # noqa: PLC0415 - only where they are asked for
+        from pratique.image.within import attached_within  # noqa: PLC0415 - as above
 
         try:
-            found, failures = attached(target.reference, digests, self._options)
+            if within:
+                found, failures = attached_within(target.scheme, target.reference, self._options)
+            else:
+                found, failures = attached(target.reference, digests, self._options)
         except PratiqueError as error:
             collected.fail(UNREACHABLE, f"attestations of {target.reference}: {error.message}", ATTACHED)
             return

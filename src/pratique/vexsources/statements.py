@@ -19,8 +19,10 @@ from pratique.vexsources.collect import bounded, load_keys, why
 
 if TYPE_CHECKING:
     from pratique.image.options import SourceOptions
+    from pratique.image.referrers import Attachments
 
 ATTACHED = "oci"
+WITHIN = ("oci-dir", "oci-archive")  # which may hold what was attached beside the image
 UNREACHABLE = "advisories.attestations-unreachable"
 UNREADABLE = "advisories.attestations-unreadable"
 MAX_FILES = 1_000  # of a folder: one image has dozens
@@ -69,12 +71,18 @@ class AttestationSources:
     def _attached(self, target: Target, digests: frozenset[str]) -> list[Stated]:
         from pratique.image.referrers import attached  # noqa: PLC0415 - only where they are asked for
 
+        if target.scheme in WITHIN:
+            from pratique.image.within import attached_within  # noqa: PLC0415 - as above
+
+            return self._stated(attached_within(target.scheme, target.reference, self._options, every=True), digests)
         plain = [digest for digest in (target.digest, *target.digests) if digest.startswith("sha256:")]
         if target.scheme not in _REGISTRIES or not plain:
-            raise UsageError(f"the registry of an image has them; this target is {target.scheme}:{target.reference}")
-        found, failures = attached(target.reference, plain, self._options, every=True)
-        parts = [Stated(failures=tuple(failures))]
-        for one in found:
+            raise UsageError(f"a registry or an OCI layout has them; this target is {target.scheme}:{target.reference}")
+        return self._stated(attached(target.reference, plain, self._options, every=True), digests)
+
+    def _stated(self, attachments: Attachments, digests: frozenset[str]) -> list[Stated]:
+        parts = [Stated(failures=tuple(attachments.failures))]
+        for one in attachments.found:
             origin = f"{ATTACHED}:{one.digest}"
             if one.signature:
                 parts.append(read_signature(one.data, one.signature, origin, (self._keys, digests)))
