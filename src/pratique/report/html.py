@@ -117,8 +117,9 @@ def _reason(rule: str, effect: str, messages: list[str]) -> str:
     if len(messages) == 1:
         return f"<li>{mark}<b>{text(rule)}</b>: {text(messages[0].removeprefix('warning: '))}</li>"
     told = "".join(f"<li>{text(message.removeprefix('warning: '))}</li>" for message in messages)
-    head = f"{mark}<b>{text(rule)}</b>: {len(messages):,} times"
-    return f'<li><details class="print"><summary>{head}</summary><ul>{told}</ul></details></li>'
+    such = text(cut(messages[0].removeprefix("warning: "), 160))
+    head = f'{mark}<b>{text(rule)}</b>: {len(messages):,} times, <span class="soft">such as {such}</span>'
+    return f"<li><details><summary>{head}</summary><ul>{told}</ul></details></li>"
 
 
 def _baseline(report: Report) -> str:
