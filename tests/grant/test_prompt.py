@@ -128,3 +128,12 @@ def test_the_place_narrows_the_request() -> None:
     asker = Asker(ALICE, Target(reference="reg/app", digest=DIGEST))
     (reason,) = about_privilege(parse("exec.root"), asker, book()).decision.reasons
     assert f"--image docker.io/reg/app@{DIGEST}" in reason.request
+
+
+def test_the_command_is_for_this_place_and_no_other() -> None:
+    """Namespace, cluster and host are in it, and a container is enough of a host."""
+    place = Target(namespace="team-a", cluster="prod", host="h1", digest=DIGEST)
+    (reason,) = about_privilege(parse("exec.root"), Asker(ALICE, place), book()).decision.reasons
+    assert reason.request.endswith(f"--image {DIGEST} --namespace team-a --cluster prod --host h1")
+    (reason,) = about_privilege(parse("exec.root"), Asker(ALICE, Target(container="c" * 64, host="h1")), book()).decision.reasons
+    assert reason.request.endswith("--container " + "c" * 64)

@@ -234,8 +234,12 @@ def request_command(request: Request, entitlement: CompiledEntitlement, asked: S
         words += ["--image", f"{repository(target.reference)}@{target.digest}" if target.reference else target.digest]
     elif target.container:
         words += ["--container", target.container]
-    if target.namespace:
-        words += ["--namespace", target.namespace]
+    narrow = (
+        ("--cluster", target.cluster),
+        ("--namespace", target.namespace),
+        ("--host", "" if target.container else target.host),
+    )
+    words += [word for option, name in narrow if name for word in (option, name)]
     return " ".join(map(shlex.quote, words))
 
 
