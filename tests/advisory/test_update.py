@@ -430,6 +430,17 @@ def test_news_that_takes_most_of_it_away_is_doubted(
     assert (outcome.status, outcome.records) == ("updated", len(news))
 
 
+def test_a_record_of_the_future_makes_nothing_doubtful(server: FeedServer, tmp_path: Path) -> None:
+    """A date that has not come yet is a slip, or somebody's attempt to have all that follows refused."""
+    records = [record(f"PYSEC-{n}", f"p{n}", "1") | {"modified": "2026-11-20T00:00:00Z"} for n in range(200)]
+    records[0]["modified"] = "2999-01-01T00:00:00Z"
+    server.files["osv/PyPI/all.zip"] = archive(records)
+    _update(server, tmp_path)
+    records[0]["modified"] = "2026-11-21T00:00:00Z"
+    server.files["osv/PyPI/all.zip"] = archive(records)
+    assert _update(server, tmp_path)["osv/PyPI"].status == "updated"
+
+
 def test_a_small_feed_may_lose_records(server: FeedServer, tmp_path: Path) -> None:
     """Of a few records half may be withdrawn."""
     _update(server, tmp_path)

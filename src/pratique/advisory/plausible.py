@@ -25,8 +25,9 @@ def doubt(before: Entry, now: Facts) -> str:
         return ""
     if now.records < before.records * _LEFT:
         return f"names {now.records} records where {before.records} are known"
-    then, there = _day(now.newest), _day(before.newest)
-    if then is not None and there is not None and there - then > _OLDER:
+    # A record may bear a date that has not come yet: it is as new as the fetch that brought it.
+    then, there = _day(now.newest), min(filter(None, (_day(before.newest), _day(before.fetched_at))), default=None)
+    if then is not None and there is not None and before.newest and there - then > _OLDER:
         return f"is older than what is here: its newest record is of {now.newest[:10]}, here is one of {before.newest[:10]}"
     return ""
 
