@@ -40,7 +40,7 @@ def test_a_rule_that_fired_often_is_told_in_short() -> None:
     assert b"often: and 35 more" in text
     assert b"message 0 (and 39 more)" in b" ".join(written("markdown", report).split()).replace(b"**", b"")
     page = written("html", report)
-    assert b"<b>often</b>: 40 times, <span class="soft">such as message 0</span></summary>" in page
+    assert b'<b>often</b>: 40 times, <span class="soft">such as message 0</span></summary>' in page
     assert b'<span class="tag warn">warns</span> <b>once</b>: ' in page
     assert page.count(b"<li>message ") == 40
     assert len(json.loads(written("json", report))["verdict"]["reasons"]) == 41
