@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import pwd
 import socket
@@ -17,17 +19,22 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pratique.cli import store
 from pratique.cli.main import run
+from pratique.grant.asking import request_hash
 from pratique.grant.lifecycle import Cancel, Deny, Revoke
-from pratique.granting import approvers, remote, wire
+from pratique.granting import approvers, remote, sshsig, wire
+from pratique.granting.alert import Alarm
 from pratique.granting.approvers import Approvers, read_public
 from pratique.granting.desk import Desk
 from pratique.granting.remote import Key, RemoteDesk
 from pratique.granting.who import this_user
-from pratique.model.errors import GrantError, StoreError, UsageError
-from pratique.model.privilege import Asked, Scope, Subject, Task
+from pratique.model.errors import GrantError, ParseError, StoreError, UsageError
+from pratique.model.privilege import Asked, Grant, Scope, Subject, Task
 from pratique.store.reading import Filter, lines
 from storing import PATHS, place_in
 
@@ -36,7 +43,7 @@ _KNOWN = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_name in _
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: several users of one machine ask"),
     pytest.mark.skipif(len(_KNOWN) < len(_NAMES), reason=f"needs the users {', '.join(_NAMES)} of a Debian"),
-    pytest.mark.needs("ssh-keygen"),
+    pytest.mark.needs("ssh-keygen", "ssh-agent"),
 ]
 
 ALICE, BOB, EVE = (_KNOWN.get(name) or pwd.getpwuid(0) for name in _NAMES)
@@ -226,6 +233,101 @@ def test_a_key_that_was_taken_away_signs_no_more(served: Served) -> None:
     assert events.count("approver-key") == events.count("approver-key-removed") == 1
     with pytest.raises(GrantError, match="has no key here"):
         as_user(BOB, lambda: RemoteDesk(served.socket, key).approve(name, this_user()).id)
+
+
+def test_keys_in_an_agent_sign(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of a public key stands for the private half in an agent, which ssh-keygen asks."""
+    key = _key_of(served, "unix:root")
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(served.folder / "agent")], stdout=subprocess.DEVNULL)
+    try:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(served.folder / "agent"))
+        until = time.monotonic() + 20
+        while not (served.folder / "agent").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        subprocess.run(["ssh-add", "-q", str(served.folder / "key")], check=True)
+        (served.folder / "key").rename(served.folder / "away")
+        public = served.folder / "key.pub"
+        statement = approvers.Signed(act="approve", grant="g-1", request="r", at=time.time())
+        signed = approvers.sign(public, statement, lambda: "")
+        with served.desk() as desk:
+            assert Approvers(desk).strengthened(ROOT, signed).strength == 2
+            with pytest.raises(GrantError, match="not by the key"):
+                Approvers(desk).strengthened(ROOT, msgspec.structs.replace(signed, grant="g-2"))
+    finally:
+        agent.kill()
+        agent.wait()
+    with pytest.raises(UsageError, match="did not sign"):
+        approvers.sign(public, statement, lambda: "")
+    assert key.path.exists()
+
+
+class Authenticator:
+    """A FIDO authenticator in software: what it signs is as OpenSSH's PROTOCOL.u2f has it."""
+
+    def __init__(self, application: bytes = b"ssh:") -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self._application = application
+
+    def public(self) -> bytes:
+        return _strings(b"sk-ssh-ed25519@openssh.com", self._private.public_key().public_bytes_raw(), self._application)
+
+    def line(self) -> bytes:
+        return b"sk-ssh-ed25519@openssh.com " + base64.b64encode(self.public()) + b" anna"
+
+    def sign(self, message: bytes, *, flags: int = 1, namespace: bytes = b"pratique-approval") -> str:
+        hashed = hashlib.sha512(message).digest()
+        inner = b"SSHSIG" + _strings(namespace, b"", b"sha512", hashed)
+        tail = bytes([flags]) + (7).to_bytes(4, "big")
+        made = self._private.sign(hashlib.sha256(self._application).digest() + tail + hashlib.sha256(inner).digest())
+        signature = _strings(b"sk-ssh-ed25519@openssh.com", made) + tail
+        blob = b"SSHSIG" + (1).to_bytes(4, "big") + _strings(self.public(), namespace, b"", b"sha512", signature)
+        return f"-----BEGIN SSH SIGNATURE-----\n{base64.b64encode(blob).decode()}\n-----END SSH SIGNATURE-----\n"
+
+
+def _strings(*parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def test_a_key_that_was_touched_is_a_second_factor(served: Served) -> None:
+    """Hardware that somebody touched makes strength 3, which breaks a glass; untouched it is 2; another purpose is none."""
+    device = Authenticator()
+    (served.folder / "sk.pub").write_bytes(device.line())
+    with served.desk() as desk:
+        Approvers(desk).add("unix:games", read_public(served.folder / "sk.pub"), ROOT)
+        desk.send_alerts_to(Alarm("command", ("/bin/true",)), ROOT)
+
+    def broken(sign: Callable[[bytes], str]) -> str:
+        wanted = asked()
+        said = approvers.Signed(act="break-glass", grant="", request=request_hash(wanted), at=time.time())
+        said = msgspec.structs.replace(said, signature=sign(said.statement()))
+        return RemoteDesk(served.socket)._ask("POST", "/v1/break-glass", Grant, wire.Broken(asked=wanted, signed=said)).state
+
+    assert as_user(BOB, lambda: broken(device.sign)) == "active"
+    for sign, why in (
+        (partial(device.sign, flags=0), "second factor"),
+        (partial(device.sign, namespace=b"file"), "not by the key"),
+        (Authenticator().sign, "not by the key"),
+        (lambda statement: device.sign(statement + b"x"), "not by the key"),
+    ):
+        with pytest.raises(GrantError, match=why):
+            as_user(BOB, partial(broken, sign))
+    with pytest.raises(GrantError, match="has no key here"):
+        as_user(EVE, lambda: broken(device.sign))
+
+
+@given(st.data())
+def test_no_byte_of_a_signature_can_be_changed(data: st.DataObject) -> None:
+    """Whatever is shown verifies whole or is refused, never a defect."""
+    device = Authenticator()
+    text = device.sign(b"message")
+    assert sshsig.verify(text, b"message").touched
+    blob = bytearray(base64.b64decode("".join(text.splitlines()[1:-1])))
+    at = data.draw(st.integers(0, len(blob) - 1))
+    blob[at] ^= data.draw(st.integers(1, 255))
+    for changed in (bytes(blob), bytes(blob[:at]), data.draw(st.binary(max_size=200))):
+        shown = f"-----BEGIN SSH SIGNATURE-----\n{base64.b64encode(changed).decode()}\n-----END SSH SIGNATURE-----"
+        with pytest.raises(ParseError):
+            sshsig.verify(shown, b"message")
 
 
 def test_grants_are_ended_by_whoever_may(served: Served) -> None:

@@ -7,7 +7,23 @@ from typing import Any
 
 import click
 
-from pratique.cli.store import AS, DEBUG, FORMAT, STORE, as_document, asked, asking, desk, name_of, print_json, subject_of, when
+from pratique.cli.store import (
+    AS,
+    DEBUG,
+    FORMAT,
+    KEY,
+    STORE,
+    as_document,
+    asked,
+    asking,
+    desk,
+    name_of,
+    print_json,
+    signed_asker,
+    signed_by,
+    subject_of,
+    when,
+)
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 from pratique.report.text import plural, safe
@@ -36,6 +52,7 @@ def command() -> None:
 @asking
 @click.option("--sealed-code", is_flag=True, help="Open with a sealed code, asked for (or read from standard input).")
 @AS
+@KEY
 @FORMAT
 @STORE
 @DEBUG
@@ -47,7 +64,7 @@ def use(**given: Any) -> int:
     wanted = asked(given, subject_of(given["name"]))
     code = _code() if given["sealed_code"] else ""
     with desk(given, create=True) as at:
-        grant = at.break_glass(wanted, code)
+        grant = at.break_glass(signed_asker(at, given, wanted), code)
     if given["format"].lower() == "json":
         print_json(as_document(grant))
         return 0
@@ -85,6 +102,7 @@ def seal(number: int, name: str | None, **given: Any) -> int:
 @click.argument("grant_id", metavar="ID")
 @click.option("--reason", required=True, metavar="TEXT", help="What you found.")
 @AS
+@KEY
 @FORMAT
 @STORE
 @DEBUG
@@ -95,8 +113,8 @@ def review(grant_id: str, reason: str, name: str | None, **given: Any) -> int:
     """
     from pratique.grant.lifecycle import Review  # noqa: PLC0415 - start-up stays lazy
 
-    by = subject_of(name)
     with desk(given) as at:
+        by = signed_by(at, given, "review", grant_id, subject_of(name))
         grant = at.act(grant_id, Review(by, reason))
     if given["format"].lower() == "json":
         print_json(as_document(grant))

@@ -24,6 +24,7 @@ import msgspec
 from pratique.enforce.docker.identity import unix_subject
 from pratique.enforce.serving import Answer, Asked, HttpServer
 from pratique.grant import approval
+from pratique.grant.asking import request_hash
 from pratique.grant.lifecycle import Approve, Cancel, Complete, Deny, Event, Review, Revoke
 from pratique.grant.request import key, target_of
 from pratique.granting.approvers import Act, Approvers
@@ -156,8 +157,7 @@ class DeskSocket:
             case "POST", ["v1", "grants", name, act] if act in _ACTS:
                 return self._act(subject, name, act, _read(asked.body, Acted))  # type: ignore[arg-type]  # it is one of them
             case "POST", ["v1", "break-glass"]:
-                broken = _read(asked.body, Broken)
-                return self._desk.break_glass(msgspec.structs.replace(broken.asked, subject=subject), broken.code)
+                return self._break(subject, _read(asked.body, Broken))
         raise UsageError(f"{asked.method[:10]!a} {path[:100]!a} is nothing that this desk does")
 
     # -- looking ---------------------------------------------------------------------------------------------------------------
@@ -223,6 +223,13 @@ class DeskSocket:
         if len(waiting) >= MAX_PENDING:
             raise BusyError(f"{len(waiting)} requests of {key(subject)} wait for approval", hint="pratique grant cancel ID")
         return self._desk.request(msgspec.structs.replace(asked, subject=subject))
+
+    def _break(self, subject: Subject, broken: Broken) -> Grant:
+        if broken.signed is not None:
+            if (broken.signed.act, broken.signed.request) != ("break-glass", request_hash(broken.asked)):
+                raise GrantError("what was signed is not what is asked for")
+            subject = self._approvers.strengthened(subject, broken.signed)
+        return self._desk.break_glass(msgspec.structs.replace(broken.asked, subject=subject), broken.code)
 
     def _act(self, subject: Subject, name: str, act: Act, said: Acted) -> Grant:
         grant = self._seen(subject, name)

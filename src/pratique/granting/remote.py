@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from pratique.grant.asking import request_hash
 from pratique.grant.lifecycle import Approve, Cancel, Complete, Deny, Event, Review, Revoke, settle
 from pratique.grant.policy import builtin, load
 from pratique.granting.approvers import Act, Signed, sign
@@ -124,7 +125,8 @@ class RemoteDesk:
     def break_glass(self, asked: Asked, code: str = "") -> Grant:
         """Take privileges at once. Raises GrantError, UsageError, StoreError."""
         _not_claimed(asked.subject)
-        return self._ask("POST", "/v1/break-glass", Grant, Broken(asked=asked, code=code))
+        signed = self._signed("break-glass", "", request_hash(asked))
+        return self._ask("POST", "/v1/break-glass", Grant, Broken(asked=asked, code=code, signed=signed))
 
     def approve(self, name: str, by: Subject, reason: str = "", *, request_seen: str = "") -> Grant:
         """Agree to a request, as it was seen, or as it is."""

@@ -35,10 +35,11 @@ class Acted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """A glass to break, with a sealed code or without."""
+    """A glass to break, with a sealed code, or with a signature of a key in hardware."""
 
     asked: Asked
     code: str = ""
+    signed: Signed | None = None
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
