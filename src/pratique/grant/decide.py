@@ -234,11 +234,8 @@ def request_command(request: Request, entitlement: CompiledEntitlement, asked: S
         words += ["--image", f"{repository(target.reference)}@{target.digest}" if target.reference else target.digest]
     elif target.container:
         words += ["--container", target.container]
-    narrow = (
-        ("--cluster", target.cluster),
-        ("--namespace", target.namespace),
-        ("--host", "" if target.container else target.host),
-    )
+    host = "" if target.container else target.host  # a container is on one host
+    narrow = (("--namespace", target.namespace), ("--cluster", target.cluster), ("--host", host))
     words += [word for option, name in narrow if name for word in (option, name)]
     return " ".join(map(shlex.quote, words))
 
