@@ -115,6 +115,19 @@ def test_export_and_import(call: Call, built: Path, published: Path, tmp_path: P
     assert call("db", "export", file, "--cache-dir", tmp_path / "empty").code == 3
 
 
+def test_an_older_file_without_signatures_is_taken_and_said(call: Call, built: Path, tmp_path: Path) -> None:
+    """Whoever brings a file decides; that what came later is forgotten is said, even with --quiet."""
+    file = tmp_path / "out.tar"
+    call("db", "export", file, "--cache-dir", built)
+    index = built / "db/index.json"
+    index.write_text(index.read_text().replace('"fetched_at": "20', '"fetched_at": "30'))
+    ran = call("db", "import", file, "--cache-dir", built, "--quiet")
+    assert ran.code == 0
+    assert "older than the one that was here, of 30" in ran.err
+    ran = call("db", "import", file, "--cache-dir", built, "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+
+
 def test_rotation_and_expiry(call: Call, built: Path, published: Path, tmp_path: Path) -> None:
     """Keys are rotated by a publication; times are durations."""
     arguments = ("db", "publish", published, "--keys", tmp_path / "keys", "--cache-dir", built)

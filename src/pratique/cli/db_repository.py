@@ -12,7 +12,7 @@ import click
 from pratique._kit.folders import default_cache_dir
 from pratique.cli.options import configured, duration, mirror_address, setting
 from pratique.cli.progress import Progress
-from pratique.model.errors import UsageError
+from pratique.model.errors import DatabaseError, UsageError
 
 if TYPE_CHECKING:
     from pratique.advisory.repository.pull import Pulled
@@ -210,7 +210,7 @@ def import_(file: Path, **given: Any) -> int:
     """Take the database in FILE over, all of it or nothing.
 
     With --trusted-root the file must be a signed one, verify, and be no older than what was taken before; without it only damage
-    is noticed. Exit codes: 0 done, 1 does not verify, 2 bad usage, 3 could not.
+    is noticed, and an older database is taken with a warning. Exit codes: 0 done, 1 does not verify, 2 bad usage, 3 could not.
     """
     from pratique.advisory.repository.bundle import import_signed, import_unsigned  # noqa: PLC0415 - start-up stays lazy
     from pratique.advisory.repository.pull import How, read_root  # noqa: PLC0415
@@ -220,11 +220,26 @@ def import_(file: Path, **given: Any) -> int:
     if given["trusted_root"] is not None:
         done = import_signed(folder, file, read_root(given["trusted_root"]), how)
     else:
+        before = _fetched(folder)
         done = import_unsigned(folder, file, how)
         if not given["quiet"]:
             click.echo("pratique: nobody's signature was checked; --trusted-root does that", err=True)
+        if done.published_at < before:  # said in any case: what came later is not known any more
+            click.echo(
+                f"pratique: this database is of {done.published_at}, older than the one that was here, of {before}", err=True
+            )
     _report(done, quiet=given["quiet"])
     return 0
+
+
+def _fetched(folder: Path) -> str:
+    """Return when anything in the database was last fetched; "" where there is none, or nobody can tell."""
+    from pratique.advisory.index import database_folder, read  # noqa: PLC0415 - start-up stays lazy
+
+    try:
+        return max((entry.fetched_at for entry in read(database_folder(folder)).feeds.values()), default="")
+    except DatabaseError:
+        return ""
 
 
 def _report(done: Pulled, *, quiet: bool) -> None:
