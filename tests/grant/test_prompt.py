@@ -137,3 +137,14 @@ def test_the_command_is_for_this_place_and_no_other() -> None:
     assert reason.request.endswith(f"--image {DIGEST} --namespace team-a --cluster prod --host h1")
     (reason,) = about_privilege(parse("exec.root"), Asker(ALICE, Target(container="c" * 64, host="h1")), book()).decision.reasons
     assert reason.request.endswith("--container " + "c" * 64)
+
+
+def test_a_manifest_is_for_its_own_namespace() -> None:
+    """Policies of a namespace hold for what names it; what is said at the prompt goes before."""
+    rules = policy("scope: {namespaces: [team-a]}\nbaseline: {profile: baseline}\n")
+    spec_ = b"spec: {containers: [{name: c, securityContext: {runAsUser: 0}}]}\n"
+    pod = b"apiVersion: v1\nkind: Pod\nmetadata: {namespace: %s}\n" + spec_
+    for namespace, given_, allowed in (("team-a", "", True), ("team-b", "", False), ("team-b", "team-a", True)):
+        (spec,) = specs("pod.yaml", pod % namespace.encode())
+        answer = about_spec(spec, Asker(ALICE, Target(namespace=given_)), Book(rules, GrantIndex(), NOW))
+        assert answer.decision.allowed is allowed

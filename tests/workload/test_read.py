@@ -63,3 +63,10 @@ def test_any_text(text: str) -> None:
         specs("Dockerfile" if len(text) % 2 else "x.yaml", text.encode("utf-8", "surrogatepass"))
     except PratiqueError:
         return
+
+
+def test_a_runtime_configuration_knows_its_own_files() -> None:
+    """Whose files an engine bound is told by the control group that it put the container in."""
+    (spec,) = specs("x", (SAME.parent / "plain" / "docker-config.json").read_bytes())
+    assert not [mount for mount in spec.mounts if mount.kind == "bind"]
+    assert spec.cgroup_parent is None

@@ -179,7 +179,12 @@ def _line(words: list[str], asker: Asker, book: Book) -> tuple[Spec | None, Answ
     from pratique.grant import prompt  # noqa: PLC0415 - start-up stays lazy
     from pratique.workload import docker_create, docker_line  # noqa: PLC0415
 
-    line = docker_line.parse(words, str(Path.cwd()))
+    try:
+        line = docker_line.parse(words, str(Path.cwd()))
+    except UsageError as error:
+        raise UsageError(
+            error.message, hint=f"{error.hint}; options of pratique can come before {words[0]}".removeprefix("; ")
+        ) from None
     spec = None
     if line.verb == "run":
         spec = docker_create.extract(line.body, subject=line.name)

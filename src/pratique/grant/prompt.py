@@ -89,6 +89,8 @@ def about_spec(spec: Spec, asker: Asker, book: Book) -> Answer:
     if spec.image and spec.format != "dockerfile":
         digest = spec.image.partition("@")[2]
         target = msgspec.structs.replace(target, reference=target.reference or spec.image, digest=target.digest or digest)
+    if spec.namespace and not target.namespace:
+        target = msgspec.structs.replace(target, namespace=spec.namespace)
     if spec.labels:
         target = msgspec.structs.replace(target, labels={**spec.labels, **target.labels})
     request = Request(

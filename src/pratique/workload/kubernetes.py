@@ -219,6 +219,7 @@ class _Reader:
             annotations={name: value.string for name, value in self._pod.metadata.get("annotations").members()},
             command=tuple(item.string for key in ("command", "args") for item in _listed(self._node.get(key))),
             host_process=self._host_process(),
+            namespace=self._pod.owner.get("metadata", "namespace").string,
             places=self._places,
         )
 

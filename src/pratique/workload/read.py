@@ -17,6 +17,7 @@ from pratique.workload.spec import Spec
 
 # A Dockerfile begins with FROM, or ARG before it; comments and empty lines may come first.
 _DOCKERFILE = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*(?:FROM|ARG)[ \t]+\S", re.IGNORECASE)
+_ID = re.compile(r"[/:-]([0-9a-f]{64})(?:\.scope)?\Z")
 _NAMES = re.compile(r"(?:.*[/._-])?(?:dockerfile|containerfile)(?:[._-][^/]*)?", re.IGNORECASE)
 
 
@@ -55,9 +56,15 @@ def _json(text: str) -> list[Spec] | None:
     return [spec for spec in found if spec is not None] if None not in found else None
 
 
+def _container(config: Mapping[str, Any]) -> str:
+    """Return the id that engines put into the control group of a container, so that its own files are told from others'."""
+    found = _ID.search(str((config.get("linux") or {}).get("cgroupsPath") or ""))
+    return found[1] if found is not None else ""
+
+
 def _item(item: Mapping[str, Any]) -> Spec | None:
     if "ociVersion" in item and isinstance(item.get("process"), Mapping):
-        return oci_runtime.extract(item)
+        return oci_runtime.extract(item, oci_runtime.Engine(container=_container(item)))
     if "HostConfig" in item and "Config" in item:
         return docker_inspect.extract(item)
     if isinstance(item.get("rootfs"), Mapping) and "diff_ids" in item["rootfs"]:

@@ -80,6 +80,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `net`, `uts`, `user`, `cgroup`. Capabilities have no CAP_ and are in capitals. `seccomp` and `apparmor` are "unconfined" or
     the profile. `places` says where each attribute that is given stands.
 
+    `namespace` is the cluster's, where an object names one.
+
     `uid` and `gid` are numbers where they are known for certain. `joins` are namespaces and volumes of other containers, written
     `KIND:OF`. `user_namespace` is whether it has its own, so that its root is nobody on the machine. `unknown` is what was asked
     for and is not understood here; nobody who decides may overlook it.
@@ -125,6 +127,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     root_propagation: str = ""
     host_process: bool = False
     unknown: tuple[str, ...] = ()
+    namespace: str = ""
     places: dict[str, Place] = {}
 
     def at(self, attribute: str) -> Place:
