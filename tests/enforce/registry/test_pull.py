@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,21 @@ def test_a_layer_of_both_is_had_for_the_sake_of_the_one_that_may(gate: Gated, tm
     gate.push("team/app", good, "with-good", gate.token("alice", "repository:team/app:pull,push"))
     assert gate.ask("GET", "/v2/team/app/manifests/with-good", token).status == 200
     assert gate.ask("GET", f"/v2/team/app/blobs/{_layer(bad)}", token).status == 200
+
+
+def test_a_crowd_pulls_one_stranger(gate: Gated) -> None:
+    """Forty clients that ask at once for an image that nobody has scanned share one scan, and each gets it whole."""
+    image = package("7", "crowded")
+    token = gate.token("alice", "repository:team/app:pull,push")
+    assert gate.push("team/app", image, "crowd", token).status == 201
+
+    def pull(_: int) -> tuple[int, int]:
+        manifest = gate.ask("GET", "/v2/team/app/manifests/crowd", token)
+        return manifest.status, gate.ask("GET", f"/v2/team/app/blobs/{_layer(image)}", token).status
+
+    with ThreadPoolExecutor(40) as pool:
+        assert set(pool.map(pull, range(40))) == {(200, 200)}
+    assert [line.detail["digest"] for line in gate.ledger("verdict")].count(image.digest) == 1
 
 
 def test_a_blob_that_no_manifest_needs_is_not_there(gate: Gated) -> None:
