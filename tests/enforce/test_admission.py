@@ -530,13 +530,15 @@ def test_scan_record_writes_what_gates_read(tmp_path: Path, capsys: pytest.Captu
     """`scan --record` and a gate with the same rules agree on the digest of the rules, and on the image."""
     path, _ = _archive(tmp_path / "image")
     store = tmp_path / "store"
-    assert run(["scan", f"docker-archive:{path}", "--offline", "--fail-on", "kev", "--record", "--store", str(store), "-q"]) == 1
+    json = tmp_path / "report.json"
+    words = ["scan", f"docker-archive:{path}", "--offline", "--fail-on", "kev", "--record", "--store", str(store), "-q"]
+    assert run([*words, "-o", f"json={json}"]) == 1
     capsys.readouterr()
     place = Place(store)
     verdicts = Verdicts(place)
     (found,) = [one for name in _digests(store) for one in verdicts.find([name])]
     verdicts.close()
-    assert found.decision == "deny"
+    assert (found.decision, found.report) == ("deny", str(json))
     judgement = judged(place, SPEC, Image("app", (found.digest,)))
     assert (judgement.allowed, judgement.source) == (False, "store")
 

@@ -87,6 +87,7 @@ class _Options(RuleOptions, kw_only=True):
     record: bool
     store: str | None
     baseline: str | None = None
+    output: tuple[str, ...] = ()
 
 
 def _scanned(images: tuple[str, ...], options: _Options, how: ScanOptions) -> list[Report]:

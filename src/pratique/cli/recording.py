@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pratique.model.errors import UsageError
@@ -23,6 +24,7 @@ class _Chosen(Protocol):
     baseline: str | None
     policy: tuple[str, ...]
     fail_on: tuple[str, ...]
+    output: tuple[str, ...]
     vex: tuple[str, ...]
     vex_key: tuple[str, ...]
     vex_author: tuple[str, ...]
@@ -55,12 +57,14 @@ def recording(options: _Chosen, how: ScanOptions) -> Iterator[Keep]:
         options.vex, options.vex_key, options.vex_author, options.attestations, options.attestation_key, how.image_checks
     )
     digest = rules_digest(how.rules, how.fail_on, heard)
+    files = [name.partition("=")[2] for name in options.output if name.startswith("json=")]
+    kept_as = str(Path(files[0]).absolute()) if files else ""
     place = open_place(options.store)
     with Desk(place) as desk, contextlib.closing(Verdicts(place)) as verdicts:
 
         def keep(reports: Sequence[Report]) -> None:
             for report in reports:
-                kept = record(desk, verdicts, verdict_of(report, digest, by=this_user()))
+                kept = record(desk, verdicts, verdict_of(report, digest, kept_as=kept_as, by=this_user()))
                 if how.say is not None:
                     how.say(f"on record: {kept.decision} for {kept.digest} by the rules {kept.rules[:19]}")
 
