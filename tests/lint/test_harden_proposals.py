@@ -196,6 +196,17 @@ def test_a_home_with_nothing_but_a_skeleton_is_empty() -> None:
     assert infer(facts({"User": "app"}, **home), start()).tmpfs == ("/home/app", "/tmp")
 
 
+def test_folders_in_folders_stay() -> None:
+    """What is mounted over a folder hides those in it, which a program may look for."""
+    inner = {"srv": Item("folder", 0o777, 0, 0, members=1), "srv__run": Item("folder", 0o755, 0, 0)}
+    found = infer(facts({"User": "app"}, **inner), start())
+    assert dict(zip(found.tmpfs, found.modes, strict=True)) == {"/srv": "1777", "/srv/run": "0755", "/tmp": "1777"}
+    many = {f"srv__{number}": Item("folder", 0o755, 0, 0) for number in range(50)}
+    found = infer(facts({"User": "app"}, srv=Item("folder", 0o777, 0, 0, members=50), **many), start())
+    assert (found.read_only, found.tmpfs) == (False, ())
+    assert said(found.open, "52 folders")
+
+
 def test_root_s_files_in_a_folder_are_not_overlooked() -> None:
     """A folder that is group-writable for the account has files of root's, of which only their number is known."""
     image = facts({"User": "app"}, srv=Item("folder", 0o775, 0, 1001, members=3))

@@ -6,11 +6,12 @@ proposed when an attempt is asked for, and is named as open otherwise; nothing i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pratique.lint.harden.facts import ImageFacts, Program, Who, is_below
 from pratique.lint.harden.proposal import PORTS, Known, Proposal, Start, programs
 from pratique.lint.harden.script import Read, read_script
+from pratique.workload.rootfs import ROOT
 
 FREE_ACCOUNT = 10_001  # an account of nobody: above those of people and services
 FIRST_FREE_PORT = 1024  # where nobody says otherwise
@@ -80,6 +81,10 @@ class _Inference:
             no_new = False
             self._because.append("a cluster takes no pod that has SYS_ADMIN and forbids escalation, so that is not set")
         read_only, tmpfs, volumes = self._storage(who, keeps_root=keeps_root)
+        tmpfs = self._with_inner(tmpfs)
+        if len(tmpfs) > MAX_TMPFS:
+            self._open.append(f"a read-only root: {len(tmpfs)} folders would have to be mounted")
+            read_only, tmpfs = False, []
         self._open.append("limits on memory, processors and processes: no file tells how much it uses")
         changed = who.uid != self._given.uid
         number = who.uid if changed or (self._start.format == "kubernetes" and who.named and self._spec.user is None) else None
@@ -94,7 +99,7 @@ class _Inference:
             add=tuple(sorted(needs)) if sure else (),
             read_only=read_only,
             tmpfs=tuple(tmpfs),
-            modes=tuple(self._mode(folder, keeps_root=keeps_root) for folder in tmpfs),
+            modes=tuple(self._mode(folder, who, keeps_root=keeps_root) for folder in tmpfs),
             volumes=tuple(volumes),
             low_port=low,
             because=tuple(self._because),
@@ -122,10 +127,17 @@ class _Inference:
             if self._start.token:
                 self._open.append("a token of the cluster is mounted: whether it calls the cluster's API no file tells")
 
-    def _mode(self, folder: str, *, keeps_root: bool) -> str:
-        """Return the mode of a mounted folder: the image's own for root; open for anybody else, since engines mount as root."""
-        item = self._facts.rootfs.items.get(folder)
-        return f"{item.mode & 0o7777:04o}" if keeps_root and item is not None else "1777"
+    def _mode(self, folder: str, who: Who, *, keeps_root: bool) -> str:
+        """Return a mounted folder's mode: open where the account may write, since engines mount as root; else the image's."""
+        item = self._facts.rootfs.items.get(folder, ROOT)
+        writes = not keeps_root and who.uid is not None and item.allows(2, who.uid, who.groups)
+        return "1777" if writes else f"{item.mode & 0o7777:04o}"
+
+    def _with_inner(self, folders: Sequence[str]) -> list[str]:
+        """Return folders with those in them, which would be gone when something is mounted over them."""
+        covered = self._covered()
+        inner = {path for folder in folders for path, item in self._facts.rootfs.below(folder) if item.kind == "folder"}
+        return sorted({*folders, *(path for path in inner if not is_below(path, covered))})
 
     # -- who it runs as ---------------------------------------------------------------------------------------------------------
 
