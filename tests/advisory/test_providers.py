@@ -148,5 +148,6 @@ def test_an_ecosystem_names_its_feeds() -> None:
 def test_people_may_write_ecosystems_feeds_and_providers() -> None:
     """--only takes what people would write."""
     assert select(["debian", "osv/npm", "kev"]) == ["cisa/kev", "debian/tracker", "osv/npm"]
+    assert {"osv/npm", "osv/PyPI", "osv/GitHub Actions"} < set(select(["GHSA"])) < set(sources())
     with pytest.raises(KeyError):
         select(["nonsense"])

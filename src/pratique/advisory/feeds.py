@@ -26,6 +26,15 @@ ASSESSED = "cisa/vulnrichment"
 SELDOM = {"redhat/": 3, "suse/": 3, "endoflife/": 7, "amazon/2-": 7}
 
 
+# Whose records OSV brings, by the word that people have for them: the ecosystems of GitHub's database.
+# https://docs.github.com/code-security/security-advisories/working-with-global-security-advisories-from-the-github-advisory-database
+PUBLISHERS = {
+    "ghsa": (
+        "GitHub Actions", "Go", "Hex", "Maven", "NuGet", "Packagist", "Pub", "PyPI", "RubyGems", "SwiftURL", "crates.io", "npm",
+    ),
+}  # fmt: skip
+
+
 @runtime_checkable
 class Routed(Protocol):
     """A provider whose feeds lie at addresses that change: steps lead there from the feed's own. Mirrors need none."""
@@ -95,7 +104,7 @@ def names_for(ecosystems: Iterable[str]) -> list[str]:
 
 
 def select(words: Iterable[str]) -> list[str]:
-    """Return the feeds that `words` mean: ecosystems ("Debian", "Alpine:v3.20"), feeds ("osv/PyPI") or providers ("kev").
+    """Return the feeds that `words` mean: ecosystems ("Debian", "Alpine:v3.20"), feeds ("osv/PyPI"), providers ("kev"), "ghsa".
 
     Raises KeyError with the word that names nothing.
     """
@@ -105,7 +114,7 @@ def select(words: Iterable[str]) -> list[str]:
         if word in sources():
             chosen.add(word)
             continue
-        found = names_for([spelled.get(word.lower(), word)])
+        found = names_for(PUBLISHERS.get(word.lower(), [spelled.get(word.lower(), word)]))
         found += [name for name, source in sources().items() if source.provider.name == word.lower()]
         if not found:
             raise KeyError(word)

@@ -47,7 +47,10 @@ for _one in (*db_look.COMMANDS, *db_repository.COMMANDS, *db_history.COMMANDS):
 
 @command.command(context_settings=_HELP)
 @setting(
-    "--only", multiple=True, metavar="LIST", help="Only these: ecosystems (Debian, PyPI), feeds (osv/PyPI) or kev, epss, nvd."
+    "--only",
+    multiple=True,
+    metavar="LIST",
+    help="Only these: ecosystems (Debian, PyPI), feeds (osv/PyPI) or ghsa, kev, epss, nvd.",
 )
 @setting("--mirror", metavar="URL", help="Take every feed from this base address (http(s):// or file://).")
 @setting("--offline", is_flag=True, help="Make no connection; only a file:// mirror can be read.")
@@ -110,7 +113,8 @@ def _chosen(words: Sequence[str]) -> list[str]:
     except KeyError as error:
         known = sorted({e.partition(":")[0] for source in sources().values() for e in source.feed.ecosystems})
         raise UsageError(
-            f"--only {error.args[0]!r} is no feed", hint=f"one of {', '.join([*known, 'kev', 'epss', 'nvd', 'vulnrichment'])}"
+            f"--only {error.args[0]!r} is no feed",
+            hint=f"one of {', '.join([*known, 'ghsa', 'kev', 'epss', 'nvd', 'vulnrichment'])}",
         ) from None
 
 
