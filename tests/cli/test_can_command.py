@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,16 @@ def test_nothing_in_a_file(call: Any, tmp_path: Path) -> None:
     """A file that asks for nothing is no yes."""
     (tmp_path / "a.yaml").write_text("a: b\n")
     assert call("can", tmp_path / "a.yaml").code == 3
+
+
+def test_policy_check(call: Any, tmp_path: Path) -> None:
+    """A policy is checked before it is set: what is doubtful with its place, what is wrong as an error."""
+    good = call("grant", "policy", "check", tmp_path / "policy.yaml")
+    assert (good.code, "1 policy can be set" in good.out) == (0, True)
+    assert re.search(r"policy\.yaml:\d+:\d+: debug lets people approve their own requests", good.out)
+    assert call("grant", "policy", "check", tmp_path / "policy.yaml", "--strict").code == 1
+    assert call("grant", "policy", "check", tmp_path / "policy.yaml", "--format", "json").json["valid"] is True
+    assert call("grant", "policy", "check", tmp_path / "policy.yaml", tmp_path / "policy.yaml").code == 2
+    (tmp_path / "bad.yaml").write_text(POLICY.replace("exec.root", "exec.rot"))
+    bad = call("grant", "policy", "check", tmp_path / "bad.yaml")
+    assert (bad.code, "bad.yaml:11:" in bad.err, "did you mean 'exec.root'" in bad.err) == (2, True, True)

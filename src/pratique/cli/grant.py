@@ -228,7 +228,7 @@ def list_(state: tuple[Any, ...], expiring: str | None, *, mine: bool, name: str
     return 0
 
 
-@command.group(short_help="The privilege policy of the store: set, show.", context_settings=HELP)
+@command.group(short_help="The privilege policy of the store: check, set, show.", context_settings=HELP)
 def policy() -> None:
     """Say by which policy the store's grants are asked for and decided."""
 
@@ -249,6 +249,33 @@ def set_(file: Path, name: str | None, **given: Any) -> int:
         kept = at.set_policy(str(file), read_bounded(file), subject_of(name))
     click.echo(safe(f"{file}: policy {kept.version} of the store, {kept.digest}"))
     return 0
+
+
+@policy.command("check", context_settings=HELP)
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE...")
+@click.option("--strict", is_flag=True, help="Refuse (exit 1) what is doubtful.")
+@FORMAT
+@DEBUG
+def check(files: tuple[Path, ...], *, strict: bool, **given: Any) -> int:
+    """Check privilege policies without setting them, and say what in them gives more than may be meant.
+
+    Exit codes: 0 they can be set, 1 something is doubtful (with --strict), 2 a policy is wrong (FILE:LINE:COLUMN).
+    """
+    from pratique.grant.advice import advice  # noqa: PLC0415 - start-up stays lazy
+    from pratique.grant.policy import combine, load  # noqa: PLC0415
+    from pratique.policyfiles import read_bounded  # noqa: PLC0415
+
+    policies = [load(str(file), read_bounded(file)) for file in files]
+    digest = combine(policies).digest  # two files may not have an entitlement of one name
+    found = [(str(file), one) for file, policy in zip(files, policies, strict=True) for one in advice(policy)]
+    if given["format"].lower() == "json":
+        said = [{"file": file, "line": one.place.line, "column": one.place.column, "message": one.text} for file, one in found]
+        print_json({"valid": True, "digest": digest, "advice": said})
+    else:
+        for file, one in found:
+            click.echo(safe(f"{file}:{one.place.line}:{one.place.column}: {one.text}"))
+        click.echo(safe(f"{plural(len(files), 'policy', 'policies')} can be set, {digest}; {plural(len(found), 'doubt')}"))
+    return 1 if strict and found else 0
 
 
 @policy.command("show", context_settings=HELP)

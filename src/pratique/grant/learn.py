@@ -147,7 +147,7 @@ def _folded(found: Sequence[Seen]) -> list[Seen]:
         groups.setdefault((privilege.form, parent, privilege.access), []).append(seen)
     result: list[Seen] = []
     for (form, parent, access), beside in groups.items():
-        if not parent or parent.count("/") < 1 or len(beside) < FOLDED or (form == "run.mount" and _is_sensitive(parent)):
+        if not parent or parent.count("/") < 1 or len(beside) < FOLDED or (form == "run.mount" and is_sensitive(parent)):
             result += beside
             continue
         people = tuple(sorted({name for seen in beside for name in seen.subjects}))
@@ -155,7 +155,8 @@ def _folded(found: Sequence[Seen]) -> list[Seen]:
     return sorted(result)
 
 
-def _is_sensitive(path: str) -> bool:
+def is_sensitive(path: str) -> bool:
+    """Say whether with a path (or pattern) of the machine one is root, or reads what only root should."""
     path = plain(path).rstrip("/*") or "/"
     if path in _SENSITIVE or is_magic(path) or path.endswith(".sock"):
         return True
@@ -165,7 +166,7 @@ def _is_sensitive(path: str) -> bool:
 def _heap(seen: Seen, people: int, often: int) -> Heap:
     form = seen.privilege.form
     if form == "run.mount":
-        if _is_sensitive(seen.privilege.argument) or not seen.privilege.argument.startswith("/"):
+        if is_sensitive(seen.privilege.argument) or not seen.privilege.argument.startswith("/"):
             return "guarded"
     elif FORMS[form].lifetime == OF_HOST:
         return "guarded"
