@@ -567,6 +567,12 @@ def test_what_is_no_verdict_is_not_recorded(
     assert said in capsys.readouterr().err
 
 
+def test_what_has_no_digest_is_not_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder is no image that a gate will meet: said before it is scanned."""
+    assert run(["scan", f"dir:{tmp_path}", "--offline", "--fail-on", "kev", "--record", "--store", str(tmp_path / "store")]) == 2
+    assert "has no digest" in capsys.readouterr().err
+
+
 _RACER = """
 import sys, time, storing
 from pathlib import Path

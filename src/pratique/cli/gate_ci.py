@@ -96,8 +96,9 @@ def _scanned(images: tuple[str, ...], options: _Options, how: ScanOptions) -> li
     from pratique.image.reference import parse_target  # noqa: PLC0415 - start-up stays lazy
     from pratique.pipeline import scan  # noqa: PLC0415
 
-    with recording(options, how) as keep:
-        reports = [scan(parse_target(image), how) for image in images]
+    targets = [parse_target(image) for image in images]
+    with recording(options, how, *targets) as keep:
+        reports = [scan(target, how) for target in targets]
         keep(reports)
     return reports
 

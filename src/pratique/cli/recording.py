@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pratique.model.errors import UsageError
+from pratique.model.image import ImageRef
 from pratique.model.report import Report
 
 if TYPE_CHECKING:
     from pratique.pipeline import ScanOptions
 
+# What has no digest of an image: a folder, or what somebody else wrote about one.
+_NO_DIGEST = frozenset(("dir", "rootfs", "sbom"))
 Keep = Callable[[Sequence[Report]], None]
 
 
@@ -33,7 +36,7 @@ class _Chosen(Protocol):
 
 
 @contextlib.contextmanager
-def recording(options: _Chosen, how: ScanOptions) -> Iterator[Keep]:
+def recording(options: _Chosen, how: ScanOptions, *targets: ImageRef) -> Iterator[Keep]:
     """Open the store before the scan, where a verdict is to be kept; what is yielded keeps it. Raises UsageError, StoreError."""
     if not options.record:
         yield lambda _: None
@@ -47,6 +50,9 @@ def recording(options: _Chosen, how: ScanOptions) -> Iterator[Keep]:
             raise UsageError(f"--record does not go with {name}: {why}")
     if not (options.policy or options.fail_on):
         raise UsageError("--record keeps a verdict, and nothing is judged", hint="--policy NAME|FILE, or --fail-on RULE")
+    for target in targets:
+        if target.scheme in _NO_DIGEST:
+            raise UsageError(f"--record: {target.given or target} has no digest by which a gate could look it up")
     from pratique.enforce.verdicts import Heard, record, rules_digest, verdict_of  # noqa: PLC0415 - only where it is asked for
     from pratique.granting.desk import Desk  # noqa: PLC0415
     from pratique.granting.who import this_user  # noqa: PLC0415

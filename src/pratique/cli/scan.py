@@ -131,7 +131,7 @@ def _scan(target: str, options: _Options, progress: Progress, *, details: bool) 
         raise UsageError("--only-new needs --baseline", hint="name a saved JSON report, or a target, to compare with")
     ref = parse_target(target)
     compare = _comparing(options.baseline, how)
-    with recording(options, how) as keep:
+    with recording(options, how, ref) as keep:
         platforms = list_platforms(ref, how.sources) if options.all_platforms else []
         each = [msgspec.structs.replace(how, platform=platform) for platform in platforms] or [how]
         reports = [compare(ref, one) for one in each]
