@@ -187,7 +187,6 @@ def test_files_that_it_may_change_make_a_read_only_root_a_trial() -> None:
     tried = infer(image, start(), attempt=True)
     assert (tried.read_only, tried.tmpfs) == (True, ("/tmp",))
     assert said(tried.attempts, "/app")
-    assert infer(image, start("compose"), attempt=True).volumes == ("/app",)
 
 
 def test_a_home_with_nothing_but_a_skeleton_is_empty() -> None:

@@ -80,7 +80,7 @@ class _Inference:
         if no_new and self._start.format == "kubernetes" and _INVALID & {*needs, *self._spec.capabilities_add}:
             no_new = False
             self._because.append("a cluster takes no pod that has SYS_ADMIN and forbids escalation, so that is not set")
-        read_only, tmpfs, volumes = self._storage(who, keeps_root=keeps_root)
+        read_only, tmpfs = self._storage(who, keeps_root=keeps_root)
         tmpfs = self._with_inner(tmpfs)
         if len(tmpfs) > MAX_TMPFS:
             self._open.append(f"a read-only root: {len(tmpfs)} folders would have to be mounted")
@@ -100,7 +100,6 @@ class _Inference:
             read_only=read_only,
             tmpfs=tuple(tmpfs),
             modes=tuple(self._mode(folder, who, keeps_root=keeps_root) for folder in tmpfs),
-            volumes=tuple(volumes),
             low_port=low,
             because=tuple(self._because),
             attempts=tuple(self._attempts),
@@ -299,26 +298,26 @@ class _Inference:
             covered += [name.rstrip("/") for name in self._facts.names("Volumes") if name.startswith("/") and name != "/"]
         return covered
 
-    def _storage(self, who: Who, *, keeps_root: bool) -> tuple[bool, list[str], list[str]]:
+    def _storage(self, who: Who, *, keeps_root: bool) -> tuple[bool, list[str]]:
         """Return whether the root file system can be read-only, and what has to be mounted where."""
         covered = self._covered()
         if keeps_root:
             return self._storage_of_root(covered)
         if who.uid is None:
-            return False, [], []
+            return False, []
         folders = [folder for folder in self._facts.writable(who) if not is_below(folder, covered)]
         empty = [folder for folder in folders if self._facts.is_empty(folder)]
         full = [folder for folder in folders if folder not in empty]
         loose = self._facts.loose_files(who, [*covered, *folders])
         if len(folders) > MAX_TMPFS:
             self._open.append(f"it may write into {len(folders)} folders of the image: which of them it does, only running shows")
-            return False, [], []
+            return False, []
         if (full or loose) and not self._attempt:
             named = ", ".join((full + loose)[:MAX_NAMED])
             self._open.append(
                 f"a read-only root: it may change what the image has in {named}; whether it does, only running shows"
             )
-            return False, [], []
+            return False, []
         if empty:
             self._because.append(
                 f"read-only root: {', '.join(empty)}: all that {who.uid} may write into, empty in the image and at each start"
@@ -327,22 +326,19 @@ class _Inference:
             self._because.append(f"read-only root: {who.uid} may write nowhere in the image")
         return self._kept(full, loose, empty)
 
-    def _kept(self, full: list[str], loose: list[str], empty: list[str]) -> tuple[bool, list[str], list[str]]:
-        if full and self._start.format == "compose":
-            self._attempts.append(f"volumes keep what it may change: {', '.join(full)}")
-            return True, empty, full
+    def _kept(self, full: list[str], loose: list[str], empty: list[str]) -> tuple[bool, list[str]]:
         if full or loose:
             self._attempts.append(
                 f"it is taken not to write into {', '.join((full + loose)[:MAX_NAMED])}, where the image has files"
             )
-        return True, empty, []
+        return True, empty
 
-    def _storage_of_root(self, covered: list[str]) -> tuple[bool, list[str], list[str]]:
+    def _storage_of_root(self, covered: list[str]) -> tuple[bool, list[str]]:
         """Root may write everywhere: where it does is known of known programs, and else a trial."""
         known, script = self._known(), self._script
         if known is None and not self._attempt:
             self._open.append("a read-only root: root may write everywhere, and where it does only running shows")
-            return False, [], []
+            return False, []
         wished = [*(known.writes if known is not None else _USUAL)]
         if script is not None and script.account:
             wished += self._facts.writable(self._facts.who(script.account))
@@ -359,7 +355,7 @@ class _Inference:
             )
         else:
             self._attempts.append(f"read-only root: it is taken to write into {', '.join(found) or 'nothing'} alone")
-        return True, found, []
+        return True, found
 
 
 def _by_reason(needs: Mapping[str, str]) -> str:

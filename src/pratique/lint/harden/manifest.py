@@ -43,7 +43,6 @@ class _Place(NamedTuple):
     start: Start
     node: Node
     pod: Node
-    document: Node
 
 
 def _places(text: str) -> Iterator[_Place]:
@@ -52,13 +51,13 @@ def _places(text: str) -> Iterator[_Place]:
         if compose.is_compose(document):
             for spec, (name, node) in zip(compose.extract(document), _services(document), strict=True):
                 start = Start(format="compose", spec=spec, entrypoint=_words(node, "entrypoint"), command=_words(node, "command"))
-                yield _Place(name, start, node, node, document)
+                yield _Place(name, start, node, node)
     objects = [item for document in nodes for item in kubernetes.objects(document)]
     specs = iter(kubernetes.extract(objects))
     for pod in kubernetes.pods(objects):
         for container in pod.containers():
             start = _start_of(next(specs), container.node, pod.spec)
-            yield _Place(f"{pod.subject}/{container.name}", start, container.node, pod.spec, pod.owner)
+            yield _Place(f"{pod.subject}/{container.name}", start, container.node, pod.spec)
 
 
 def _services(document: Node) -> Iterator[tuple[str, Node]]:
@@ -89,7 +88,7 @@ def hardened(text: str, name: str, proposal: Proposal) -> tuple[str, list[str]]:
     if start.format == "kubernetes":
         steps = list(_kubernetes(proposal, start.spec, _volumes(text, name, proposal)))
     else:
-        steps = list(_compose(proposal, start.spec, name))
+        steps = list(_compose(proposal, start.spec))
     missed = []
     for step in steps:
         changed = _written(text, name, step)
@@ -108,12 +107,8 @@ def _pod(place: _Place) -> Node:
     return place.pod
 
 
-def _document(place: _Place) -> Node:
-    return place.document
-
-
 class _Step(NamedTuple):
-    """One value to be put below the container, its pod, or the whole document."""
+    """One value to be put below the container or its pod."""
 
     change: Change
     where: Callable[[_Place], Node] = _own
@@ -185,13 +180,9 @@ def _kubernetes(proposal: Proposal, spec: Spec, volumes: Mapping[str, str]) -> I
         yield _set("not root", "true", own, "runAsNonRoot")
 
 
-def _compose(proposal: Proposal, spec: Spec, name: str) -> Iterator[_Step]:
+def _compose(proposal: Proposal, spec: Spec) -> Iterator[_Step]:
     if proposal.unprivileged:
         yield _set("not privileged", "false", "privileged")
-    for folder in proposal.volumes:
-        volume = f"{_volume_name(name)}-{_volume_name(folder)}"
-        yield _add(f"a volume for {folder}", f"{volume}:{folder}", "volumes")
-        yield _Step(Change(f"a volume for {folder}", ("volumes", volume), "{}"), _document)
     if proposal.read_only:
         for folder in reversed(proposal.tmpfs):
             yield _add(f"a folder for {folder}", tmpfs(folder, proposal), "tmpfs")

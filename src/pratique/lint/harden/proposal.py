@@ -45,7 +45,6 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool = False
     tmpfs: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
     low_port: int = 0
     because: tuple[str, ...] = ()
     attempts: tuple[str, ...] = ()
