@@ -144,3 +144,41 @@ def test_status_says_how_old_each_source_is(tmp_path: Path, mirror: Path, capsys
     (source,) = json.loads(capsys.readouterr().out)["sources"]
     assert source["state"] == "stale"
     assert source["age_seconds"] > 86_400 * 365
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "state"),
+    [("format", 1, "outdated"), ("fetched_at", "2999-01-01T00:00:00Z", "ahead"), ("fetched_at", "2020-01-01T00:00:00Z", "stale")],
+)
+def test_status_says_what_is_wrong_with_a_source(
+    tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str], key: str, value: object, state: str
+) -> None:
+    """Of another format, from the future, or from long ago."""
+    _db(tmp_path, "update", "--mirror", mirror.as_uri(), "--only", "PyPI")
+    path = tmp_path / "cache/db/index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    index["feeds"]["osv/PyPI"][key] = value
+    path.write_text(json.dumps(index), encoding="utf-8")
+    capsys.readouterr()
+    assert _db(tmp_path, "status") == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("osv/PyPI"))
+    assert state in row.split()
+    assert _db(tmp_path, "update", "--mirror", mirror.as_uri(), "--only", "PyPI") == 0
+    capsys.readouterr()
+    assert _db(tmp_path, "status", "--format", "json") == 0
+    assert [source["state"] for source in json.loads(capsys.readouterr().out)["sources"]] == ["ok"]
+
+
+def test_show_takes_ids_as_people_write_them(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In any case of letters; what is only scored or exploited has no advisory, and that is said."""
+    _db(tmp_path, "update", "--mirror", mirror.as_uri())
+    assert _db(tmp_path, "show", "cve-2020-1") == 0
+    assert _db(tmp_path, "show", "ghsa-N") == 0
+    (mirror / "osv/PyPI/all.zip").write_bytes(archive({}))
+    capsys.readouterr()
+    assert _db(tmp_path / "other", "update", "--mirror", mirror.as_uri(), "--only", "kev,epss") == 0
+    capsys.readouterr()
+    assert _db(tmp_path / "other", "show", "CVE-2020-1") == 1
+    shown = capsys.readouterr()
+    assert "known to be exploited" in shown.out
+    assert shown.err == "pratique: no advisory that is here names CVE-2020-1\n"

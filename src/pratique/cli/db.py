@@ -157,7 +157,8 @@ def status(**given: Any) -> int:
     """Say of each feed: records, newest, when it was last fetched, its age, licence, address.
 
     SINCE is the day from which on --as-of tells what the feed said. STATE is ok; stale (older than --max-age); failed (the last
-    attempt); or ahead: fetched later than now, as a clock was wrong.
+    attempt); ahead: fetched later than now, as a clock was wrong; or outdated: of another pratique's format, not read until the
+    next update.
     """
     from datetime import timedelta  # noqa: PLC0415
 
@@ -268,9 +269,12 @@ def _state(entry: Entry, now: datetime, age: Any) -> str:
     from datetime import datetime as moment  # noqa: PLC0415
 
     from pratique.advisory.index import CLOCK_SKEW  # noqa: PLC0415
+    from pratique.advisory.layout import FORMAT  # noqa: PLC0415
 
     if not entry.file:
         return "missing"
+    if entry.format != FORMAT:
+        return "outdated"
     passed = now - moment.fromisoformat(entry.fetched_at)
     if passed > age:
         return "stale"
