@@ -9,7 +9,7 @@ import msgspec
 
 from pratique.model.finding import Severity
 
-FILES = ("dockerfile.toml", "container.toml", "kubernetes.toml", "pod-security.toml", "image.toml", "comments.toml")
+FILES = ("dockerfile", "container", "kubernetes", "pod-security", "image", "comments")
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +36,6 @@ def catalogue() -> dict[str, Check]:
     folder = resources.files("pratique.lint.checks")
     found: dict[str, Check] = {}
     for name in FILES:
-        read = msgspec.convert(tomllib.loads((folder / name).read_text("utf-8")), _File)
+        read = msgspec.convert(tomllib.loads((folder / f"{name}.toml").read_text("utf-8")), _File)
         found.update((check.id, check) for check in read.check)
     return found
