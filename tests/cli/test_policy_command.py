@@ -239,6 +239,20 @@ def test_provenance_in_a_registry(call: Call, here: Path) -> None:
         assert (ran.code, said in ran.err) == (2, True)
 
 
+def test_explain_a_file(call: Call, here: Path) -> None:
+    """What a rule set says of a manifest or a Dockerfile, without a report between."""
+    (here / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {hostPID: true, containers: [{name: c, image: a}]}\n"
+    )
+    (here / "Dockerfile").write_text("FROM scratch\n")
+    ran = call("policy", "explain", "pss-baseline", "pod.yaml")
+    assert ran.code == 1
+    assert "fired, deny: Baseline, Host Namespaces" in ran.out
+    assert "cis-docker-4.1" in call("policy", "explain", "cis-docker", "Dockerfile").out
+    (here / "empty.yaml").write_text("a: b\n")
+    assert "pss-not-examined" in call("policy", "explain", "pss-baseline", "empty.yaml").out
+
+
 def test_list_and_show(call: Call, here: Path) -> None:
     """What is shipped; what is printed is a policy that can be begun with."""
     ran = call("policy", "list", "-f", "json")

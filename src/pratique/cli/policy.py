@@ -166,7 +166,9 @@ def _run(path: Path) -> list[tuple[PolicyCase, list[str]]]:
 def explain(policy: str, target: str, **given: Any) -> int:
     """Say which rules of POLICY fired on what in TARGET, and why the others did not.
 
-    TARGET is as for scan, or a saved JSON report. Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell.
+    TARGET is as for scan, a saved JSON report, or a Dockerfile, Compose file or manifest.
+
+    Exit codes: 0 allowed, 1 refused, 2 bad usage, 3 could not tell.
     """
     from pratique.policy.cases import of_report  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.engine import verdict_digest  # noqa: PLC0415
@@ -195,7 +197,22 @@ class _Explain(RuleOptions, kw_only=True):
     format: str
 
 
+def _is_lintable(path: Path) -> bool:
+    """Say whether a file is one that lint reads, by its name: nothing else is called so."""
+    from pratique.lint.run import kind_by_name  # noqa: PLC0415 - start-up stays lazy
+
+    kind = kind_by_name(path.name)
+    return path.is_file() and (kind == "dockerfile" or (kind == "yaml" and path.suffix in (".yaml", ".yml")))
+
+
 def _scan(target: str, options: TargetOptions, progress: Progress) -> Report:
+    if _is_lintable(Path(target)):
+        import io  # noqa: PLC0415 - beside its one use
+
+        from pratique.lint.checks.podsecurity import LATEST  # noqa: PLC0415 - only where a file is asked about
+        from pratique.linting import LintOptions, lint_paths  # noqa: PLC0415
+
+        return lint_paths((target,), LintOptions(now=moment(options.now), version=LATEST), io.BytesIO())
     from pratique.image.reference import parse_target  # noqa: PLC0415 - only where an image is asked about
     from pratique.pipeline import scan  # noqa: PLC0415
 
