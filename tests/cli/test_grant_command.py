@@ -301,6 +301,8 @@ def test_break_glass(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert open_with("").code == 2
     assert call("break-glass", "use", "-p", "exec.root", "--task", "T", "--reason", "x", "--for", "10m").code == 1
     me = ran.json["subject"]["id"]
+    assert [one["id"] for one in call("grant", "list", "--unreviewed", "--format", "json").json] == [ran.json["id"]]
+    assert "review       awaited: pratique break-glass review" in call("grant", "show", ran.json["id"]).out
     assert call("break-glass", "review", ran.json["id"], "--reason", "ok", "--as", me).code == 1
     claimed = call("break-glass", "review", ran.json["id"], "--reason", "ok", "--as", "olga")
     assert (claimed.code, "only claimed" in claimed.err) == (1, True)  # else one command would undo the freeze

@@ -20,6 +20,7 @@ from pratique.cli.store import (
     asked,
     asking,
     desk,
+    is_unreviewed,
     lasts,
     name_of,
     print_grant,
@@ -196,12 +197,13 @@ def _sweep(at: Desk | RemoteDesk) -> None:
 @command.command("list", context_settings=HELP)
 @click.option("--state", multiple=True, type=click.Choice(_STATES), help="Only in this state; repeatable.")
 @click.option("--mine", is_flag=True, help="Only yours.")
+@click.option("--unreviewed", is_flag=True, help="Only broken glasses that nobody has reviewed.")
 @click.option("--expiring", metavar="DURATION", help="Only those that end within this time, such as 1h.")
 @AS
 @FORMAT
 @STORE
 @DEBUG
-def list_(state: tuple[Any, ...], expiring: str | None, *, mine: bool, name: str | None, **given: Any) -> int:
+def list_(state: tuple[Any, ...], expiring: str | None, *, mine: bool, unreviewed: bool, name: str | None, **given: Any) -> int:
     """List grants, the youngest first. Exit codes: 0 done, 3 there is no store."""
     from pratique.store.interface import Wanted  # noqa: PLC0415 - start-up stays lazy
 
@@ -215,6 +217,7 @@ def list_(state: tuple[Any, ...], expiring: str | None, *, mine: bool, name: str
             expiring=at.now().wall + duration(expiring) if expiring else None,
         )
         found = [at.as_of_now(kept.grant) for kept in at.store.find(wanted)]
+    found = [grant for grant in found if not unreviewed or is_unreviewed(grant)]
     if given["format"].lower() == "json":
         print_json([as_document(grant) for grant in found])
         return 0

@@ -275,9 +275,13 @@ def print_grant(grant: Grant) -> None:
         ("entitled by", wanted.entitlement),
         ("requested", when(grant.requested_at)),
         *(
-            ("approved", f"{when(one.at)} by {name_of(one.by)}" + (f": {one.reason}" if one.reason else ""))
+            (
+                "reviewed" if wanted.break_glass else "approved",
+                f"{when(one.at)} by {name_of(one.by)}" + (f": {one.reason}" if one.reason else ""),
+            )
             for one in grant.approvals
         ),
+        ("review", "awaited: pratique break-glass review " + grant.id if is_unreviewed(grant) else ""),
         ("active", when(grant.activated_at)),
         ("until", when(grant.expires_at)),
         ("ended", when(grant.ended_at) + (f" by {grant.ended_by}" if grant.ended_by else "")),
@@ -287,6 +291,11 @@ def print_grant(grant: Grant) -> None:
     for name, text in rows:
         if text:
             click.echo(f"  {name:<12} {safe(text)}")
+
+
+def is_unreviewed(grant: Grant) -> bool:
+    """Say whether somebody broke the glass and nobody has looked at it yet."""
+    return grant.asked.break_glass and bool(grant.activated_at) and not grant.approvals
 
 
 def scope_of(scope: Scope) -> list[str]:
