@@ -408,6 +408,36 @@ def test_rules_that_change_are_read_again(place: Place, tmp_path: Path, monkeypa
     assert judging(place, spec, changing) == [True, True, False]
 
 
+def test_what_a_policy_imports_counts_as_it_is(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is imported is tightened: verdicts by the old rules are stale at once."""
+    head = "apiVersion: pratique/v1\nkind: Policy\nmetadata: {name: a}\nspec:\n"
+    (tmp_path / "base.yaml").write_text(head + "  rules:\n  - {id: r, when: finding.kev, effect: deny}\n")
+    file = tmp_path / "policy.yaml"
+    file.write_text(head + "  import: [./base.yaml]\n")
+    monkeypatch.setattr(module, "_LOOK", -1.0)
+    spec = msgspec.structs.replace(SPEC, policies=(str(file),), fail_on=(), stale=Stale(then="deny"))
+
+    async def changing(admission: Admission) -> list[bool]:
+        def allowed() -> bool:
+            found = admission.known(Image("app", (IMAGE,)), "docker")
+            return found is not None and found.allowed
+
+        keep(place, verdict("allow", rules=rules_digest(Rules(load_policies([str(file)]), (), Context(stage="runtime")))))
+        seen = [allowed()]
+        (tmp_path / "base.yaml").write_text(head + "  rules:\n  - {id: r, when: 'true', effect: deny}\n")
+        return [*seen, allowed()]
+
+    assert judging(place, spec, changing) == [True, False]
+
+
+def test_rules_that_change_during_a_scan_are_read(place: Place) -> None:
+    """The scan has judged by other rules than the gate knows: it reads them anew, and says that one should ask again."""
+    scans = Scans(lambda _: Outcome(verdicts=(verdict(rules="sha256:" + "0" * 64),)))
+    found = judged(place, SPEC, Image("app", (IMAGE,), "docker:" + IMAGE), scans)
+    assert not found.allowed
+    assert "rules changed" in found.reason
+
+
 def test_a_store_that_fails_refuses(place: Place) -> None:
     """A gate that cannot read its verdicts says so, and lets nothing through."""
     keep(place, verdict("allow"))

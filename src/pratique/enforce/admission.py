@@ -24,6 +24,7 @@ How gates use it
 from __future__ import annotations
 
 import asyncio  # noqa: TID253 - only gates import this module
+import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,7 @@ MAX_WAITING = 200
 RETRY = 30.0
 # Seconds between looks whether the files of rules have changed.
 _LOOK = 2.0
+_CHANGED = "its rules changed while it was scanned: ask again"
 _MAX_SENTENCE = 600
 # Seconds that a verdict is kept which nobody renews: it is stale long before, but says what was decided when.
 KEEP = 90 * 86_400.0
@@ -87,8 +89,9 @@ class Judgement(NamedTuple):
 
 
 class _Loaded(NamedTuple):
-    """The rules as their files were; `digests` by stage."""
+    """The rules as their files were: `names` are all that were read, `digests` are by stage."""
 
+    names: tuple[str, ...]
     seen: tuple[tuple[str, int, int], ...]
     rules: dict[Stage, Rules | None]
     digests: dict[Stage, str]
@@ -286,7 +289,9 @@ class Admission:
         if not outcome.verdicts:
             return f"it could not be scanned: {outcome.error}"
         if not {one.rules for one in outcome.verdicts} <= {rules, index_rules(rules, spec.platforms)}:
-            return "its rules changed while it was scanned: ask again"
+            with contextlib.suppress(PratiqueError):  # those that cannot be read leave the last good ones
+                self._loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
+            return _CHANGED
         asked = outcome.verdicts[-1]
         if not {asked.digest, *asked.names} & set(image.digests):
             return f"another image ({asked.digest[:19]}) was found in its place"
@@ -313,7 +318,7 @@ class Admission:
         now = time.monotonic()
         if now - self._looked > _LOOK:
             self._looked = now
-            if _seen(self.spec) != self._loaded.seen:
+            if _seen(self._loaded.names) != self._loaded.seen:
                 try:
                     self._loaded = self._load()
                 except PratiqueError:
@@ -324,9 +329,13 @@ class Admission:
         from pratique.policy.judge import parse_fail_on  # noqa: PLC0415 - beside its one use
 
         spec = self.spec
-        seen, fail_on = _seen(spec), parse_fail_on(spec.fail_on)
+        fail_on = parse_fail_on(spec.fail_on)
         heard = Heard(spec.vex, spec.vex_keys, spec.vex_authors, spec.attestations, spec.attestation_keys, spec.image_checks)
+        own = (*spec.policies, *spec.waivers, *spec.vex, *spec.vex_keys, *spec.attestations, *spec.attestation_keys)
+        before = _seen(own)  # what changes while it is read is read again
         policies = load_policies(spec.policies)
+        names = tuple(dict.fromkeys((*own, *(rule.text.name for policy in policies for rule in policy.rules))))
+        seen = _seen(names) if _seen(own) == before else ()
         waivers = tuple(load_waivers([Path(name) for name in spec.waivers], policies))
         rules: dict[Stage, Rules | None] = {
             stage: Rules(policies, waivers, Context(stage=stage, team=spec.team, environment=spec.environment))
@@ -334,16 +343,16 @@ class Admission:
             else None
             for stage in dict.fromkeys(STAGES.values())
         }
-        return _Loaded(seen, rules, {stage: rules_digest(one, fail_on, heard) for stage, one in rules.items()})
+        return _Loaded(names, seen, rules, {stage: rules_digest(one, fail_on, heard) for stage, one in rules.items()})
 
 
-def _seen(spec: AdmissionSpec) -> tuple[tuple[str, int, int], ...]:
-    """Return what tells whether the files of rules are those that were read. A policy's imports count when it changes itself."""
+def _seen(names: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
+    """Return what tells whether files are those that were read; rule sets that are shipped are none."""
     found = []
-    for name in (*spec.policies, *spec.waivers, *spec.vex, *spec.vex_keys, *spec.attestations, *spec.attestation_keys):
+    for name in names:
         try:
             status = Path(name).stat()
-        except OSError:  # a rule set that is shipped, or a file that is gone: reading it says so
+        except OSError:  # no file, or one that is gone: reading it says so
             continue
         found.append((name, status.st_mtime_ns, status.st_ino))
     return tuple(found)
