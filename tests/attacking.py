@@ -15,8 +15,9 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -96,7 +97,7 @@ class Stopped(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Attack(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One attempt."""
+    """One attempt. `alone`: it takes something of which the machine has one, so that the sides come one after the other."""
 
     name: str
     what: str
@@ -104,6 +105,7 @@ class Attack(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     effect: Effect
     stopped: Stopped
     undo: list[list[str]] = []
+    alone: bool = False
     family: str = ""
 
 
@@ -375,6 +377,32 @@ class Attempt:
 def _namespace(kind: str) -> str:
     """Return the number of the machine's own namespace of a kind."""
     return str(Path(f"/proc/self/ns/{kind}").readlink()).partition("[")[2].rstrip("]")
+
+
+class Tried(NamedTuple):
+    """What came of an attempt on one side."""
+
+    worked: bool
+    said: str
+    problems: str
+
+
+def try_both(attack: Attack, bare: Side, gated: Side) -> tuple[Tried, Tried]:
+    """Try an attack without a gate and behind one, side by side where they do not get into each other's way."""
+    if attack.alone:
+        return _try(attack, bare), _try(attack, gated)
+    with ThreadPoolExecutor(2) as both:
+        free, held = both.submit(_try, attack, bare), both.submit(_try, attack, gated)
+        return free.result(), held.result()
+
+
+def _try(attack: Attack, side: Side) -> Tried:
+    attempt = Attempt(attack, side)
+    try:
+        worked = attempt.run()
+        return Tried(worked, attempt.said[-2000:], "\n".join(attempt.problems))
+    finally:
+        attempt.undo()
 
 
 def denials(gate: Gate, after: int, stopped: Stopped) -> Iterator[Line]:

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,7 @@ class Person:
         self.uid, self.gid = entry.pw_uid, entry.pw_gid
         shared = grp.getgrnam(GROUP).gr_gid
         self._as: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": [shared]}
+        self._turn = threading.Lock()
         self._line, end = socket.socketpair()
         # It begins as root, who may read this Python wherever it is installed.
         words = [sys.executable, "-ISc", _CONNECTOR, str(self.uid), str(self.gid), str(shared)]
@@ -82,8 +84,9 @@ class Person:
 
     def connect(self, path: Path, seconds: float = 10.0) -> socket.socket:
         """Return a connection that this user made to a unix socket. Raises PermissionError."""
-        self._line.sendall(str(path).encode())
-        said, handles, _, _ = socket.recv_fds(self._line, 300, 1)
+        with self._turn:
+            self._line.sendall(str(path).encode())
+            said, handles, _, _ = socket.recv_fds(self._line, 300, 1)
         if said[:1] != b"+":
             raise PermissionError(said[1:].decode())
         end = socket.socket(fileno=handles[0])

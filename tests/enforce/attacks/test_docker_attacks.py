@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from attacking import Attack, Attempt, Side, denials, load
+from attacking import Attack, Side, denials, load, try_both
 
 pytestmark = pytest.mark.needs("dockerd", "docker", "busybox")
 
@@ -19,25 +19,17 @@ _STOPPED: dict[str, int] = {}
 def test_stopped(attack: Attack, bare: Side, gated: Side) -> None:
     """It is first shown to succeed; then it is denied where it should be, on record, and nothing of it happened."""
     assert gated.gate is not None
-    free = Attempt(attack, bare)
-    try:
-        assert free.run(), f"without a gate it has no effect, so it proves nothing: {free.said[-2000:]}"
-        assert not free.problems
-    finally:
-        free.undo()
     before = max((line.seq for line in gated.gate.ledger()), default=0)
-    held = Attempt(attack, gated)
-    try:
-        worked = held.run()
-        assert not held.problems
-        assert not worked, f"the gate does not stop it: {held.said[-2000:]}"
-    finally:
-        held.undo()
+    free, held = try_both(attack, bare, gated)
+    assert not free.problems
+    assert free.worked, f"without a gate it has no effect, so it proves nothing: {free.said}"
+    assert not held.problems
+    assert not held.worked, f"the gate does not stop it: {held.said}"
     if attack.stopped.at == "closed":
         return
     found = next(denials(gated.gate, before, attack.stopped), None)
     said = [f"{line.event} {line.decision} {line.point} {line.rule!r} {line.reason}" for line in gated.gate.ledger(before)]
-    assert found is not None, f"the ledger does not say so: {said}; {held.said[-1500:]}"
+    assert found is not None, f"the ledger does not say so: {said}; {held.said}"
     _STOPPED[attack.name] = found.seq
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attacking import Attack, Attempt, denials, load
+from attacking import Attack, denials, load, try_both
 from podmanengine import PodmanSide
 
 pytestmark = pytest.mark.needs("podman", "runc", "busybox")
@@ -17,20 +17,12 @@ def test_stopped(attack: Attack, bare_podman: PodmanSide, gated_podman: PodmanSi
     """It is first shown to succeed; then it is denied, on record, and nothing of it happened."""
     gate = gated_podman.gate
     assert gate is not None
-    free = Attempt(attack, bare_podman)
-    try:
-        assert free.run(), f"without a gate it has no effect, so it proves nothing: {free.said[-2000:]}"
-        assert not free.problems
-    finally:
-        free.undo()
     before = max((line.seq for line in gate.ledger()), default=0)
-    held = Attempt(attack, gated_podman)
-    try:
-        worked = held.run()
-        assert not held.problems
-        assert not worked, f"the gate does not stop it: {held.said[-2000:]}"
-    finally:
-        held.undo()
+    free, held = try_both(attack, bare_podman, gated_podman)
+    assert not free.problems
+    assert free.worked, f"without a gate it has no effect, so it proves nothing: {free.said}"
+    assert not held.problems
+    assert not held.worked, f"the gate does not stop it: {held.said}"
     if attack.stopped.at != "closed":
         said = [f"{line.event} {line.decision} {line.point} {line.rule!r} {line.reason}" for line in gate.ledger(before)]
-        assert any(denials(gate, before, attack.stopped)), f"the ledger does not say so: {said}; {held.said[-1500:]}"
+        assert any(denials(gate, before, attack.stopped)), f"the ledger does not say so: {said}; {held.said}"
