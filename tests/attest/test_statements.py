@@ -121,6 +121,16 @@ def test_several_in_one_file(keys: tuple[Key, ...]) -> None:
     assert len(stated.failures) == 1
 
 
+def test_many_lines_are_bounded(keys: tuple[Key, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of very many is not read to its end, and that is told."""
+    from pratique.attest import statements
+
+    monkeypatch.setattr(statements, "MAX_LINES", 2)
+    lines = b"\n".join(attestation(b"{}", DIGEST, kind=f"https://example.org/{number}") for number in range(5))
+    stated = read(lines, "a", keys, ABOUT)
+    assert (len(stated.attestations), stated.failures) == (2, ("a: more than 2 lines; the rest was not read",))
+
+
 def payload(digest: str = DIGEST, kind: str = "cosign container image signature") -> bytes:
     """What cosign signs."""
     identity = {"docker-reference": "ghcr.io/acme/shop"}

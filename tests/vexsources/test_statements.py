@@ -143,6 +143,18 @@ def test_files_and_folders(registry: sim.Registry, acme: vexing.Signer, tmp_path
     assert "the rest was not read" in load(registry, tmp_path, names=(str(folder),))[1][0].message
 
 
+def test_very_many_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one image; the rest is not looked at, and that is told."""
+    folder = tmp_path / "statements"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.json").write_bytes(attestation(b"{}", vexing.DIGEST, kind=f"https://example.org/{number}"))
+    monkeypatch.setattr(statements, "MAX_STATEMENTS", 2)
+    found, gaps = AttestationSources((str(folder),), (), SourceOptions(cache_dir=tmp_path)).load(vexing.target())
+    assert len(found) == 3
+    assert "more than 2 attestations" in gaps[0].message
+
+
 def test_what_a_person_wrote_down_wrong(tmp_path: Path) -> None:
     """It is said before anything is scanned."""
     options = SourceOptions(cache_dir=tmp_path)

@@ -16,7 +16,7 @@ from pratique.attest.limits import MAX_DOCUMENT, items, mapping, moment, name
 from pratique.model.attestation import Attestation
 from pratique.model.errors import ParseError
 
-MAX_LINES = 1_000  # envelopes in one file of lines, as `cosign download attestation` prints them
+MAX_LINES = 200  # envelopes in one file of lines, as `cosign download attestation` prints them: dozens
 PROVENANCE = "https://slsa.dev/provenance/"
 SIGNATURE = "https://sigstore.dev/cosign/sign/v1"  # what cosign 3 calls a signature of an image; older ones are given this name
 _SIMPLE_SIGNING = "cosign container image signature"
@@ -39,7 +39,10 @@ def read(data: bytes, origin: str, keys: Sequence[Key], digests: Collection[str]
         return Stated(failures=(f"{origin}: larger than {MAX_DOCUMENT >> 20} MiB",))
     found: list[Attestation] = []
     failures: list[str] = []
-    for part in _parts(data):
+    parts = _parts(data)
+    if len(parts) > MAX_LINES:
+        failures.append(f"{origin}: more than {MAX_LINES} lines; the rest was not read")
+    for part in parts[:MAX_LINES]:
         try:
             found.append(_one(part, origin, keys, digests))
         except ParseError as error:
@@ -69,7 +72,7 @@ def _parts(data: bytes) -> list[bytes]:
     first, _, rest = stripped.partition(b"\n")
     if not rest or not (first.startswith(b"{") and first.rstrip().endswith(b"}")):
         return [data]
-    return [line for line in stripped.split(b"\n")[:MAX_LINES] if line.strip()]
+    return [line for line in stripped.split(b"\n") if line.strip()]
 
 
 def _one(data: bytes, origin: str, keys: Sequence[Key], digests: Collection[str]) -> Attestation:

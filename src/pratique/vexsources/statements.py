@@ -5,7 +5,7 @@ What cannot be had or read is a gap of the report; only what a person wrote down
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ WITHIN = ("oci-dir", "oci-archive")  # which may hold what was attached beside t
 UNREACHABLE = "advisories.attestations-unreachable"
 UNREADABLE = "advisories.attestations-unreadable"
 MAX_FILES = 1_000  # of a folder: one image has dozens
+MAX_STATEMENTS = 1_000  # of one image: whoever may attach them could else keep a scan busy with their signatures
 MAX_GAPS = 50  # the rest is counted in the last
 _SUFFIXES = (".json", ".jsonl", ".dsse", ".att", ".bundle", ".sigstore")
 _REGISTRIES = ("registry", "docker", "podman", "containerd")
@@ -52,7 +53,9 @@ class AttestationSources:
         gaps: list[Gap] = []
         for name in self._names:
             try:
-                parts = self._attached(target, digests) if name == ATTACHED else self._local(Path(name), digests)
+                parts: Iterable[Stated] = (
+                    self._attached(target, digests) if name == ATTACHED else self._local(Path(name), digests)
+                )
             except PratiqueError as error:
                 gaps.append(Gap(code=UNREACHABLE, message=f"attestations of {target.reference}: {error.message}", source=name))
                 continue
@@ -60,6 +63,9 @@ class AttestationSources:
                 gaps.append(Gap(code=UNREADABLE, message=f"{name}: {why(error)}", source=name))
                 continue
             for part in parts:
+                if len(found) > MAX_STATEMENTS:
+                    gaps.append(Gap(code=UNREADABLE, message=f"{name}: more than {MAX_STATEMENTS:,} attestations", source=name))
+                    break
                 found.update(part.attestations)
                 gaps += [Gap(code=UNREADABLE, message=failure, source=name) for failure in part.failures]
         gaps = sorted(set(gaps))
@@ -68,7 +74,7 @@ class AttestationSources:
             gaps = [*gaps[:MAX_GAPS], Gap(code=UNREADABLE, message=message)]
         return tuple(sorted(found)), gaps
 
-    def _attached(self, target: Target, digests: frozenset[str]) -> list[Stated]:
+    def _attached(self, target: Target, digests: frozenset[str]) -> Iterable[Stated]:
         from pratique.image.referrers import attached  # noqa: PLC0415 - only where they are asked for
 
         if target.scheme in WITHIN:
@@ -80,15 +86,14 @@ class AttestationSources:
             raise UsageError(f"a registry or an OCI layout has them; this target is {target.scheme}:{target.reference}")
         return self._stated(attached(target.reference, plain, self._options, every=True), digests)
 
-    def _stated(self, attachments: Attachments, digests: frozenset[str]) -> list[Stated]:
-        parts = [Stated(failures=tuple(attachments.failures))]
+    def _stated(self, attachments: Attachments, digests: frozenset[str]) -> Iterator[Stated]:
+        yield Stated(failures=tuple(attachments.failures))
         for one in attachments.found:
             origin = f"{ATTACHED}:{one.digest}"
             if one.signature:
-                parts.append(read_signature(one.data, one.signature, origin, (self._keys, digests)))
+                yield read_signature(one.data, one.signature, origin, (self._keys, digests))
             else:
-                parts.append(read(one.data, origin, self._keys, digests))
-        return parts
+                yield read(one.data, origin, self._keys, digests)
 
     def _local(self, path: Path, digests: frozenset[str]) -> list[Stated]:
         files = [path]
