@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from pratique.cli import store
 from pratique.cli.main import run
 from pratique.grant.asking import request_hash
-from pratique.grant.lifecycle import Cancel, Deny, Revoke
+from pratique.grant.lifecycle import Cancel, Complete, Deny, Review, Revoke
 from pratique.granting import approvers, remote, sshsig, wire
 from pratique.granting.alert import Alarm
 from pratique.granting.approvers import Approvers, read_public
@@ -47,6 +47,7 @@ pytestmark = [
 ]
 
 ALICE, BOB, EVE = (_KNOWN.get(name) or pwd.getpwuid(0) for name in _NAMES)
+BOB_KNOWN = Subject(id=BOB.pw_name, provider="unix", strength=1)
 ROOT = Subject(id="root", provider="unix", groups=("root",), strength=1)
 POLICY = b"""
 apiVersion: pratique/v1
@@ -360,6 +361,23 @@ def test_glass_is_not_broken_without_a_factor_or_a_code(served: Served) -> None:
         as_user(BOB, lambda: RemoteDesk(served.socket).break_glass(asked()).id)
     with pytest.raises(GrantError, match="opens nothing"):
         as_user(EVE, lambda: RemoteDesk(served.socket).break_glass(asked(), "guess").id)
+
+
+def test_who_may_review_finds_what_waits(served: Served) -> None:
+    """A broken glass is over in minutes: whoever may break it sees it until somebody has looked at it, and nobody else does."""
+    with served.desk() as desk:
+        desk.send_alerts_to(Alarm("command", ("/usr/bin/env", "true")), ROOT)
+        (code,) = desk.seal_codes(1, ROOT)
+    name = as_user(EVE, lambda: RemoteDesk(served.socket).break_glass(asked("exec.root"), code).id)
+    as_user(EVE, lambda: RemoteDesk(served.socket).act(name, Complete(Subject(id="nobody", provider="unix"))).state)
+
+    def listed() -> list[str]:
+        return [kept.grant.id for kept in RemoteDesk(served.socket).store.find()]
+
+    assert as_user(BOB, listed) == [name]
+    assert as_user(ALICE, listed) == []
+    assert as_user(BOB, lambda: RemoteDesk(served.socket).act(name, Review(BOB_KNOWN, "read it")).id) == name
+    assert as_user(BOB, listed) == []
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,8 @@ class DeskSocket:
         others = tuple(state for state in states or _OPEN if state in _OPEN)
         if others and ("mine", "1") not in said:
             found |= {kept.grant.id: kept.grant for kept in self._desk.store.find(Wanted(others, None, None, expiring))}
+            if not states:  # what waits for a review has ended long ago
+                found |= {grant.id: grant for grant in self._desk.store.broken() if grant.activated_at and not grant.approvals}
         seen = [self._desk.as_of_now(grant) for grant in found.values() if self._may_see(subject, grant)]
         return sorted(seen, key=lambda grant: (-grant.requested_at, grant.id))[:MAX_LIST]
 
