@@ -263,6 +263,21 @@ def test_one_writer_at_a_time(server: FeedServer, tmp_path: Path, monkeypatch: p
         pass
 
 
+def test_a_scan_does_not_wait_for_what_it_has(server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process updates, yesterday's data serves; where something is missing, its end is awaited."""
+    monkeypatch.setattr(updating, "_PATIENCE", 0.1)
+    monkeypatch.setattr(updating, "LOCK_SECONDS", 0.1)
+    _update(server, tmp_path)
+    late = _NOW + timedelta(days=2)
+    asked = len(server.asked)
+    with locked(tmp_path / "db"):
+        assert ensure(tmp_path, ["PyPI"], Options(mirror=server.url), now=lambda: late) == []
+        assert len(server.asked) == asked
+        with pytest.raises(DatabaseError, match="too long"):
+            ensure(tmp_path, ["RubyGems"], Options(mirror=server.url), now=lambda: late)
+    assert ensure(tmp_path, ["PyPI"], Options(mirror=server.url), now=lambda: late)
+
+
 def _update_unlocked(cache: Path, server: FeedServer) -> None:
     names = ["osv/PyPI", "cisa/kev", "epss/current"]
     updating._update(database_folder(cache), names, Options(mirror=server.url), Listener(), updating.utc_now)

@@ -24,7 +24,7 @@ from pratique.advisory.members import ByMember, Delta, Increment, OddlyNamedErro
 from pratique.advisory.tables import LEVEL, Squeeze, Tables, connect
 from pratique.advisory.writer import Writer
 from pratique.model.advisory import Feed, FeedRecord
-from pratique.model.errors import FeedError
+from pratique.model.errors import DatabaseError, FeedError
 from pratique.model.ports import AdvisoryProvider
 
 # A dictionary pays from some hundred records on; 1,000 samples train in 0.1 s, more gain nothing.
@@ -86,6 +86,22 @@ def renew(provider: AdvisoryProvider, feed: Feed, body: BinaryIO | Increment, tu
     finally:
         connection.close()
     return _amend(delta, before, old, new, at)
+
+
+def renewed(provider: AdvisoryProvider, feed: Feed, content: Path | Increment, turn: Turn) -> Built:
+    """Do the same with a file that was fetched; where the old file turns out to be damaged, as if there were none."""
+    try:
+        return _renew(provider, feed, content, turn)
+    except DatabaseError:
+        turn.new.unlink(missing_ok=True)
+        return _renew(provider, feed, content, turn._replace(old=None))
+
+
+def _renew(provider: AdvisoryProvider, feed: Feed, content: Path | Increment, turn: Turn) -> Built:
+    if isinstance(content, Increment):
+        return renew(provider, feed, content, turn)
+    with content.open("rb") as body:
+        return renew(provider, feed, body, turn)
 
 
 def _incremented(provider: ByMember, feed: Feed, increment: Increment, old: Path, new: Path, at: int) -> Built:

@@ -156,11 +156,15 @@ def sweep(folder: Path, index: Index) -> None:
             path.unlink(missing_ok=True)
 
 
+class BusyError(DatabaseError):
+    """Another process holds the writer's lock."""
+
+
 @contextlib.contextmanager
 def locked(folder: Path, waiting: Callable[[], None] | None = None, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the writer's lock; the system releases it when the process ends, however it ends.
 
-    `waiting` is called once if another process holds it. Raises DatabaseError when it is not free within `seconds`.
+    `waiting` is called once if another process holds it. Raises BusyError when it is not free within `seconds`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +190,7 @@ def _acquire(handle: int, waiting: Callable[[], None] | None, until: float) -> N
                 waiting()
             first = False
             if time.monotonic() > until:
-                raise DatabaseError("another process has been updating the advisory database for too long") from None
+                raise BusyError("another process has been updating the advisory database for too long") from None
             time.sleep(_LOCK_POLL_SECONDS)
         else:
             return

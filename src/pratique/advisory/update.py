@@ -20,11 +20,23 @@ from typing import Literal
 import msgspec
 
 from pratique.advisory import index as catalogue
-from pratique.advisory.build import Built, Turn, renew
+from pratique.advisory.build import Turn, renewed
 from pratique.advisory.feeds import ENRICHMENT, SELDOM, Source, names_for, sources
 from pratique.advisory.fetch import ATTEMPTS, PARALLEL, Fetched, Fetcher, Progress, Validators
 from pratique.advisory.incremental import Listed, bring
-from pratique.advisory.index import CLOCK_SKEW, Entry, Failure, Index, adopt, database_folder, locked, slug, sweep
+from pratique.advisory.index import (
+    CLOCK_SKEW,
+    LOCK_SECONDS,
+    BusyError,
+    Entry,
+    Failure,
+    Index,
+    adopt,
+    database_folder,
+    locked,
+    slug,
+    sweep,
+)
 from pratique.advisory.layout import FORMAT, Facts
 from pratique.advisory.members import Increment
 from pratique.advisory.plausible import doubt
@@ -36,6 +48,8 @@ REFRESH_AFTER = timedelta(days=1)
 WHOLE_AFTER = timedelta(days=30)
 # A scan waits for an upstream once more only: the starter set and a gap are better than a minute of silence.
 _ATTEMPTS_OF_A_SCAN = 2
+# Seconds that a scan waits for another process's update where it has all that it needs, if of yesterday.
+_PATIENCE = 10.0
 # After a failure a scan leaves the feed alone this long, so that a machine without a connection is not slow each time.
 _RETRY_AFTER = timedelta(minutes=10)
 
@@ -117,7 +131,8 @@ def ensure(
 ) -> list[Outcome]:
     """Fetch what a scan of `ecosystems` needs and is not there, or is older than a day; nothing else. See `update`.
 
-    Nothing is fetched, and no lock is taken, when all is there. Fetches nothing when offline.
+    Nothing is fetched, and no lock is taken, when all is there. Fetches nothing when offline, nor where another process updates
+    and what is there can be used meanwhile.
     """
     if options.offline and not options.mirror.startswith("file:"):
         return []
@@ -129,9 +144,16 @@ def ensure(
     hasty = msgspec.structs.replace(options, attempts=min(options.attempts, _ATTEMPTS_OF_A_SCAN))
     if _kept_by_others(folder):
         return []
-    with locked(folder, listener.waiting):
-        # Whoever held the lock may have brought them.
-        return _update(folder, _outdated(folder, names, now()), hasty, listener, now)
+    feeds = _index(folder).feeds
+    usable = all(_there(feeds.get(name), folder) for name in names)
+    try:
+        with locked(folder, listener.waiting, _PATIENCE if usable else LOCK_SECONDS):
+            # Whoever held the lock may have brought them.
+            return _update(folder, _outdated(folder, names, now()), hasty, listener, now)
+    except BusyError:
+        if usable:
+            return []
+        raise
 
 
 def required_missing(outcomes: Iterable[Outcome], chosen: bool) -> list[str]:  # noqa: FBT001 - a fact about `outcomes`
@@ -305,7 +327,7 @@ class _Current:
         new = self._folder / f".{slug(name)}.building"
         new.unlink(missing_ok=True)
         try:
-            built = _renewed(source, content, Turn(old, new, at, afresh=self.held(source) is None))
+            built = renewed(source.provider, source.feed, content, Turn(old, new, at, afresh=self.held(source) is None))
             if entry is not None and old is not None and not self._options.accept_loss and (why := doubt(entry, built.facts)):
                 raise FeedError(f"{fetched.validators.url}: {why} (if that is right: --only '{name}' --accept-loss)")
             if not built.written and entry is not None:
@@ -339,22 +361,6 @@ class _Current:
 
     def _stamp(self) -> str:
         return self._now().isoformat().replace("+00:00", "Z")
-
-
-def _renewed(source: Source, content: Path | Increment, turn: Turn) -> Built:
-    """Build; where the old file turns out to be damaged, as if there were none."""
-    try:
-        return _renew(source, content, turn)
-    except DatabaseError:
-        turn.new.unlink(missing_ok=True)
-        return _renew(source, content, turn._replace(old=None))
-
-
-def _renew(source: Source, content: Path | Increment, turn: Turn) -> Built:
-    if isinstance(content, Increment):
-        return renew(source.provider, source.feed, content, turn)
-    with content.open("rb") as body:
-        return renew(source.provider, source.feed, body, turn)
 
 
 def _known(source: Source, facts: Facts, fetched: Fetched, now: str, before: Entry | None, stored: tuple[str, str, int]) -> Entry:
