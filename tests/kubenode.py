@@ -60,6 +60,7 @@ class Node:
         (folder / "containerd.toml").write_text(
             f'version = 2\nroot = "{folder / "root"}"\nstate = "{folder / "state"}"\n[grpc]\naddress = "{self._socket}"\n'
             f'[plugins."io.containerd.grpc.v1.cri"]\nsandbox_image = "{_SANDBOX}"\n'
+            "restrict_oom_score_adj = true\n"  # a machine that is itself a guest may not lower it
             f'[plugins."io.containerd.grpc.v1.cri".cni]\nbin_dir = "/usr/lib/cni"\nconf_dir = "{folder / "cni"}"\n'
             '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "native"\n'
         )
@@ -72,7 +73,8 @@ class Node:
         ready = f"/api/v1/nodes/{NAME}"
 
         def is_ready() -> bool:
-            conditions = api.ask("root", "GET", ready).body.get("status", {}).get("conditions", [])
+            said = api.ask("root", "GET", ready)
+            conditions = said.body["status"].get("conditions", []) if said.status == 200 else []
             return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
         self._wait(is_ready, 90)

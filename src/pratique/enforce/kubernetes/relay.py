@@ -145,7 +145,7 @@ class Relay:
             return _away(path, asked.body, error.message)
 
     async def tend(self) -> None:
-        """Do what is due; called every second."""
+        """Do what is due; called several times a second."""
         now = time.monotonic()
         if now - self._looked >= _POLL:
             self._looked = now
