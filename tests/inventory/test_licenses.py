@@ -1,4 +1,4 @@
-"""Debian's licence names against SPDX's."""
+"""Licence names of Debian, PyPI and Fedora against SPDX's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from memoryfile import inspect, survives
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_target
 from pratique.inventory.catalogers.dpkg_copyright import INSPECTOR, MAX_LICENSES
-from pratique.inventory.licenses import spdx_of_debian
+from pratique.inventory.licenses import spdx
 from pratique.model.inventory import LicenseEvidence
 from pratique.pipeline import ScanOptions, list_inventory
 
 
 @pytest.mark.parametrize(
-    ("debian", "spdx"),
+    ("words", "expected"),
     [
         ("GPL-2+", "GPL-2.0-or-later"),
         ("GPL-2", "GPL-2.0-only"),
@@ -45,11 +45,20 @@ from pratique.pipeline import ScanOptions, list_inventory
         ("Apache-2.0 with LLVM exception", "Apache-2.0 WITH LLVM-exception"),
         ("Expat with LLVM-exception", "MIT WITH LLVM-exception"),
         ("mystery with Font exception", "mystery with Font exception"),
+        ("MIT License", "MIT"),
+        ("Apache License, Version 2.0", "Apache-2.0"),
+        ("Apache Software License", "Apache Software License"),
+        ("BSD License", "BSD License"),
+        ("GNU General Public License v3 or later (GPLv3+)", "GPL-3.0-or-later"),
+        ("ASL 2.0 and LGPLv2+", "Apache-2.0 AND LGPL-2.0-or-later"),
+        ("ASL 2.0 and BSD", "ASL 2.0 and BSD"),
+        ("MIT OR Apache-2.0", "MIT OR Apache-2.0"),
+        ("(MIT OR Apache-2.0) AND ISC", "(MIT OR Apache-2.0) AND ISC"),
     ],
 )
-def test_names(debian: str, spdx: str) -> None:
+def test_names(words: str, expected: str) -> None:
     """What means one thing is written as SPDX writes it, anything else stays."""
-    assert spdx_of_debian(debian) == spdx
+    assert spdx(words) == expected
 
 
 def licenses(text: str, path: str = "usr/share/doc/p/copyright") -> tuple[str, ...]:

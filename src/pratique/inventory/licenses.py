@@ -1,6 +1,7 @@
-"""Licence names as Debian writes them in, SPDX expressions out where both mean the same.
+"""Licence names as Debian, PyPI and Fedora write them in, SPDX expressions out where both mean the same.
 
-https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/#license-short-name and https://spdx.org/licenses/
+https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/#license-short-name, https://pypi.org/classifiers/ and
+https://docs.fedoraproject.org/en-US/legal/; https://spdx.org/licenses/
 """
 
 from __future__ import annotations
@@ -33,6 +34,41 @@ _OTHER = {
     "vim": "Vim",
     "zope-2.1": "ZPL-2.1",
 }
+# Words that people write, without regard to case, commas, hyphens and blanks. What has no version, and "BSD", is left alone.
+_WORDS = {
+    **dict.fromkeys(("mit license", "the mit license", "mit licence", "expat license"), "MIT"),
+    **dict.fromkeys(
+        ("apache license 2.0", "apache license version 2.0", "apache license v2.0", "apache license v2", "apache license 2",
+         "apache software license 2.0", "apache 2.0 license", "apache 2.0", "apache 2", "asl 2.0"),
+        "Apache-2.0",
+    ),
+    **dict.fromkeys(
+        ("bsd 3 clause license", "3 clause bsd license", "3 clause bsd", "new bsd license", "new bsd", "modified bsd license"),
+        "BSD-3-Clause",
+    ),
+    **dict.fromkeys(("bsd 2 clause license", "2 clause bsd license", "simplified bsd license", "bsdl"), "BSD-2-Clause"),
+    **dict.fromkeys(("isc license", "isc license (iscl)"), "ISC"),
+    **dict.fromkeys(
+        ("mozilla public license 2.0 (mpl 2.0)", "mozilla public license 2.0", "mozilla public license version 2.0", "mplv2.0"),
+        "MPL-2.0",
+    ),
+    **dict.fromkeys(("the unlicense (unlicense)", "the unlicense"), "Unlicense"),
+    **dict.fromkeys(("eclipse public license 2.0 (epl 2.0)", "eclipse public license 2.0"), "EPL-2.0"),
+    **dict.fromkeys(("boost software license 1.0 (bsl 1.0)", "boost software license 1.0"), "BSL-1.0"),
+    **dict.fromkeys(("cc0 1.0 universal (cc0 1.0) public domain dedication", "cc0 1.0 universal"), "CC0-1.0"),
+    "zlib libpng license": "Zlib",
+    "gnu general public license v2 (gplv2)": "GPL-2.0-only",
+    "gnu general public license v2 or later (gplv2+)": "GPL-2.0-or-later",
+    "gnu general public license v3 (gplv3)": "GPL-3.0-only",
+    "gnu general public license v3 or later (gplv3+)": "GPL-3.0-or-later",
+    "gnu lesser general public license v2 (lgplv2)": "LGPL-2.0-only",
+    "gnu lesser general public license v2 or later (lgplv2+)": "LGPL-2.0-or-later",
+    "gnu lesser general public license v3 (lgplv3)": "LGPL-3.0-only",
+    "gnu lesser general public license v3 or later (lgplv3+)": "LGPL-3.0-or-later",
+    "gnu affero general public license v3": "AGPL-3.0-only",
+    "gnu affero general public license v3 or later (agplv3+)": "AGPL-3.0-or-later",
+}  # fmt: skip
+_BETWEEN = re.compile(r"[\s,_/-]+")
 _NAMES = {name.lower(): name for name in _SAME} | _OTHER
 _GNU = re.compile(r"(A?GPL|LGPL|GFDL)(-NIV)?-?v?([123](?:\.[0-9])?)(\+|-only|-or-later)?", re.IGNORECASE)
 _GNU_VERSIONS = {
@@ -58,12 +94,15 @@ _SYSCALLS = re.compile(r"\s+with\s+linux-syscall-note(?:\s+exception)?$", re.IGN
 
 
 @lru_cache(maxsize=2048)
-def spdx_of_debian(text: str) -> str:
+def spdx(text: str) -> str:
     """Return the SPDX expression, or `text` itself where a part of it has no single meaning there.
 
     A short name without "+" is that version alone, one with it that or any later one; both formats bind "and" before "or", but a
     comma before one of them ends what stands before it: "A, and B or C" is A and one of the others.
     """
+    known = _WORDS.get(_BETWEEN.sub(" ", text.lower()).strip())
+    if known is not None:
+        return known
     if _COMMA.search(text):
         return _parted(text)
     return _plain(text)
@@ -93,7 +132,7 @@ def _plain(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    known = _NAMES.get(text.lower())
+    known = _NAMES.get(text.lower()) or _WORDS.get(_BETWEEN.sub(" ", text.lower()).strip())
     if known is not None:
         return known
     plain = _SYSCALLS.sub("", text)

@@ -38,10 +38,10 @@ def wheel(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) ->
     [
         ("License-Expression: MIT OR Apache-2.0\nLicense: other", ("MIT OR Apache-2.0",)),
         ("License: BSD-3-Clause\nClassifier: License :: OSI Approved :: MIT License", ("BSD-3-Clause",)),
-        ("License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License", ("MIT License",)),
+        ("License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License", ("MIT",)),
         (
             "License: Copyright by me\n        All rights\nClassifier: License :: OSI Approved :: ISC License (ISCL)",
-            ("ISC License (ISCL)",),
+            ("ISC",),
         ),
         ("Classifier: License :: OSI Approved", ()),
         ("Classifier: License :: A :: B\nClassifier: License :: A :: C\nClassifier: License :: A :: B", ("B", "C")),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pratique.inventory.licence_texts import told
-from pratique.inventory.licenses import spdx_of_debian
+from pratique.inventory.licenses import spdx
 from pratique.model.inventory import Evidence, LicenseEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
 
@@ -64,14 +64,14 @@ def _fields(data: bytes) -> Iterator[str]:
         end = data.find(b"\n", at + 9)
         text = " ".join(data[at + 9 : end if end >= 0 else len(data)].decode("utf-8", "replace").split())
         if text and len(text) <= MAX_LENGTH and all(len(name.split()) <= MAX_WORDS for name in _JOINTS.split(text)):
-            yield spdx_of_debian(text)
+            yield spdx(text)
 
 
 def _referred(data: bytes) -> Iterator[str]:
     """Yield the common licences that a text refers to. "GPL-2" stays: the words around it say whether later ones are meant."""
     for name in _REFERENCE.findall(data):
         text = name.decode().rstrip(".-")
-        yield text if "GPL" in text or "GFDL" in text else spdx_of_debian(text)
+        yield text if "GPL" in text or "GFDL" in text else spdx(text)
 
 
 INSPECTOR = DpkgCopyright()

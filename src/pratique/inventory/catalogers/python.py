@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pratique.inventory.licenses import spdx
 from pratique.inventory.zipped import content, members
 from pratique.model.errors import ParseError
 from pratique.model.inventory import PackageEvidence, PackageType
@@ -43,7 +44,7 @@ class _Python:
     """The inspector: see the module's text."""
 
     name = "python"
-    version = 1
+    version = 2
     interest = Interest(names=("METADATA", "PKG-INFO"), suffixes=(".egg-info", ".whl", ".egg"), max_bytes=MAX_ARCHIVE)
 
     def inspect(self, file: File) -> Iterator[PackageEvidence]:
@@ -119,11 +120,11 @@ def _licenses(head: bytes) -> tuple[str, ...]:
     """Say the licence by its expression, else by the free-text header if that is a name, else by the classifiers."""
     expression = _field(head, "License-Expression")
     if expression:
-        return (expression[:MAX_LICENSE],)
+        return (spdx(expression[:MAX_LICENSE]),)
     stated = _field(head, "License")
     folded = re.search(rb"\nLicense: [^\n]*\n[ \t]", head) is not None
     if stated.upper() not in _UNSAID and len(stated) <= MAX_LICENSE and not folded:
-        return (stated,)
+        return (spdx(stated),)
     found = [part.partition(b"\n")[0] for part in head.split(_CLASSIFIER)[1 : MAX_LICENSES + 1]]
     names = (text.decode(errors="replace").rpartition(" :: ")[2].strip() for text in found)
-    return tuple(dict.fromkeys(name for name in names if name not in _UNSAID))
+    return tuple(dict.fromkeys(spdx(name) for name in names if name not in _UNSAID))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pratique.inventory._rpmdb import blobs
 from pratique.inventory._rpmdb.header import RpmHeader, parse_header
+from pratique.inventory.licenses import spdx
 from pratique.inventory.ownership import Keeper
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Evidence, Gap, OwnershipEvidence, PackageEvidence, SourcePackage
@@ -24,7 +25,7 @@ class Rpm:
     """Inspects the databases of rpm, and the manifest that stands for one."""
 
     name = "rpm"
-    version = 1
+    version = 2
     interest = Interest(
         paths=(_MANIFEST, *(f"{folder}/{name}" for folder in _FOLDERS for name in (*_DATABASES, _LOG))),
         max_bytes=256 * MEBIBYTE,  # a workstation with 5,000 packages has 200 MiB
@@ -83,7 +84,7 @@ def _packages(headers: Sequence[RpmHeader]) -> Iterator[PackageEvidence]:
             version=version,
             arch=header.arch,
             source=SourcePackage(source_name, source_version) if differs else None,
-            licenses=(header.license,) if header.license else (),
+            licenses=(spdx(header.license),) if header.license else (),
             qualifiers=(("rpmmod", header.module),) if header.module else (),
         )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pratique.inventory.licenses import spdx
 from pratique.model.errors import ParseError
 from pratique.model.inventory import PackageEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
@@ -36,7 +37,7 @@ class _Ruby:
     """The inspector: see the module's text."""
 
     name = "ruby"
-    version = 1
+    version = 2
     interest = Interest(suffixes=(".gemspec",), max_bytes=MAX_BYTES)
 
     def inspect(self, file: File) -> Iterator[PackageEvidence]:
@@ -83,4 +84,4 @@ def _licenses(data: bytes) -> tuple[str, ...]:
     if found is None:
         return ()
     names = (name.decode(errors="replace").strip() for name in _QUOTED.findall(found[1])[:MAX_LICENSES])
-    return tuple(dict.fromkeys(name for name in names if name))
+    return tuple(dict.fromkeys(spdx(name) for name in names if name))
