@@ -117,3 +117,14 @@ def test_where_git_cannot_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (tmp_path / "x").exists()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no git" in signer_of(path).why_not
+
+
+def test_another_repository_in_the_environment(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook says which repository it works on; the file's own is asked."""
+    path = commit(repository, "a", sign=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    run(other, "git", "init", "-q")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert signer_of(path, allowed(tmp_path, "eve")).signer == "eve@acme.example"

@@ -7,6 +7,7 @@ signers is followed: whoever can write it could vouch for himself.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +17,14 @@ MAX_OUTPUT = 4 << 20  # bytes of a committed file; files that people write are r
 
 _OWN = (
     "--no-optional-locks", "--no-replace-objects", "--literal-pathspecs", "-c", "core.fsmonitor=false",
-    "-c", "core.hooksPath=/dev/null",
+    "-c", "core.hooksPath=/dev/null", "-c", "core.commitGraph=false", "-c", "protocol.allow=never",
     "-c", "gpg.program=gpg", "-c", "gpg.openpgp.program=gpg", "-c", "gpg.x509.program=gpgsm", "-c", "gpg.ssh.program=ssh-keygen",
     "-c", "gpg.minTrustLevel=marginal", "-c", "gpg.ssh.revocationFile=", "-c", "log.showSignature=false",
+)  # fmt: skip
+# What a hook or a server sets for the repository that it works on, which need not be the one of the file.
+_OTHERS = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR",
+    "GIT_NAMESPACE", "GIT_PREFIX", "GIT_EXTERNAL_DIFF", "GIT_SSH", "GIT_SSH_COMMAND",
 )  # fmt: skip
 _BAD = {
     "N": "is not signed", "B": "has a bad signature", "E": "has a signature whose key is not known",
@@ -68,6 +74,11 @@ def _personal(folder: Path) -> str:
         return ""
 
 
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _OTHERS}
+    return {**kept, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # what is not there is not fetched
+
+
 def _git(folder: Path, *arguments: str) -> bytes:
     try:
         done = subprocess.run(  # noqa: S603 - no shell; paths stand behind --, or behind a revision
@@ -75,6 +86,7 @@ def _git(folder: Path, *arguments: str) -> bytes:
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            env=_environment(),
             timeout=SECONDS,
             check=False,
         )
