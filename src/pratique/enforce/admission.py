@@ -288,7 +288,7 @@ class Admission:
         outcome = await self._scanner.run(job, float(spec.scan))
         if not outcome.verdicts:
             return f"it could not be scanned: {outcome.error}"
-        if not {one.rules for one in outcome.verdicts} <= {rules, index_rules(rules, spec.platforms)}:
+        if {one.rules for one in outcome.verdicts if not one.index} != {rules}:
             with contextlib.suppress(PratiqueError):  # those that cannot be read leave the last good ones
                 self._loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
             return _CHANGED

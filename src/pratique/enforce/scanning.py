@@ -175,13 +175,18 @@ def _verdicts(job: Job) -> tuple[KeptVerdict, ...]:
     rules = rules_digest(how.rules, how.fail_on, heard)
     scheme, _, value = job.target.partition(":")
     if scheme != "registry":
-        return (_verdict(job.target, how, rules),)
+        found, digests = _verdict(job.target, how, rules)
+        if value not in digests or value in (found.digest, *found.names):
+            return (found,)
+        # An engine that keeps images as registries do calls one by the digest of its index: that vouches for this platform alone.
+        platform = "/".join(found.platform.split("/")[:2])
+        return (found, verdict_of_index(value, found.reference, index_rules(rules, (platform,)), (found,)))
     name = parse_name(value)
     digest, children = _children(name, how, job.platforms)
     place = f"{name.registry}/{name.repository}"
     if not children:
-        return (_verdict(f"registry:{place}@{digest}", how, rules),)
-    images = [_verdict(f"registry:{place}@{child}", how, rules) for child in children]
+        return (_verdict(f"registry:{place}@{digest}", how, rules)[0],)
+    images = [_verdict(f"registry:{place}@{child}", how, rules)[0] for child in children]
     return (*images, verdict_of_index(digest, str(name), index_rules(rules, job.platforms), images))
 
 
@@ -217,16 +222,14 @@ def _is_one_of(platform: str, platforms: tuple[str, ...]) -> bool:
     return any(platform == one or platform.startswith(one + "/") for one in platforms)
 
 
-def _verdict(target: str, how: ScanOptions, rules: str) -> KeptVerdict:
-    from pratique.enforce.verdicts import same_image, verdict_of  # noqa: PLC0415 - in the child alone
+def _verdict(target: str, how: ScanOptions, rules: str) -> tuple[KeptVerdict, tuple[str, ...]]:
+    """Return the verdict on an image, and the digests that it, or an index that leads to it, is known by."""
+    from pratique.enforce.verdicts import verdict_of  # noqa: PLC0415 - in the child alone
     from pratique.image.reference import parse_target  # noqa: PLC0415
     from pratique.pipeline import scan  # noqa: PLC0415
 
     report = scan(parse_target(target), how, msgspec.structs.replace(how.sources, offline=False))
-    found = report.target
-    scheme, _, value = target.partition(":")
-    identity = (value,) if scheme in ("docker", "podman") and value in found.digests else ()  # the engine's own id of this image
-    return verdict_of(report, rules, names=(*same_image(found), *identity))
+    return verdict_of(report, rules), report.target.digests
 
 
 def _options(job: Job) -> ScanOptions:
