@@ -169,6 +169,25 @@ def test_who_may_push_cannot_forge(registry: Registry, publisher: Publisher, tmp
     assert fixed_in(tmp_path / "cache") == "3.0"
 
 
+@pytest.mark.parametrize("registry", ["open"], indirect=True)
+@pytest.mark.parametrize("role", ["snapshot", "targets"])
+def test_metadata_exchanged_in_the_registry(registry: Registry, publisher: Publisher, tmp_path: Path, role: str) -> None:
+    """Another publication's file under this one's tag, a part of it, more than it, or more than anybody takes."""
+    registry.publish(publisher)
+    registry.pull(publisher, tmp_path / "cache")
+    older = _file(registry, f"metadata/1.{role}.json")
+    publisher.learn("3.0")
+    registry.publish(publisher, 1)
+    right = _file(registry, f"metadata/2.{role}.json")
+    for wrong in (older, right[:-20], right + b" ", right + b" " * 6_000_000):
+        _write(registry, f"metadata/2.{role}.json", wrong)
+        with pytest.raises(VerificationError):
+            registry.pull(publisher, tmp_path / "cache", 1)
+        assert fixed_in(tmp_path / "cache") == "2.0"
+    _write(registry, f"metadata/2.{role}.json", right)
+    assert registry.pull(publisher, tmp_path / "cache", 1).number == 2
+
+
 def _file(registry: Registry, path: str) -> bytes:
     opened = Artifacts(registry.address.removeprefix("oci://"), registry.options)
     try:
