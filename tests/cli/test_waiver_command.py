@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -221,3 +222,30 @@ def test_waivers_under_a_signature(call: Call, here: Path, image: str, monkeypat
     assert "it is not as it was committed" in call(*line).json["verdict"]["reasons"][0]["message"]
     ran = call(*line[:-3], "nowhere")
     assert (ran.code, "--waiver-signers nowhere: there is no such file" in ran.err) == (2, True)
+
+
+def test_what_a_report_says_is_taken_from_it(call: Call, here: Path, image: str) -> None:
+    """Severity and digest, for the conditions that need them as they were."""
+    assert call("scan", image, "--offline", "--now", "2024-06-01", "-o", "json=saved.json").code == 0
+    report = json.loads((here / "saved.json").read_text())
+    (severity,) = {finding["severity"] for finding in report["findings"] if finding["id"] == "CVE-2023-4911"}
+    line = (
+        "waiver",
+        "add",
+        "--owner",
+        "o",
+        "--reason",
+        "r",
+        "--expires",
+        "30d",
+        "--until",
+        "severity-raised",
+        "--report",
+        "saved.json",
+    )
+    assert call(*line, "--vulnerability", "cve-2023-4911", "--until", "new-image").code == 0
+    (row,) = call("waiver", "list", "-f", "json").json
+    assert (row["severity"], row["digest"]) == (severity, report["target"]["digest"])
+    ran = call(*line, "--vulnerability", "CVE-1")
+    assert (ran.code, "it has no finding CVE-1" in ran.err) == (2, True)
+    assert call(*line, "--vulnerability", "CVE-1", "--severity", "low").code == 0

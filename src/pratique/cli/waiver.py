@@ -65,6 +65,12 @@ def command() -> None:
     help="Why the product is not affected, a word of VEX, such as vulnerable_code_not_in_execute_path.",
 )
 @click.option("--impact", metavar="TEXT", help="The same in words, for VEX documents.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take severity and digest, where --until asks for them, from this saved JSON report.",
+)
 @_file
 @_now
 @_debug
@@ -83,6 +89,8 @@ def add(**given: Any) -> int:
     before = read_bounded(path) if path.exists() else edit.EMPTY.encode()
     document, text = read(str(path), before, Waivers)
     now = moment(given["now"])
+    if given["report"] is not None:
+        given |= _as_reported(given)
     fields = _fields(given, now, {waiver.id for waiver in check_waivers(text, document)})
     after = edit.add(decode(str(path), before), fields)
     try:
@@ -95,6 +103,27 @@ def add(**given: Any) -> int:
     _replace(path, after)
     click.echo(safe(f"{path}: added {fields['id']}, until {fields['expires']}"))
     return 0
+
+
+def _as_reported(given: dict[str, Any]) -> dict[str, str]:
+    """Return severity and digest as a report has them, where a condition needs them and nobody gave them. Raises UsageError."""
+    from pratique.cli.policy import read_report  # noqa: PLC0415 - only where one is given
+    from pratique.policy.waiver import names_of  # noqa: PLC0415 - start-up stays lazy
+
+    report, found = read_report(given["report"]), dict[str, str]()
+    if "severity-raised" in given["until"] and not given["severity"]:
+        wanted = {name.upper() for name in given["vulnerability"]}
+        seen = [finding.severity for finding in report.findings if wanted & names_of(finding)]
+        if not seen:
+            raise UsageError(
+                f"--report {given['report']}: it has no finding {', '.join(given['vulnerability']) or '(none is named)'}"
+            )
+        found["severity"] = max(seen).value
+    if "new-image" in given["until"] and not given["digest"]:
+        if not report.target.digest:
+            raise UsageError(f"--report {given['report']}: its target has no digest")
+        found["digest"] = report.target.digest
+    return found
 
 
 def _fields(given: dict[str, Any], now: str, taken: set[str]) -> dict[str, str | list[str]]:
