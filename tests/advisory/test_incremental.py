@@ -100,6 +100,15 @@ def test_a_changed_record_comes_alone(server: FeedServer, tmp_path: Path) -> Non
     assert _asked(server, asked) == [_LIST]
 
 
+def test_a_record_of_the_future_hides_no_other(server: FeedServer, tmp_path: Path) -> None:
+    """What was withdrawn and comes back is fetched, though a record bears a date that has not come yet."""
+    ahead = {**_one(19), "modified": "2999-01-01T00:00:00Z"}
+    _publish(server, {**_records(), ahead["id"]: ahead, "PYSEC-2026-3": _one(3, withdrawn="2026-02-01T00:00:00Z")})
+    assert _update(server, tmp_path).records == 19
+    _publish(server, {**_records(), ahead["id"]: ahead, "PYSEC-2026-3": _one(3, "9.0", day=9)})
+    assert _update(server, tmp_path, 1).records == 20
+
+
 def test_a_change_that_the_list_has_missed_comes_with_the_archive(server: FeedServer, tmp_path: Path) -> None:
     """Once a month all is compared, member by member."""
     _update(server, tmp_path)

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -121,7 +122,7 @@ def _read(content: bytes, feed: Feed) -> dict[str, str]:
 
 
 def _held(path: Path) -> tuple[set[str], dict[str, str], str]:
-    """Return the records that the file was made of, when those that are advisories changed, and the newest of these dates.
+    """Return the records that the file was made of, when those that are advisories changed, and the newest date that has come.
 
     Raises _WholeError where it does not say, or is damaged.
     """
@@ -136,7 +137,8 @@ def _held(path: Path) -> tuple[set[str], dict[str, str], str]:
         connection.close()
     if there is None:
         raise _WholeError
-    return set(there), dates, max(dates.values(), default="")
+    today = _second(datetime.now(UTC).isoformat())
+    return set(there), dates, max((date for date in dates.values() if _second(date) <= today), default="")
 
 
 def _same(listed: str, held: str, newest: str) -> bool:
