@@ -52,7 +52,11 @@ class RuleIndex:
         for number, rule in enumerate(self._rules):
             if not self._file(number, rule):
                 always.append(number)
-        self._groups = [_Group(self._rules, always[start : start + BATCH]) for start in range(0, len(always), BATCH)]
+        self._groups = self._batches(always)
+        self._by_name = {name: self._batches(numbers) for name, numbers in self._by_truth.items()}
+
+    def _batches(self, numbers: Sequence[int]) -> list[_Group]:
+        return [_Group(self._rules, numbers[start : start + BATCH]) for start in range(0, len(numbers), BATCH)]
 
     def __iter__(self) -> Iterator[CompiledRule]:
         """Yield the rules in the order of the policy."""
@@ -71,7 +75,7 @@ class RuleIndex:
                 said = answer(rule.condition.program, {name: values[name] for name in rule.condition.names})
                 if said is not False:
                     found[number] = Broken(rule, said if isinstance(said, str) else "")
-        for group in self._groups:
+        for group in [*self._groups, *(one for name, groups in self._by_name.items() if values[name] for one in groups)]:
             group.ask(values, action, found)
         return [found[number] for number in sorted(found)]
 
@@ -79,9 +83,6 @@ class RuleIndex:
         found: list[int] = []
         for name, words in self._by_word.items():
             found += words.get(values[name], ())
-        for name, numbers in self._by_truth.items():
-            if values[name]:
-                found += numbers
         return found
 
     def _file(self, number: int, rule: CompiledRule) -> bool:
@@ -102,7 +103,7 @@ class RuleIndex:
 
 
 class _Group:
-    """Rules that are asked about every request, in one evaluation."""
+    """Rules that are asked in one evaluation: all of them, or all of those that are about mounts, ..."""
 
     def __init__(self, rules: Sequence[CompiledRule], numbers: Sequence[int]) -> None:
         self._rules = [(number, rules[number]) for number in numbers]
