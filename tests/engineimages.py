@@ -39,7 +39,7 @@ def _images() -> dict[str, Image]:
     program = busybox()
     base = layer(_root(program))
     two = layer({"etc/passwd": "root:x:0:0::/:/bin/sh\napp:x:0:0:app:/:/bin/sh\n", "etc/group": "root:x:0:\napp:x:0:\n"})
-    groups = layer({"etc/group": "root:x:0:app\napp:x:1000:\n"})
+    groups = layer({"etc/group": "root:x:0:app\nwheel:x:0:\napp:x:1000:\n"})
     # busybox's su keeps its set-user-ID bit, and root's password is empty: who runs it becomes root.
     risen = layer({"bin/su": executable(program, 0o4755), "etc/shadow": "root::1::::::\n"})
     bare = layer({"echo": executable(program)})

@@ -50,7 +50,13 @@ TAIL = """## What these gates do not see
 - **Reading** is open at Docker's gate: who may use the front socket sees every container's description, logs and files
   (`docker inspect`, `logs`, `cp` out), and may stop, rename and remove containers. That takes nothing from the machine, and
   something from the neighbours.
-- **Log drivers** send what a container prints to where its creator says, from the engine's place in the network.
+- **Named volumes** belong to nobody: whoever may run a container may mount any volume that is no path of the machine.
+- **Folders that may be written** (`mounts: [".../**:rw"]`) bring numbers of users back to the machine: a container that runs as
+  1000 writes there as the machine's 1000, set-user-ID bits included. Mount them `nosuid`, and give each team its own.
+- **Clients over TLS** speak to the engine itself, not to the front socket. An engine goes by the first of two `Content-Type`
+  headers and shows its plugin the last, so that parameters of a build or a pull can be hidden in a form; the front socket makes
+  the two one. What a build's steps and a container really get is decided at the runtime either way.
+- **The engine's place in the network**: a build's `remote`, an import and a log driver connect from there.
 """
 
 

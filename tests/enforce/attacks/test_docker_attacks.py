@@ -7,6 +7,7 @@ import json
 import pytest
 
 from attacking import Attack, Side, denials, load, try_both
+from dockerengine import request
 
 pytestmark = pytest.mark.needs("dockerd", "docker", "busybox")
 
@@ -31,6 +32,20 @@ def test_stopped(attack: Attack, bare: Side, gated: Side) -> None:
     said = [f"{line.event} {line.decision} {line.point} {line.rule!r} {line.reason}" for line in gated.gate.ledger(before)]
     assert found is not None, f"the ledger does not say so: {said}; {held.said}"
     _STOPPED[attack.name] = found.seq
+
+
+def test_a_saved_process_is_nobodys_to_restore(gated: Side) -> None:
+    """A checkpoint holds a process as it was, whoever it was: engines that can restore one need their administrator for it."""
+    mallory, name = gated.people["mallory"], "checkpointed"
+    body = b'{"Image":"bb:1","User":"1000:1000"}'
+    try:
+        assert request(mallory.connect(gated.engine.socket), "POST", f"/containers/create?name={name}", body)[0] == 201
+        for query in ("checkpoint=one", "checkpoint-dir=/tmp"):
+            status, said = request(mallory.connect(gated.engine.socket), "POST", f"/containers/{name}/start?{query}", kind="")
+            assert status == 403
+            assert b"engine.admin" in said
+    finally:
+        gated.clean()
 
 
 def test_an_auditor_finds_every_denial(gated: Side) -> None:

@@ -111,3 +111,19 @@ def test_really_mounted(tmp_path: Path) -> None:
     table.write_text(done.stdout)
     seen = read_mounts(table)
     assert real(str(inner), seen) == str(Path("/etc/security").resolve())
+
+
+def test_a_part_of_a_volume_is_the_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines mount it elsewhere first; what only lies beside the volumes' data, or is named so, is none."""
+    table = [
+        Mounted("8:1", "/", "/"),
+        Mounted("8:1", "/var/lib/docker/volumes/v/_data/sub", "/var/lib/docker/tmp/safe-mount1"),
+        Mounted("8:1", "/var/lib/docker/volumes/v/other", "/var/lib/docker/tmp/safe-mount2"),
+    ]
+    monkeypatch.setattr("pratique.enforce.docker.sources.mounts", lambda: table)
+    monkeypatch.setattr(Path, "resolve", lambda self, strict=False: self)
+    monkeypatch.setattr("pratique.enforce.docker.sources._is_root", lambda path: path == "/")
+    for number, kind, source in ((1, "volume", "v"), (2, "bind", "/var/lib/docker/volumes/v/other")):
+        bound = docker_create.extract({"HostConfig": {"Binds": [f"/var/lib/docker/tmp/safe-mount{number}:/mnt"]}})
+        spec, _ = with_real_sources(bound, ("/var/lib/docker/volumes/",))
+        assert [(mount.kind, mount.source) for mount in spec.mounts] == [(kind, source)]

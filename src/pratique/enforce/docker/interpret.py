@@ -157,12 +157,13 @@ class Interpreter:
         passwd = await self._engine.file(known.id, "/etc/passwd")
         group = await self._engine.file(known.id, "/etc/group")
         found = resolve(":".join(filter(None, (spec.user, spec.group))), passwd, group)
-        if found.uid is None or found.gid is None:
+        # A number that was asked for is one to the engine, whatever name it is in the files.
+        uid = spec.uid if spec.uid is not None else found.uid
+        gid = spec.gid if spec.gid is not None else found.gid
+        if uid is None or gid is None:
             return spec
         groups = (*spec.groups, *map(str, found.groups))
-        return msgspec.structs.replace(
-            spec, user=str(found.uid), group=str(found.gid), uid=found.uid, gid=found.gid, groups=groups
-        )
+        return msgspec.structs.replace(spec, user=str(uid), group=str(gid), uid=uid, gid=gid, groups=groups)
 
     async def _with_root(self, known: Known) -> Target:
         """Say whether a container runs as root."""
@@ -199,6 +200,8 @@ class Interpreter:
         known = await self._known(route.name)
         spec = await joins.asked(docker_inspect.extract(known.inspect), subject, self._engine, self._records)
         spec, extra = await self._volumes(await self._resolved(spec, known))
+        if any(route.query.get(name) for name in ("checkpoint", "checkpoint-dir")):
+            extra = (*extra, "engine.admin")  # what a saved process may do, its description does not say
         return self._question(
             route, "run", subject, known.target, spec=spec, argv=spec.command, extra=extra, container=known.id,
             image=await self._image_of(known),

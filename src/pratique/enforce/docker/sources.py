@@ -56,13 +56,24 @@ def with_real_sources(spec: Spec, volumes: Sequence[str] = ()) -> tuple[Spec, Bo
 
 def _really(mount: Mount, volumes: Sequence[str], mounted: list[Mounted]) -> Mount:
     if mount.kind == "bind":
-        return msgspec.structs.replace(mount, source=real(mount.source, mounted))
+        path = real(mount.source, mounted)
+        name = _volume(path, volumes)
+        return msgspec.structs.replace(mount, kind="volume" if name else "bind", source=name or path)
     if mount.kind == "volume":
         for folder in volumes:
             path = real(f"{folder.rstrip('/')}/{mount.source}/_data", mounted)
             if not path.startswith(folder):
                 return msgspec.structs.replace(mount, kind="bind", source=path)
     return mount
+
+
+def _volume(path: str, volumes: Sequence[str]) -> str:
+    """Return the volume that a path is a part of, "" for none: engines mount a part of one by way of a folder of their own."""
+    for folder in volumes:
+        name, data, _ = path.removeprefix(folder).partition("/_data/")
+        if path.startswith(folder) and name and data and "/" not in name:
+            return name
+    return ""
 
 
 def inside(path: str, mounted: list[Mounted]) -> tuple[str, str]:
