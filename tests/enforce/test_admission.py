@@ -153,20 +153,19 @@ def test_all_who_ask_at_once_share_one_scan(place: Place) -> None:
 
 def test_a_late_scan_refuses_and_goes_on(place: Place) -> None:
     """Who asks gets an answer in time; who asks again finds the verdict. The loop is never held up."""
-    scans = Scans(lambda _: Outcome(verdicts=(verdict(),)), 0.5)
+    scans = Scans(lambda _: Outcome(verdicts=(verdict(),)), 1.5)
     image = Image("app", (IMAGE,), "docker:" + IMAGE)
 
     async def twice(admission: Admission) -> tuple[Judgement, float, Judgement]:
         began = time.monotonic()
         first = await admission.judge(image, "docker", deadline=0.05)
         took = time.monotonic() - began
-        await asyncio.sleep(0.7)
-        return first, took, await admission.judge(image, "docker", deadline=0.05)
+        return first, took, await admission.judge(image, "docker", deadline=30)
 
     first, took, second = judging(place, SPEC, twice, scans)
     assert not first.allowed
     assert "ask again" in first.reason
-    assert took < 0.3
+    assert took < 1.0
     assert second.allowed
     assert len(scans.jobs) == 1
 

@@ -232,12 +232,12 @@ def _eve() -> str:
 
 def test_guessing_passwords_is_slow_and_then_ends(gate: Gated) -> None:
     """After ten wrong passwords a name waits; names that nobody has cost as much time as those that somebody has."""
-    times = {}
-    for who in ("bob", "nobody-here"):
+    times: dict[str, list[float]] = {"bob": [], "nobody-here": []}
+    for who in ("bob", "nobody-here") * 3:
         began = time.monotonic()
         assert gate.login(who, secret="wrong").status == 401
-        times[who] = time.monotonic() - began
-    assert 0.2 < times["nobody-here"] / times["bob"] < 5
+        times[who].append(time.monotonic() - began)
+    assert 0.2 < min(times["nobody-here"]) / min(times["bob"]) < 5
     statuses = [gate.login("bob", secret=f"wrong-{number}").status for number in range(12)]
     assert statuses[-1] == 429
     assert statuses.count(401) <= 10
