@@ -43,7 +43,10 @@ def test_status_says_what_failed_and_what_was_never_had(tmp_path: Path, mirror: 
     """Older data with the reason, the others by name; the summary counts all."""
     arguments = ("update", "--mirror", mirror.as_uri(), "--only", "PyPI,photon")
     assert _db(tmp_path, *arguments) == 3
-    assert capsys.readouterr().out.splitlines()[-1] == "1 updated, 5 failed"
+    *_, photon, counts = capsys.readouterr().out.splitlines()
+    assert photon.startswith("photon (5 feeds)  failed     file:")
+    assert photon.endswith("cve_data_photon1.0.json: not there")
+    assert counts == "1 updated, 5 failed"
     (mirror / "osv/PyPI/all.zip").write_bytes(b"no zip")
     assert _db(tmp_path, *arguments) == 3
     assert "5 failed" not in capsys.readouterr().out.splitlines()[-1]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pratique.advisory.index import Entry
     from pratique.advisory.update import Options, Outcome
 
+# Fewer feeds of a provider than this are told one by one.
+_FEW = 4
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 _cache_dir = setting(
@@ -65,8 +67,9 @@ for _one in (*db_look.COMMANDS, *db_repository.COMMANDS, *db_history.COMMANDS):
 def update(**given: Any) -> int:
     """Fetch what is new of every feed, or of those chosen.
 
-    Prints one line a feed. A feed that fails keeps its last good data. Exit codes: 0 done, 2 bad usage, 3 a required feed (or one
-    that was chosen) is not there, old or new, or nothing could be had at all.
+    Prints one line a feed, or one for all feeds of a provider of which none could be had. A feed that fails keeps its last good
+    data. Exit codes: 0 done, 2 bad usage, 3 a required feed (or one that was chosen) is not there, old or new, or nothing could be
+    had at all.
     """
     mirror = mirror_address(given["mirror"])
     if given["offline"] and not mirror.startswith("file:"):
@@ -90,8 +93,9 @@ def update_database(folder: Path, only: Sequence[str], how: Options, *, quiet: b
         outcomes = bring(folder, names, how, _listener(progress, debug=debug))
     finally:
         progress.clear()
-    width = max(len(outcome.name) for outcome in outcomes)
-    for outcome in outcomes:
+    shown = _together(outcomes)
+    width = max(len(outcome.name) for outcome in shown)
+    for outcome in shown:
         if not quiet or outcome.status == "failed":
             click.echo(_line(outcome, width), err=quiet)
     if not quiet and len(outcomes) > 1:
@@ -101,6 +105,22 @@ def update_database(folder: Path, only: Sequence[str], how: Options, *, quiet: b
     if missing or all(outcome.status == "failed" for outcome in outcomes):
         raise DatabaseError(f"not there: {', '.join(missing)}" if missing else "no feed could be had")
     return 0
+
+
+def _together(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Tell of a provider in one line where none of its feeds is there, with what the first met: a mirror may have none of them."""
+    import msgspec  # noqa: PLC0415 - start-up stays lazy
+
+    families: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        families.setdefault(outcome.name.partition("/")[0], []).append(outcome)
+    shown: list[Outcome] = []
+    for family, members in families.items():
+        if len(members) < _FEW or any(one.kept or one.status != "failed" for one in members):
+            shown += members
+        else:
+            shown.append(msgspec.structs.replace(members[0], name=f"{family} ({len(members)} feeds)"))
+    return shown
 
 
 def _chosen(words: Sequence[str]) -> list[str]:
