@@ -68,8 +68,8 @@ def update(**given: Any) -> int:
     """Fetch what is new of every feed, or of those chosen.
 
     Prints one line a feed, or one for all feeds of a provider of which none could be had. A feed that fails keeps its last good
-    data. Exit codes: 0 done, 2 bad usage, 3 a required feed (or one that was chosen) is not there, old or new, or nothing could be
-    had at all.
+    data. Exit codes: 0 done, 2 bad usage, 3 a required feed (or one that was chosen) is not there, old or new, or nothing could
+    be had at all.
     """
     mirror = mirror_address(given["mirror"])
     if given["offline"] and not mirror.startswith("file:"):
@@ -108,7 +108,7 @@ def update_database(folder: Path, only: Sequence[str], how: Options, *, quiet: b
 
 
 def _together(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Tell of a provider in one line where none of its feeds is there, with what the first met: a mirror may have none of them."""
+    """Tell of a provider in one line where none of its feeds is there, with what the first met: a mirror may have none."""
     import msgspec  # noqa: PLC0415 - start-up stays lazy
 
     families: dict[str, list[Outcome]] = {}
