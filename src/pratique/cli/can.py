@@ -162,8 +162,12 @@ def _answers(what: Sequence[str], asker: Asker, book: Book) -> list[tuple[Spec |
     words = shlex.split(what[0]) if len(what) == 1 and " " in what[0] and not Path(what[0]).exists() else list(what)
     if words and words[0] in _PROGRAMS:
         return [_line(words, asker, book)]
-    if words and (Path(words[0]).is_file() or words[0] == "-" or words[0].startswith(("./", "/"))):
+    if words and (
+        Path(words[0]).is_file() or words[0] == "-" or (words[0].startswith(("./", "/")) and not Path(words[0]).is_dir())
+    ):
         return [(spec, prompt.about_spec(spec, asker, book)) for file in words for spec in _specs(file)]
+    if Path(words[0]).is_dir():
+        raise UsageError(f"{words[0]} is a folder", hint=f"pratique lint --privileges POLICY {words[0]}")
     if words[0] in ("exec", "run", "attach", "cp", "build"):
         raise UsageError(f"{words[0]!r} is no privilege", hint=f"docker {' '.join(words)}, or a privilege such as exec.root")
     wanted = privileges.parse(words[0])
