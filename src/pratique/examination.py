@@ -332,7 +332,7 @@ class _Layer:
         wanted: dict[bytes, list[_Link]] = {}
         for path in tree.hardlinks:
             selection = index.select(path, b"")
-            if selection is None:
+            if selection is None or selection is index.rest:  # those who want every file have seen the content
                 continue
             target, place = path, walk.place
             for _ in range(MAX_CHAIN):

@@ -63,7 +63,7 @@ def _layer_records(image: OpenImage, cache: LayerCache, inspectors: Sequence[Ins
     records: dict[str, LayerRecord] = {}
     missing: dict[tuple[str, str], tuple[int, Layer, tuple[int, ...]]] = {}
     for index, layer in enumerate(image.layers):
-        record = cache.get(layer.diff_id) if proven.of(layer) else None
+        record = cache.get(layer.diff_id, details=how.details) if proven.of(layer) else None
         stale = set(versions) if record is None else stale_inspectors(record, versions)
         if record is not None:
             records[layer.diff_id] = record

@@ -1,8 +1,9 @@
 """Examined layers in, the same out in a later scan: one file a layer, written beside and renamed, so that no process waits.
 
 A layer's record is kept under its diff_id and holds every inspector's part with that inspector's version; when one inspector
-changes, only it runs again. What makes a record usable is kept apart: for blobs that blob digest and diff_id were seen to belong
-together, for a local archive the path, size and time that it had when its layers were verified.
+changes, only it runs again. What only an SBOM asks, which may be every file, is in a file beside it: a scan does not load it.
+What makes a record usable is kept apart: for blobs that blob digest and diff_id were seen to belong together, for a local
+archive the path, size and time that it had when its layers were verified.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from pratique.model.layer import LayerRecord
+from pratique.model.layer import LayerRecord, LayerTree
 
 FORMAT = 2  # raise it when LayerRecord changes its shape
+DETAILS = "details_"  # how the names of inspectors begin that are asked for an SBOM alone
+_DETAILS = "#details"
 _SERIAL = itertools.count()
 MAX_RECORD = 512 << 20  # a record is a few megabytes; a larger file was not written by us
 DEFAULT_LIMIT = 4 << 30  # bytes kept in all, layers and downloads together; the least recently used goes first
@@ -51,9 +54,19 @@ class LayerCache:
         self._limit = limit
         self._wrote = False
 
-    def get(self, diff_id: str) -> LayerRecord | None:
-        """Return the record of a layer; None where there is none or it cannot be read (it is then made anew)."""
-        path = self._path("layers", diff_id)
+    def get(self, diff_id: str, *, details: bool = False) -> LayerRecord | None:
+        """Return the record of a layer, with what only an SBOM asks if that is wanted.
+
+        None where there is none or it cannot be read (it is then made anew).
+        """
+        record = self._get(diff_id, diff_id)
+        more = self._get(diff_id, diff_id + _DETAILS) if details and record is not None else None
+        if record is not None and more is not None:
+            record.inspected = {**more.inspected, **record.inspected}
+        return record
+
+    def _get(self, diff_id: str, key: str) -> LayerRecord | None:
+        path = self._path("layers", key)
         if path is None:
             return None
         try:
@@ -66,7 +79,14 @@ class LayerCache:
 
     def put(self, record: LayerRecord) -> None:
         """Keep a record. A full disk or a read-only cache costs the next scan time, nothing else."""
-        path = self._path("layers", record.diff_id)
+        parts = record.inspected
+        more = {name: part for name, part in parts.items() if name.startswith(DETAILS)}
+        self._put(record.diff_id, msgspec.structs.replace(record, inspected={k: v for k, v in parts.items() if k not in more}))
+        if more:
+            self._put(record.diff_id + _DETAILS, LayerRecord(diff_id=record.diff_id, tree=LayerTree(), inspected=more))
+
+    def _put(self, key: str, record: LayerRecord) -> None:
+        path = self._path("layers", key)
         if path is not None:
             self._write(path, _deflate(msgspec.msgpack.encode(_Stored(FORMAT, record))))
 

@@ -38,7 +38,7 @@ class InterestIndex:
         self._every = tuple(index for index, interest in enumerate(interests) if interest.everything)
         self._under: dict[bytes, tuple[int, ...]] = {}
         self._made: dict[tuple[int, ...], Selection] = {}
-        self._rest = self._selection(self._every, content=False) if self._every else None
+        self.rest = self._selection(self._every, content=False) if self._every else None  # what nobody else wants
 
     def select(self, path: bytes, head: bytes) -> Selection | None:
         """Return who wants the file at `path` (no leading slash) that begins with `head`; None where nobody does."""
@@ -52,7 +52,7 @@ class InterestIndex:
             by_folder = self._enter(folder)
         by_magic = self._magics.get(head[:2])
         if not (by_name or by_suffix or by_path or by_folder or by_magic):
-            return self._rest
+            return self.rest
         who = {*(by_name or ()), *(by_path or ()), *by_folder}
         if by_suffix:
             who.update(index for suffix, index in by_suffix if base.endswith(suffix))
@@ -62,7 +62,7 @@ class InterestIndex:
             content = True
         elif by_magic:
             who.update(index for magic, index in by_magic if head.startswith(magic))
-        return self._selection(tuple(sorted(who.union(self._every))), content=content) if who else self._rest
+        return self._selection(tuple(sorted(who.union(self._every))), content=content) if who else self.rest
 
     def exact(self, path: bytes) -> bool:
         """Say whether somebody names this very path: a package database or the like, which is wanted even through a link."""

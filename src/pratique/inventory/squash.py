@@ -20,6 +20,8 @@ from pratique.model.layer import LayerRecord, LayerTree, Located, shown
 
 MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
 
+OF_CONTENT = frozenset(("details_content",))  # inspectors that say the same of a file whatever its name
+
 Identity = tuple[str, str, str, str]
 
 
@@ -209,7 +211,8 @@ class _State:
             if path in tree.elsewhere:
                 target = tree.elsewhere[path]  # noqa: PLW2901 - the end of a chain of links
             found = own.get(target) or self.alive.get(placed(target) if placed is not None else target, [])
-            kept = found if path in tree.elsewhere else [seen for seen in found if seen.located.content]
+            by_content = [seen for seen in found if seen.located.content or seen.inspector in OF_CONTENT]
+            kept = found if path in tree.elsewhere else by_content
             if kept and path not in own:
                 own[path] = [_at(seen, path, index) for seen in kept]
             elif path in tree.elsewhere and path not in own and target not in files:

@@ -11,6 +11,7 @@ from typing import Any
 import imagebuilder
 from pratique.image.options import SourceOptions
 from pratique.image.reference import parse_target
+from pratique.inventory.cache import LayerCache
 from pratique.model.inventory import ImageFile, PackageDetails
 from pratique.model.report import Report
 from pratique.pipeline import ScanOptions, list_inventory
@@ -110,3 +111,40 @@ def test_spdx_packages_with_files_are_analysed(tmp_path: Path) -> None:
 
 def _sha1(file: ImageFile) -> str:
     return next(one.value for one in file.hashes if one.algorithm == "sha1")
+
+
+def test_files_of_several_names(tmp_path: Path) -> None:
+    """Hard links are files with one content; that they were looked at makes no package of them, then or in a later scan."""
+    metadata = f"{SITE}/x-1.dist-info/METADATA"
+    entries = {
+        metadata: UPPER[metadata],
+        "srv/copy": imagebuilder.hardlink(metadata),
+        **LOWER,
+        "usr/bin/alias": imagebuilder.hardlink("usr/bin/tool"),
+    }
+    path = tmp_path / "image.tar"
+    path.write_bytes(imagebuilder.docker_archive([imagebuilder.layer(entries)]))
+    target = parse_target(f"docker-archive:{path}")
+
+    def run(cache: str, *, files: bool) -> Report:
+        sources = SourceOptions(cache_dir=tmp_path / cache)
+        return list_inventory(target, ScanOptions(sources=sources, now="2026-01-01T00:00:00Z", details=files, files=files))
+
+    alone, listed = run("alone", files=False), run("shared", files=True)
+    assert run("shared", files=False) == alone
+    assert [one.locations for one in listed.packages] == [one.locations for one in alone.packages]
+    assert isinstance(listed.files, tuple)
+    hashes = {file.path: file.hashes for file in listed.files}
+    assert (hashes["srv/copy"], hashes["usr/bin/alias"]) == (hashes[metadata], hashes["usr/bin/tool"])
+
+
+def test_a_scan_loads_nothing_of_it(tmp_path: Path) -> None:
+    """What an SBOM looked at is kept beside the record of the layer, which stays as small as it was."""
+    listed(tmp_path)
+    whole, plain = LayerCache(tmp_path / "cache"), LayerCache(tmp_path / "cache")
+    for layer in listed(tmp_path).target.layers:
+        record, more = plain.get(layer.diff_id), whole.get(layer.diff_id, details=True)
+        assert record is not None
+        assert more is not None
+        assert not any(name.startswith("details_") for name in record.inspected)
+        assert any(name.startswith("details_") for name in more.inspected)
