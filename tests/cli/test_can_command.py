@@ -91,6 +91,14 @@ def test_files(call: Any, tmp_path: Path) -> None:
     ]
 
 
+def test_parts_in_other_files_are_no_yes(call: Any, tmp_path: Path) -> None:
+    """What is not read is said, and nobody is told yes about it."""
+    (tmp_path / "compose.yaml").write_text("include: [other.yaml]\nservices:\n  web: {image: a, user: '5'}\n")
+    ran = call("can", tmp_path / "compose.yaml")
+    assert (ran.code, "compose.yaml:1: include is in another file" in ran.err) == (3, True)
+    assert call("can", tmp_path / "compose.yaml", "--format", "json").code == 3
+
+
 def test_lines(call: Any) -> None:
     """A line of docker is decided as the gate would, and a container's name is asked for by the shell, as names move."""
     assert call("can", "docker run -u 1000:1000 alpine id").out.count("\n") == 1

@@ -78,12 +78,15 @@ def command(what: tuple[str, ...], **given: Any) -> int:
 
     It asks nobody and changes nothing. A gate knows more than the prompt: which digest a tag is, whose container it is.
 
-    Exit codes: 0 you may, 1 you may not, 2 bad usage, 3 could not tell.
+    Exit codes: 0 you may, 1 you may not, 2 bad usage, 3 could not tell: a file that is none, or parts of it are in other files.
     """  # noqa: D301 - click's own mark for a paragraph that stays as it is
     asker, book = _asker(given), _book(given)
     if not what:
         return _overview(asker, book, given)
-    answers = _answers(what, asker, book)
+    given["unread"] = []
+    answers = _answers(what, asker, book, given["unread"])
+    for note in given["unread"]:
+        click.echo(safe(f"pratique: {note}"), err=True)
     given["program"] = next((word for word in what[0].split() if word in _PROGRAMS), "docker")
     if not answers:
         raise ParseError(f"{what[0]}: nothing in it asks to run")
@@ -92,7 +95,9 @@ def command(what: tuple[str, ...], **given: Any) -> int:
         print_json({"allowed": all(answer.decision.allowed for _, answer in answers), "answers": documents})
     else:
         _say(answers, asker, given, book)
-    return 0 if all(answer.decision.allowed for _, answer in answers) else 1
+    if not all(answer.decision.allowed for _, answer in answers):
+        return 1
+    return 3 if given["unread"] else 0
 
 
 def _asker(given: dict[str, Any]) -> Asker:
@@ -156,7 +161,7 @@ def _stored(given: dict[str, Any]) -> tuple[Any, list[Any]]:
         return at.standing().policy, [kept.grant for kept in at.store.find(Wanted(subject=_subject(given).id))]
 
 
-def _answers(what: Sequence[str], asker: Asker, book: Book) -> list[tuple[Spec | None, Answer]]:
+def _answers(what: Sequence[str], asker: Asker, book: Book, unread: list[str]) -> list[tuple[Spec | None, Answer]]:
     from pratique.grant import privileges, prompt  # noqa: PLC0415 - start-up stays lazy
 
     words = shlex.split(what[0]) if len(what) == 1 and " " in what[0] and not Path(what[0]).exists() else list(what)
@@ -165,7 +170,7 @@ def _answers(what: Sequence[str], asker: Asker, book: Book) -> list[tuple[Spec |
     if words and (
         Path(words[0]).is_file() or words[0] == "-" or (words[0].startswith(("./", "/")) and not Path(words[0]).is_dir())
     ):
-        return [(spec, prompt.about_spec(spec, asker, book)) for file in words for spec in _specs(file)]
+        return [(spec, prompt.about_spec(spec, asker, book)) for file in words for spec in _specs(file, unread)]
     if Path(words[0]).is_dir():
         raise UsageError(f"{words[0]} is a folder", hint=f"pratique lint --privileges POLICY {words[0]}")
     if words[0] in ("exec", "run", "attach", "cp", "build"):
@@ -197,8 +202,9 @@ def _line(words: list[str], asker: Asker, book: Book) -> tuple[Spec | None, Answ
     return spec, prompt.about_line(line, spec, asker, book)
 
 
-def _specs(file: str) -> list[Spec]:
-    from pratique.workload.read import specs  # noqa: PLC0415 - start-up stays lazy
+def _specs(file: str, unread: list[str]) -> list[Spec]:
+    """Read a file; what of it stands in other files is added to `unread`."""
+    from pratique.workload import read  # noqa: PLC0415 - start-up stays lazy
 
     try:
         with open(0, "rb", closefd=False) if file == "-" else Path(file).open("rb") as stream:
@@ -208,9 +214,11 @@ def _specs(file: str) -> list[Spec]:
     if len(content) > _MAX_FILE:
         raise ParseError(f"{file}: larger than {_MAX_FILE} bytes")
     try:
-        return specs(file, content)
+        found = read.specs(file, content)
+        unread += [f"{file}:{place.line}: {what} is in another file, which is not read" for place, what in read.unread(content)]
     except ParseError as error:
         raise ParseError(f"{file}: {error.message}") from None
+    return found
 
 
 # What is said

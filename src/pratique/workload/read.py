@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from pratique._kit.yamltree import documents
-from pratique.model.errors import ParseError
+from pratique.model.errors import ParseError, PratiqueError
 from pratique.workload import compose, docker_create, docker_inspect, image_config, kubernetes, oci_runtime
 from pratique.workload.dockerfile.parse import parse
 from pratique.workload.dockerfile.spec import extract as extract_dockerfile
+from pratique.workload.place import Place
 from pratique.workload.spec import Spec
 
 # A Dockerfile begins with FROM, or ARG before it; comments and empty lines may come first.
@@ -38,6 +39,15 @@ def specs(name: str, content: bytes) -> list[Spec]:
         return [spec] if spec is not None else []
     read = documents(text)
     return [*kubernetes.extract(read), *(spec for one in read if compose.is_compose(one) for spec in compose.extract(one))]
+
+
+def unread(content: bytes) -> list[tuple[Place, str]]:
+    """Return what of a Compose file stands in other files, which are not opened: what they ask for is not in its Specs."""
+    try:
+        found = documents(content.decode("utf-8-sig"))
+    except (UnicodeDecodeError, PratiqueError):
+        return []
+    return [one for document in found if compose.is_compose(document) for one in compose.unresolved(document)]
 
 
 def _json(text: str) -> list[Spec] | None:
