@@ -8,6 +8,7 @@ import ipaddress
 import secrets
 import signal
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,9 @@ class RegistryGate:
                 )
         except (OSError, TimeoutError, Gone, h11.LocalProtocolError):
             writer.transport.abort()  # nobody is there, or nothing can be said any more: half an answer must not look whole
+        except Exception as error:  # noqa: BLE001 - a defect ends one connection, and is told to whoever runs the gate
+            writer.transport.abort()
+            sys.stderr.write(f"pratique: a defect of pratique: {type(error).__name__}: {error}\n")
         finally:
             conversation.close()
             writer.close()
