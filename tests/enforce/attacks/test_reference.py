@@ -48,6 +48,7 @@ def test_it_says_how_it_is_seen(attack: Attempted) -> None:
             step.revoke,
             step.wait,
             step.gate,
+            step.serve,
         )
         assert sum(map(bool, deeds)) == 1, step
     assert attack.stopped.at not in ("edge", "runtime") or attack.stopped.rule

@@ -168,7 +168,7 @@ class RuntimeAgent:
         if self._interpreter is not None and buildkit.is_step(root := await self._interpreter.root(), str(path), identifier):
             return _looked(await self._step(identifier, config, root), None, identifier)
         engine = await self._engine_of(identifier)
-        spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes)
+        spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes, asking)
         return _looked(self._run(identifier, spec, record), record, identifier, bound)
 
     async def _step(self, identifier: str, config: Mapping[str, Any], root: str) -> Request:
@@ -190,7 +190,7 @@ class RuntimeAgent:
 
     def _podman_run(self, bundle: podman.Bundle, question: dict[str, Any], asking: int) -> Looked:
         engine = bundle.engine(str(question.get("pid_file") or ""), shared_cgroups=SHARED_CGROUPS)
-        spec, bound = with_real_sources(oci_runtime.extract(question["spec"], engine), engine.volumes)
+        spec, bound = with_real_sources(oci_runtime.extract(question["spec"], engine), engine.volumes, asking)
         reference, digest = podman.image_of(bundle)
         target = Target(host=self._host, container=bundle.id, reference=reference, digest=digest)
         request = Request(

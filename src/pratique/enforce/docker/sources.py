@@ -41,14 +41,15 @@ class Bound(NamedTuple):
         return all(found[folder] >= count for folder, count in Counter(self.folders).items())
 
 
-def with_real_sources(spec: Spec, volumes: Sequence[str] = ()) -> tuple[Spec, Bound]:
+def with_real_sources(spec: Spec, volumes: Sequence[str] = (), asking: int = 0) -> tuple[Spec, Bound]:
     """Return a Spec whose binds are named by where they really are, and how to know them again.
 
-    A volume (a folder in one of `volumes`) on which a path of the machine is mounted is a bind of that path.
+    A volume (a folder in one of `volumes`) on which a path of the machine is mounted is a bind of that path. `asking` is the
+    runtime's process, which sees what its engine mounted, also where that has a mount namespace of its own.
     """
     if not any(mount.kind in ("bind", "volume") for mount in spec.mounts):
         return spec, Bound(())
-    mounted = mounts()
+    mounted = mounts_of(asking)
     made = tuple(_really(mount, volumes, mounted) for mount in spec.mounts)
     sources = [mount.source for mount in made if mount.kind == "bind"]
     return msgspec.structs.replace(spec, mounts=made), Bound(tuple(inside(path, mounted) for path in sources))
@@ -112,6 +113,16 @@ def _below(path: str, folder: str) -> bool:
 
 def _joined(folder: str, rest: str) -> str:
     return (folder.rstrip("/") + "/" + rest.strip("/")).rstrip("/") or "/"
+
+
+def mounts_of(process: int) -> list[Mounted]:
+    """Return what is mounted for a process; for this one where that is gone."""
+    if process > 0:
+        try:
+            return read_mounts(Path(f"/proc/{process}/mountinfo"))
+        except OSError:
+            pass  # what it asked is void then
+    return mounts()
 
 
 def mounts() -> list[Mounted]:
