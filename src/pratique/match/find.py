@@ -246,12 +246,13 @@ def find(asked: Sequence[Subject], hits: Mapping[str, Mapping[str, Sequence[Hit]
 def _one(subject: Subject, known: Sequence[Hit], scheme: VersionScheme | None, matches: Matches) -> None:
     key = version_key(subject.version, scheme)
     vague = key is None or _legacy(subject)
+    has_builds = subject.package.type == "rpm"
     blamed: list[str] = []
     for hit in known:
         if hit.state == "not-affected":
             matches.denied.add((hit.id, subject.package.purl))
             continue
-        if not same_build(subject, hit):
+        if has_builds and not same_build(subject, hit):
             continue
         holds, within = _holds(hit, subject.version, key, scheme)
         if vague and holds is False and hit.ranges:  # the place of such a version in the order is a convention, not knowledge
@@ -318,11 +319,13 @@ def _legacy(subject: Subject) -> bool:
 
 def _holds(hit: Hit, version: str, key: bytes | None, scheme: VersionScheme | None) -> tuple[bool | None, HitRange | None]:
     """Say whether an advisory holds: True, False, or None where it cannot be known; and the range that says so."""
-    if version in hit.versions or (key is not None and any(version_key(listed, scheme) == key for listed in hit.versions)):
+    if hit.versions and (
+        version in hit.versions or (key is not None and any(version_key(listed, scheme) == key for listed in hit.versions))
+    ):
         return True, None
     unknown: HitRange | None = None
     for item in hit.ranges:
-        if _everything(item):
+        if item.bound == OPEN and _everything(item):
             return True, item
         within = item.contains(key) if key is not None else None
         if within:
