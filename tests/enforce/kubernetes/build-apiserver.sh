@@ -1,16 +1,21 @@
 #!/bin/sh
-# Build kube-apiserver from Debian's own source package, once, into a cache: build-apiserver.sh [CACHE [kube-apiserver|kubelet]]
+# Build kube-apiserver, and kubelet, from Debian's own source package, once, into a cache: build-apiserver.sh [CACHE [PROGRAM...]]
 #
-# Prints the path of the program. Debian 12 is the last release that ships the source of the API server (1.20); it is compiled
-# with Debian 13's Go, without modules, from what the package vendors. About 35 MB are fetched; it takes 3 to 6 minutes of two cores.
-# Needs Debian 13 and root (for apt-get install). Exit codes: 0 it is there, 3 it cannot be built here.
+# Prints the paths of the programs; kube-apiserver alone unless others are named. Debian 12 is the last release that ships their
+# source (1.20); they are compiled with Debian 13's Go, without modules, from what the package vendors. About 35 MB are fetched; it
+# takes 3 to 6 minutes of two cores. Needs Debian 13 and root (for apt-get install). Exit codes: 0 all are there, 3 not all can be
+# built here.
 set -eu
 
 cache=${1:-/var/cache/pratique-tests}
 version='1.20.5+really1.20.2-1.1+deb12u1'
-what=${2:-kube-apiserver}
-program=$cache/$what-1.20
-[ -x "$program" ] && { echo "$program"; exit 0; }
+[ $# -gt 0 ] && shift
+[ $# -gt 0 ] || set -- kube-apiserver
+missing=
+for what in "$@"; do
+    if [ -x "$cache/$what-1.20" ]; then echo "$cache/$what-1.20"; else missing="$missing $what"; fi
+done
+[ -z "$missing" ] && exit 0
 
 give_up() { echo "build-apiserver: $1" >&2; exit 3; }
 
@@ -72,9 +77,11 @@ packages=$(
     || give_up "the OpenAPI cannot be generated"
 
 # checklinkname: its old golang.org/x packages reach into the runtime as Go 1.23 and later no longer allow by themselves.
-"$go" build -ldflags "-s -w -checklinkname=0 -X k8s.io/component-base/version.gitVersion=v1.20.2 \
+for what in $missing; do
+    "$go" build -ldflags "-s -w -checklinkname=0 -X k8s.io/component-base/version.gitVersion=v1.20.2 \
 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=20" \
-    -o "$work/$what" "./cmd/$what" >&2 || give_up "$what does not build"
-mv "$work/$what" "$program.$$"
-mv "$program.$$" "$program"
-echo "$program"
+        -o "$work/$what" "./cmd/$what" >&2 || give_up "$what does not build"
+    mv "$work/$what" "$cache/$what-1.20.$$"
+    mv "$cache/$what-1.20.$$" "$cache/$what-1.20"
+    echo "$cache/$what-1.20"
+done
