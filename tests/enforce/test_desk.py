@@ -38,8 +38,9 @@ from pratique.model.privilege import Asked, Grant, Scope, Subject, Task
 from pratique.store.reading import Filter, lines
 from storing import PATHS, place_in
 
-_NAMES = ("daemon", "games", "nobody")  # every Debian has them
+_NAMES = ("daemon", "games", "mail")  # every Debian has them
 _KNOWN = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_name in _NAMES}
+_KNOWN_ALL = {entry.pw_uid: entry for entry in pwd.getpwall()}
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: several users of one machine ask"),
     pytest.mark.skipif(len(_KNOWN) < len(_NAMES), reason=f"needs the users {', '.join(_NAMES)} of a Debian"),
@@ -156,6 +157,15 @@ def test_whose_a_request_is_the_kernel_says(served: Served) -> None:
     subject = grant.asked.subject
     assert (subject.id, subject.provider, subject.strength) == ("daemon", "unix", 1)
     assert grant.state == "requested"
+
+
+def test_a_user_whom_the_kernel_cannot_name_is_nobody(served: Served) -> None:
+    """The number that stands for all users of other namespaces is no identity."""
+    nobody = _KNOWN_ALL.get(65534)
+    if nobody is None:
+        pytest.skip("needs the user with the number that stands for nobody")
+    with pytest.raises(GrantError, match="nobody can tell"):
+        as_user(nobody, lambda: RemoteDesk(served.socket).request(asked()).id)
 
 
 def test_nobody_sees_what_is_anothers(served: Served) -> None:

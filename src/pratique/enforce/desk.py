@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -113,7 +114,7 @@ class DeskSocket:
 
     async def handle(self, asked: Asked) -> Answer:
         """Answer one request."""
-        if asked.peer.uid < 0:
+        if asked.peer.uid in (-1, _overflow()):
             return _problem("grant", "nobody can tell who asks")
         user = self._user(asked.peer.uid)
         write = asked.method == "POST"
@@ -247,6 +248,15 @@ class DeskSocket:
                 raise GrantError(f"what was signed is not what {grant.id} asks for", hint="look at it again")
             subject = self._approvers.strengthened(subject, said.signed)
         return self._desk.act(grant.id, _ACTS[act](subject, said))
+
+
+@cache
+def _overflow() -> int:
+    """Return the number that the kernel gives for users of another namespace whom it cannot name: it stands for many."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+    except (OSError, ValueError):
+        return 65534
 
 
 def _read(body: bytes, kind: type[T]) -> T:
