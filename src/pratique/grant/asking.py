@@ -36,6 +36,7 @@ def request(asked: Asked, policy: PrivilegePolicy, now: Moment, held: Iterable[G
     shown that `opened` accepted (and that the store marks as used). A broken glass is approved at once and only waits for
     Activate, which whoever calls sends after the alert. The entitlement is chosen where the request names none.
     """
+    asked = msgspec.structs.replace(asked, subject=policy.known(asked.subject))
     wanted = privileges.fewest(privileges.parse_all(asked.privileges))
     _check_asked(asked, wanted)
     # What is kept is read back as floats: a whole number would be another request by its hash.

@@ -121,12 +121,20 @@ class BreakGlass(Written, kw_only=True):
     review: Duration = Duration(86_400)
 
 
+class Robot(Written, kw_only=True):
+    """Who answers for a robot (`PROVIDER:ID`): neither approves what the other asks for."""
+
+    id: str
+    owner: str
+
+
 class PolicySpec(Written, kw_only=True):
     """The body of a privilege policy."""
 
     subjects: Subjects = msgspec.field(default_factory=Subjects)
     scope: Where = msgspec.field(default_factory=Where)
     baseline: Baseline = msgspec.field(default_factory=Baseline)
+    robots: tuple[Robot, ...] = ()
     rules: tuple[Rule, ...] = ()
     entitlements: tuple[Entitlement, ...] = ()
     break_glass: BreakGlass | None = msgspec.field(default=None, name="breakGlass")

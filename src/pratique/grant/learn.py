@@ -96,6 +96,7 @@ def learn(observed: Iterable[Observation], holds: Part | None, name: str, often:
         f"metadata: {{name: {_word(name)}, description: proposed by pratique learn}}",
         "spec:",
         *(_where(holds) if holds is not None else ()),
+        *(["  robots:", *(f"  - {_flow(robot)}" for robot in holds.robots)] if holds is not None and holds.robots else []),
         *baseline,
         *(_rules(holds) if holds is not None else ()),
         *_entitlements(heaps["entitlement"], heaps["guarded"], holds),

@@ -131,6 +131,8 @@ def transition(grant: Grant, event: Event, policy: PrivilegePolicy, now: Moment)
     if now.wall < grant.requested_at - CLOCK_SLACK:
         raise GrantError(f"{grant.id} was requested in the future", hint="set the clock")
     settled = settle(grant, now)
+    if not isinstance(event, (Activate, Use)):
+        event = event._replace(by=policy.known(event.by))
     if isinstance(event, Review):
         return _reviewed(settled, event, now)
     if settled.state in FINAL_STATES and not _is_taken_back(settled, event, now):

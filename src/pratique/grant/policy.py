@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from pratique._kit.cel import ConditionError
 from pratique._kit.text import Text, decode, parse
 from pratique._kit.written import Duration, Written, build, offset_place
@@ -26,6 +28,7 @@ from pratique.grant.document import (
     Entitlement,
     PolicyFile,
     PolicySpec,
+    Robot,
     Rule,
     Subjects,
     Ticket,
@@ -88,6 +91,7 @@ class Part(NamedTuple):
     rules: RuleIndex
     entitlements: tuple[CompiledEntitlement, ...]
     break_glass: BreakGlass | None
+    robots: tuple[Robot, ...] = ()
 
     def is_for(self, subject: Subject | None, target: Target) -> bool:
         """Say whether it applies to somebody at some place."""
@@ -114,11 +118,17 @@ class PrivilegePolicy:
         self.parts = tuple(parts)
         self.digest = digest
         self.name = ", ".join(part.name for part in parts)
+        self.owners = {robot.id: robot.owner for part in parts for robot in part.robots}
 
     def parts_for(self, subject: Subject | None, target: Target) -> tuple[Part, ...]:
         """Return the parts that apply; where none does, the built-in baseline without any entitlement."""
         found = tuple(part for part in self.parts if part.is_for(subject, target))
         return found or (_nobody(),)
+
+    def known(self, subject: Subject) -> Subject:
+        """Return somebody with the owner who answers for them, where they are a robot of these policies."""
+        owner = self.owners.get(key(subject)) if self.owners else None
+        return subject if owner is None else msgspec.structs.replace(subject, kind="robot", owner=owner)
 
     def entitlement(self, name: str, subject: Subject, target: Target) -> CompiledEntitlement | None:
         """Return an entitlement by its id, as it holds for a subject at a place."""
@@ -222,6 +232,7 @@ def _part(text: Text, file: PolicyFile) -> Part:
         RuleIndex(_rule(text, rule) for rule in spec.rules),
         tuple(_entitlement(text, entitlement) for entitlement in spec.entitlements),
         spec.break_glass,
+        spec.robots,
     )
 
 

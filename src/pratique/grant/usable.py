@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from pratique.grant import privileges
 from pratique.grant.approval import counted
 from pratique.grant.asking import BREAK_GLASS, SEALED_CODE, request_hash, unmet
@@ -60,7 +62,7 @@ def _entitled(grant: Grant, request: Request, policy: PrivilegePolicy, now: Mome
     ends = start + min(asked.lifetime, longest)
     if now.wall >= ends:
         return f"{entitlement.id} is for a shorter time now"
-    why = _short_of(grant, entitlement)
+    why = _short_of(grant, entitlement, policy)
     if why:
         return why
     if entitlement.condition is not None:
@@ -70,17 +72,26 @@ def _entitled(grant: Grant, request: Request, policy: PrivilegePolicy, now: Mome
     return Use(grant, ends, entitlement.written.after.taint, entitlement.privileges)
 
 
-def _short_of(grant: Grant, entitlement: CompiledEntitlement) -> str:
+def _short_of(grant: Grant, entitlement: CompiledEntitlement, policy: PrivilegePolicy) -> str:
     written, asked = entitlement.written, grant.asked
     if written.max_uses and grant.used >= written.max_uses:
         return "it was used as often as it may be"
     ticket = asked.task.ticket
     if written.ticket.required and (not ticket or (entitlement.ticket is not None and not entitlement.ticket.fullmatch(ticket))):
         return f"{entitlement.id} needs a ticket"
-    have = len(counted(grant, written.approvals))
+    have = len(counted(_known(grant, policy), written.approvals))
     if have < written.approvals.count:
         return f"it has {have} of {written.approvals.count} approvals that a gate honours"
     return ""
+
+
+def _known(grant: Grant, policy: PrivilegePolicy) -> Grant:
+    """Return a grant with the owners that the policy of today gives to the robots in it."""
+    if not policy.owners:
+        return grant
+    given = tuple(msgspec.structs.replace(one, by=policy.known(one.by)) for one in grant.approvals)
+    asked = msgspec.structs.replace(grant.asked, subject=policy.known(grant.asked.subject))
+    return msgspec.structs.replace(grant, asked=asked, approvals=given)
 
 
 def _broken(grant: Grant, request: Request, policy: PrivilegePolicy, start: float) -> Use | str:
