@@ -115,6 +115,31 @@ def test_spdx_3_says_how_much_is_known() -> None:
             assert right in names or right.startswith("https://spdx.org/rdf/")
 
 
+@pytest.mark.parametrize(
+    ("stated", "expected", "named"),
+    [
+        ("GNU Libc Maintainers <glibc@lists.debian.org>", ("GNU Libc Maintainers", "glibc@lists.debian.org"), "Organization"),
+        ("Jane (JD) Doe <jane@example.org>", ("Jane JD Doe", "jane@example.org"), "Person"),
+        ("Rocky Enterprise Software Foundation", ("Rocky Enterprise Software Foundation", ""), "Organization"),
+        ("X <not an address>", ("X", ""), "Person"),
+        ("<a@example.org>", ("a@example.org", "a@example.org"), "Person"),
+        ("\x1b[31m <\u202e@x.y>", None, "Person"),
+    ],
+)
+def test_who_answers_for_a_package(stated: str, expected: tuple[str, str] | None, named: str) -> None:
+    """Name and address apart, only addresses that can be written to, people and teams told apart; and valid."""
+    package = msgspec.structs.replace(reporting.deb("libc6"), details=PackageDetails(supplier=stated))
+    only = reporting.report(packages=(package,))
+    for name, (_, official) in WRITERS.items():
+        assert schemas.errors(written(name, only), official) == []
+    supplier = json.loads(written("cyclonedx", only))["components"][-1]["supplier"]
+    if expected is not None:
+        assert (supplier["name"], supplier.get("contact", [{"email": ""}])[0]["email"]) == expected
+    assert json.loads(written("spdx", only))["packages"][-1]["supplier"].startswith(f"{named}: ")
+    agents = [one for one in json.loads(written("spdx@3.0", only))["@graph"] if one["type"] == named]
+    assert len(agents) == 1
+
+
 @pytest.mark.parametrize("name", [*WRITERS, "spdx@3.0"])
 def test_nothing_of_it_unasked(name: str) -> None:
     """A report without details says what it said before: no digest, no need, no file."""

@@ -36,6 +36,7 @@ class _Said(NamedTuple):
     requires: tuple[str, ...] | None
     provides: tuple[str, ...]
     hashes: tuple[Checksum, ...]
+    supplier: str = ""
 
 
 def relate(packages: Sequence[Package], seen: Sequence[Seen], purl_of: Callable[[PackageEvidence], str]) -> list[Package]:
@@ -98,7 +99,7 @@ def _merged(old: _Said, evidence: DetailEvidence) -> _Said:
     if requires is None and old.requires is not None and evidence.requires is not None:
         requires = tuple(dict.fromkeys([*old.requires, *evidence.requires]))
     hashes = tuple(sorted({*old.hashes, *evidence.hashes}))
-    return _Said(requires, (*old.provides, *evidence.provides), hashes)
+    return _Said(requires, (*old.provides, *evidence.provides), hashes, old.supplier or evidence.supplier)
 
 
 class _Draft:
@@ -108,12 +109,14 @@ class _Draft:
         self.depends: set[str] = set()
         self.hashes: set[Checksum] | None = None
         self.told = self.silent = self.missing = False
+        self.supplier = ""
 
     def add(self, spot: Spot, about: _Said | None, finder: Finder | None, left: int) -> int:
         """Enter what is said at one place; return how much work may still be done."""
         if left <= 0:
             self.silent = True
             return left
+        self.supplier = self.supplier or (about.supplier if about is not None else "")
         hashes = set(about.hashes) if about is not None else set()
         # The same version may have been installed from two archives: only what all places agree on is the package's.
         self.hashes = hashes if self.hashes is None else self.hashes & hashes
@@ -144,6 +147,7 @@ class _Draft:
             relations=relations,  # type: ignore[arg-type]  # one of the three
             hashes=tuple(sorted(self.hashes or ())),
             files=files,
+            supplier=self.supplier,
         )
 
 

@@ -113,7 +113,8 @@ class DetailEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     `path` is the file that the PackageEvidence is from, "" for the same one. `requires` are names as the ecosystem writes them:
     `a|b` is one of several, `name@version` that version alone, `name ~> 1.2, < 2` one that fits; what begins with `?` need not be
-    there. None means that the file does not say what the package needs. `provides` are other names that it goes by.
+    there. None means that the file does not say what the package needs. `provides` are other names that it goes by. `supplier`
+    is who answers for it, as the file has it ("Name <address>").
     """
 
     type: PackageType
@@ -126,6 +127,7 @@ class DetailEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     requires: tuple[str, ...] | None = None
     provides: tuple[str, ...] = ()
     hashes: tuple[Checksum, ...] = ()
+    supplier: str = ""
 
 
 class FilesEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="files"):
@@ -176,13 +178,14 @@ class PackageDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     `depends` are purls of packages in the same image. `relations` says whether these are all that it needs ("complete"), whether
     some of it is not there or not known ("incomplete"), or that nobody says what it needs. `hashes` are of the archive that it
-    was installed from, or of the file that it is. `files` are paths.
+    was installed from, or of the file that it is. `files` are paths, `supplier` is who answers for it ("Name <address>").
     """
 
     depends: tuple[str, ...] = ()
     relations: Literal["unknown", "incomplete", "complete"] = "unknown"
     hashes: tuple[Checksum, ...] = ()
     files: tuple[str, ...] = ()
+    supplier: str = ""
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

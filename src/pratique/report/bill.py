@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +11,11 @@ from pratique.model.inventory import ImageFile, Package, PackageDetails
 from pratique.model.report import Report
 
 _NOTHING = PackageDetails()
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9_%+-](?:[A-Za-z0-9._%+-]{0,62}[A-Za-z0-9_%+-])?@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}"
+)
+_BRACKETS = re.compile(r"[()\[\]\"]")
+_TEAM = re.compile(r"\b(?:team|maintainers?|group|project|developers|packag\w+|foundation|inc|linux)\b", re.IGNORECASE)
 
 
 class Files(NamedTuple):
@@ -17,6 +23,26 @@ class Files(NamedTuple):
 
     owned: dict[str, list[ImageFile]]
     loose: list[ImageFile]
+
+
+class Supplier(NamedTuple):
+    """Who answers for a package; `address` is "" where none that can be written to is stated."""
+
+    name: str
+    address: str
+    team: bool
+
+
+def supplier_of(package: Package) -> Supplier | None:
+    """Return who answers for a package, as its own package manager says it; None where it says nothing."""
+    stated = details_of(package).supplier
+    name, _, rest = stated.partition("<")
+    name = " ".join(_BRACKETS.sub(" ", name).split()) or stated.strip("<> ")
+    found = _ADDRESS.fullmatch(rest.partition(">")[0].strip())
+    address = found[0] if found is not None else ""
+    if not name:
+        return None
+    return Supplier(name, address, team=not rest or "lists" in address or _TEAM.search(name) is not None)
 
 
 def details_of(package: Package) -> PackageDetails:

@@ -14,7 +14,7 @@ from pratique.model.errors import UsageError
 from pratique.model.finding import Cvss, Finding, Severity
 from pratique.model.inventory import Checksum, ImageFile, Package
 from pratique.model.report import Report
-from pratique.report.bill import details_of, files_of
+from pratique.report.bill import details_of, files_of, supplier_of
 from pratique.report.document import (
     VULNERABLE,
     compact,
@@ -170,6 +170,9 @@ def _component(package: Package, refs: dict[str, str]) -> dict[str, Any]:
     group, name = _names(package)
     if group:
         found["group"] = group
+    if (supplier := supplier_of(package)) is not None:
+        contact = {"contact": [{"email": supplier.address}]} if supplier.address else {}
+        found["supplier"] = {"name": supplier.name, **contact}
     found["name"] = name
     if package.version:
         found["version"] = package.version

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from pratique.model.errors import UsageError
 from pratique.model.inventory import Checksum, ImageFile, Package
 from pratique.model.report import Report
-from pratique.report.bill import Files, details_of, files_of
+from pratique.report.bill import Files, details_of, files_of, supplier_of
 from pratique.report.document import VULNERABLE, checksum, compact, digest, encode, identifier, image_purl, is_link
 from pratique.report.licences import LIST_VERSION, joined
 
@@ -177,6 +177,9 @@ def _package(package: Package, identity: str, words: dict[str, str], annotate: _
     if package.source is not None:
         found["sourceInfo"] = f"built from the source package {package.source.name} {package.source.version}".rstrip()
     found["externalRefs"] = [_purl(package.purl)]
+    if (supplier := supplier_of(package)) is not None:
+        address = f" ({supplier.address})" if supplier.address else ""
+        found["supplier"] = f"{'Organization' if supplier.team else 'Person'}: {supplier.name}{address}"
     if checksums := _checksums(details_of(package).hashes):
         found["checksums"] = checksums
     if facts := own_facts(package):

@@ -12,7 +12,7 @@ from typing import Any
 from pratique.model.finding import Cvss, Finding
 from pratique.model.inventory import Checksum, Package
 from pratique.model.report import Report
-from pratique.report.bill import details_of, files_of
+from pratique.report.bill import Supplier, details_of, files_of, supplier_of
 from pratique.report.document import VULNERABLE, checksum, digest, fix_of, identifier, image_purl, is_link, vex_text
 from pratique.report.licences import joined
 from pratique.report.spdx import DIGESTS, element_id, file_id, own_facts, target_facts
@@ -91,6 +91,7 @@ class _Graph:
     def _content(self) -> Iterator[dict[str, Any]]:
         report = self._report
         yield from self._target()
+        yield from self._suppliers()
         for package in report.packages:
             yield self._package(package)
             yield from _annotations(self._ids[package.purl], own_facts(package))
@@ -119,6 +120,15 @@ class _Graph:
             version = {"software_packageVersion": distro.version} if distro.version else {}
             yield _element("software_Package", "system", name=distro.id, software_primaryPurpose="operatingSystem", **version)
 
+    def _suppliers(self) -> Iterator[dict[str, Any]]:
+        known = {supplier for package in self._report.packages if (supplier := supplier_of(package)) is not None}
+        for supplier in sorted(known):
+            facts: dict[str, Any] = {"name": supplier.name}
+            if supplier.address:
+                mail = {"externalIdentifierType": "email", "identifier": supplier.address}
+                facts["externalIdentifier"] = [{"type": "ExternalIdentifier", **mail}]
+            yield _element("Organization" if supplier.team else "Person", _agent_id(supplier), **facts)
+
     def _package(self, package: Package) -> dict[str, Any]:
         facts: dict[str, Any] = {"name": package.name, "software_packageUrl": package.purl}
         facts["software_primaryPurpose"] = "application" if package.role == "main" else "library"
@@ -127,6 +137,8 @@ class _Graph:
         if package.source is not None:
             text = f"built from the source package {package.source.name} {package.source.version}"
             facts["software_sourceInfo"] = text.rstrip()
+        if (supplier := supplier_of(package)) is not None:
+            facts["suppliedBy"] = f"^{_agent_id(supplier)}"
         if hashes := _hashes(details_of(package).hashes):
             facts["verifiedUsing"] = hashes
         return _element("software_Package", self._ids[package.purl][1:], **facts)
@@ -189,6 +201,10 @@ class _Graph:
                 yield _assessed(f"^{identity}", package, finding)
                 for item in finding.cvss:
                     yield from _scored(f"^{identity}", package, item)
+
+
+def _agent_id(supplier: Supplier) -> str:
+    return f"supplier-{digest(*map(str, supplier))[:24]}"
 
 
 def _element(kind: str, identity: str, **facts: Any) -> dict[str, Any]:

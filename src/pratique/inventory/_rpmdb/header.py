@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pratique.model.errors import ParseError
 
 _NAME, _VERSION, _RELEASE, _EPOCH, _LICENSE, _ARCH = 1000, 1001, 1002, 1003, 1014, 1022
-_PROVIDES, _REQUIRES = 1047, 1049
+_VENDOR, _PROVIDES, _REQUIRES = 1011, 1047, 1049
 _OLD_NAMES, _SOURCE_RPM, _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _MODULE = 1027, 1044, 1116, 1117, 1118, 5096
 _INT32, _STRING, _STRING_ARRAY, _I18N_STRING = 4, 6, 8, 9
 
@@ -39,6 +39,7 @@ class RpmRelations(NamedTuple):
     release: str
     epoch: int
     arch: str
+    vendor: str
     requires: list[str]
     provides: list[str]
     files: dict[str, list[str]]
@@ -53,6 +54,7 @@ def parse_relations(blob: bytes) -> RpmRelations:
         release=tags.text(_RELEASE),
         epoch=next(iter(tags.numbers(_EPOCH)), -1),
         arch=tags.text(_ARCH),
+        vendor=tags.text(_VENDOR),
         requires=tags.texts(_REQUIRES),
         provides=tags.texts(_PROVIDES),
         files=_files(tags),

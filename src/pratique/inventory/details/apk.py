@@ -15,7 +15,8 @@ from pratique.model.inventory import Checksum, DetailEvidence
 from pratique.model.ports import MEBIBYTE, File, Interest
 
 MAX_NAMES = 5_000  # of one package; the largest provide some 1,000
-_FIELDS = (b"P", b"V", b"A", b"D", b"p", b"C")
+MAX_SUPPLIER = 200  # characters
+_FIELDS = (b"P", b"V", b"A", b"D", b"p", b"C", b"m")
 _VERSION = re.compile(r"[<>=~].*|@.*")
 
 
@@ -41,6 +42,7 @@ class ApkDetails:
                 name=said[b"P"],
                 version=said[b"V"],
                 arch=said.get(b"A", ""),
+                supplier=said.get(b"m", "")[:MAX_SUPPLIER],
                 requires=tuple(dict.fromkeys(_names(said.get(b"D", ""))))[:MAX_NAMES],
                 provides=tuple(dict.fromkeys([*_names(said.get(b"p", "")), *_wanted(stanza, folders)]))[:MAX_NAMES],
                 hashes=_hash(said.get(b"C", "")),

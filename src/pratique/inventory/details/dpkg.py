@@ -10,9 +10,12 @@ from pratique.model.ports import MEBIBYTE, File, Interest
 
 _STATUS = "var/lib/dpkg/status"
 _STATUS_D = "var/lib/dpkg/status.d"
+MAX_SUPPLIER = 200  # characters; names and addresses of teams have some eighty
 MAX_NAMES = 2_000  # of one package; the largest metapackages need some 500
 
-_FIELD = re.compile(rb"^(Package|Version|Architecture|Depends|Pre-Depends|Provides):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_FIELD = re.compile(
+    rb"^(Package|Version|Architecture|Depends|Pre-Depends|Provides|Maintainer):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE
+)
 # A name may bear an architecture (python3:any) and a version in brackets, neither of which tells which package is meant.
 _REST = re.compile(r":[a-z0-9-]+|\s*\([^)]*\)|\s*\[[^\]]*\]|\s*<[^>]*>")
 
@@ -40,6 +43,7 @@ class DpkgDetails:
                     name=fields[b"Package"].strip(),
                     version=fields[b"Version"].strip(),
                     arch=fields.get(b"Architecture", "").strip(),
+                    supplier=fields.get(b"Maintainer", "").strip()[:MAX_SUPPLIER],
                     requires=tuple(dict.fromkeys(relations(needs)))[:MAX_NAMES],
                     provides=tuple(dict.fromkeys(relations(fields.get(b"Provides", ""))))[:MAX_NAMES],
                 )

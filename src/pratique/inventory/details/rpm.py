@@ -12,6 +12,7 @@ from pratique.model.ports import MEBIBYTE, File, Interest
 
 _FOLDERS = ("var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm")
 MAX_PACKAGES = 50_000  # all of Fedora, as for the packages themselves
+MAX_SUPPLIER = 200  # characters
 MAX_NAMES = 20_000  # of one package; glibc-common and texlive provide some thousands
 # What rpm itself provides: features of its format, and configuration that a package has anyway.
 _OF_RPM = ("rpmlib(", "config(")
@@ -53,6 +54,7 @@ def _details(one: RpmRelations, paths: set[str]) -> DetailEvidence:
         name=one.name,
         version=version if one.epoch < 0 else f"{one.epoch}:{version}",
         arch=one.arch,
+        supplier=one.vendor[:MAX_SUPPLIER],
         requires=tuple(dict.fromkeys(_needed(one.requires)))[:MAX_NAMES],
         provides=tuple(dict.fromkeys([*one.provides, *sorted(own)]))[:MAX_NAMES],
     )
