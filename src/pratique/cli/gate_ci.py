@@ -16,7 +16,7 @@ from pratique.cli.options import setting
 from pratique.cli.progress import Progress
 from pratique.cli.recording import recording
 from pratique.cli.rules import RuleOptions, read_rules, rule_settings
-from pratique.cli.target import HELP, given_as, scan_options, target_settings, vex_settings
+from pratique.cli.target import HELP, attestation_settings, given_as, scan_options, target_settings, vex_settings
 from pratique.model.errors import UsageError
 from pratique.report.text import safe
 
@@ -43,7 +43,9 @@ CODE_QUALITY = "gl-code-quality-report.json"  # the name in GitLab's documentati
 @click.option("--code-quality", metavar="FILE", help="Write GitLab's code quality report here.")
 @setting("--record", is_flag=True, help="Keep the verdicts on the images in the store, where gates look them up.")
 @setting("--store", metavar="DIR", help="The store for --record (default: $XDG_STATE_HOME/pratique).")
+@setting("--image-checks", is_flag=True, help="Check how the images are configured and were built, too, as lint does.")
 @vex_settings
+@attestation_settings
 @target_settings
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Decide on the images that a build made and on the files that will run them, as the gates will where they run.
@@ -65,7 +67,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     with ExitStack() as stack:
         report_file = _opened(options, stack)  # before anything is scanned for nothing
         how = scan_options(options, progress, options.fail_on)
-        how = msgspec.structs.replace(how, rules=read_rules(options, how.say))
+        how = msgspec.structs.replace(how, rules=read_rules(options, how.say), image_checks=options.image_checks)
         reports = [*_scanned(images, options, how), *_checked(options, how)]
         progress.clear()
         found = ci.notices(reports)
@@ -86,6 +88,7 @@ class _Options(RuleOptions, kw_only=True):
     code_quality: str | None
     record: bool
     store: str | None
+    image_checks: bool
     baseline: str | None = None
     output: tuple[str, ...] = ()
 
