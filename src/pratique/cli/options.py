@@ -24,10 +24,10 @@ KEYS = frozenset(
     (
         "all-platforms", "as-of", "attestation-key", "attestations",
         "baseline", "cache-dir", "database", "debug", "environment", "fail-on", "files", "format",
-        "image-checks", "insecure-registry", "kubernetes-version", "max-age", "mirror", "namespace",
+        "image-checks", "insecure-registry", "key", "kubernetes-version", "max-age", "mirror", "namespace",
         "no-cache", "now", "offline", "only",
         "only-fixed", "only-new", "output", "platform", "policy", "quiet", "registry-mirror", "severity", "stage", "store",
-        "team", "template", "timeout", "trusted-root", "vex", "vex-author", "vex-key", "waivers",
+        "privileges", "record", "team", "template", "timeout", "trusted-root", "vex", "vex-author", "vex-key", "waivers",
     )
 )  # fmt: skip
 
