@@ -11,6 +11,8 @@ KERNEL_MOUNTS = {"proc", "tmpfs", "devpts", "mqueue", "sysfs", "cgroup", "cgroup
 # Files that engines make for each container, and bind: they are the container's own.
 ENGINE_FILES = {"/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/dev/shm", "/run/.containerenv"}  # noqa: S108
 ENGINE_FOLDERS = ("/var/lib/docker/", "/var/lib/containers/", "/run/containers/", "/var/lib/containerd/")
+# Where engines show a container's files while it runs.
+RUNNING_FOLDERS = ("/run/containerd/", "/run/docker/", "/var/run/docker/")
 MASKED = {"/proc/kcore", "/proc/keys", "/proc/timer_list"}
 # Parameters of a container's own network that engines set by themselves.
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"}
@@ -27,7 +29,8 @@ def beyond(command: str, spec: object, folders: tuple[str, ...] = ()) -> list[st
             return ["the specification has an unknown shape"]
         if command == "exec":
             return _process(spec)
-        return [*_process(spec["process"]), *_namespaces(spec["linux"]), *_linux(spec["linux"]), *_mounts(spec, folders)]
+        found = [*_process(spec["process"]), *_namespaces(spec["linux"]), *_linux(spec["linux"]), *_mounts(spec, folders)]
+        return [*found, *_root(spec["root"], folders)]
     except (KeyError, TypeError, AttributeError, ValueError):
         return ["the specification has an unknown shape"]
 
@@ -83,6 +86,13 @@ def _wide(rules: list[dict[str, object]]) -> bool:
         if rule.get("type") != "c" or (rule.get("major"), rule.get("minor")) not in usual:
             return True
     return False
+
+
+def _root(root: dict[str, object], folders: tuple[str, ...]) -> list[str]:
+    """Refuse a folder of the machine in place of an image; a path that is not absolute is in the engine's own bundle."""
+    path = str(root["path"])
+    own = not path.startswith("/") or path.startswith((*ENGINE_FOLDERS, *RUNNING_FOLDERS, *folders))
+    return [] if own and ".." not in path.split("/") else [f"its files are {path[:100]}"]
 
 
 def _mounts(spec: dict[str, object], folders: tuple[str, ...]) -> list[str]:

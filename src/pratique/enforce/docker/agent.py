@@ -190,7 +190,8 @@ class RuntimeAgent:
 
     def _podman_run(self, bundle: podman.Bundle, question: dict[str, Any], asking: int) -> Looked:
         engine = bundle.engine(str(question.get("pid_file") or ""), shared_cgroups=SHARED_CGROUPS)
-        spec, bound = with_real_sources(oci_runtime.extract(question["spec"], engine), engine.volumes, asking)
+        spec = podman.with_own_root(oci_runtime.extract(question["spec"], engine), bundle, question["spec"]["root"])
+        spec, bound = with_real_sources(spec, engine.volumes, asking)
         reference, digest = podman.image_of(bundle)
         target = Target(host=self._host, container=bundle.id, reference=reference, digest=digest)
         request = Request(

@@ -10,18 +10,26 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from pratique.enforce.docker import processes
 from pratique.enforce.docker.identity import unix_subject
 from pratique.model.privilege import Subject
 from pratique.workload import oci_runtime
+from pratique.workload.docker_create import HERE
+from pratique.workload.spec import Mount, Spec
 
 _BUNDLE = re.compile(
     r"(?P<graph>/.+)/(?P<driver>[a-z0-9]+)-containers/(?P<id>[0-9a-f]{64})/userdata(?:/(?P<exec>[0-9a-f]{64})(?:/.*)?|/config\.json)?"
 )
 _BUILD = re.compile(r"(?P<folder>/.+/buildah[0-9]+)/config\.json")
+_LAYER = re.compile(r"[0-9a-f]{64}")
+# Where each of Podman's drivers shows a layer, below its folder: {0} is the driver, {1} the layer.
+_LAYERS = ("/{0}/{1}/merged", "/{0}/dir/{1}", "/{0}/subvolumes/{1}", "/{0}/graph/{1}")
 _NOBODY = (1 << 32) - 1
 # Seconds by which a file's time may be behind that of the process that it is about.
 _SLACK = 0.5
@@ -69,16 +77,32 @@ def build_of(path: str, identifier: str, *, shared_cgroups: bool) -> oci_runtime
 
 def image_of(bundle: Bundle) -> tuple[str, str]:
     """Return the name and the digest of the image that a container was made from; "" for what nobody can tell."""
-    folder = Path(bundle.graph, f"{bundle.driver}-containers")
-    items = [*_list(folder / "containers.json"), *_list(folder / "volatile-containers.json")]
-    made = next((item for item in items if item.get("id") == bundle.id), {})
-    image = str(made.get("image") or "")
+    image = str(_container(bundle).get("image") or "")
     known = next(
         (item for item in _list(Path(bundle.graph, f"{bundle.driver}-images", "images.json")) if item.get("id") == image), {}
     )
     names = known.get("names") or []
     digest = str(known.get("digest") or "")
     return (str(names[0]) if names else "", digest or (f"sha256:{image}" if image else ""))
+
+
+def with_own_root(spec: Spec, bundle: Bundle, root: Mapping[str, Any]) -> Spec:
+    """Return a Spec that binds a folder of the machine where that is in place of an image (`--rootfs`).
+
+    A container's own files are the layer that Podman's list has for it; what an overlay over something else shows, nobody knows.
+    """
+    path, layer = str(root.get("path") or ""), str(_container(bundle).get("layer") or "")
+    if _LAYER.fullmatch(layer) and path in {bundle.graph + place.format(bundle.driver, layer) for place in _LAYERS}:
+        return spec
+    source = "/" if not path.startswith("/") or path.startswith(f"{bundle.graph}/{bundle.driver}-containers/") else path
+    bound = Mount(kind="bind", source=source, target="/", read_only=bool(root.get("readonly")), place=HERE)
+    return msgspec.structs.replace(spec, mounts=(*spec.mounts, bound))
+
+
+def _container(bundle: Bundle) -> dict[str, Any]:
+    folder = Path(bundle.graph, f"{bundle.driver}-containers")
+    items = [*_list(folder / "containers.json"), *_list(folder / "volatile-containers.json")]
+    return next((item for item in items if item.get("id") == bundle.id), {})
 
 
 def person(pid: int) -> Subject | None:
