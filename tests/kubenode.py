@@ -18,6 +18,12 @@ NAME = "localhost"  # the API server reaches a node by its name here
 IMAGE = "docker.io/library/bb:1"
 _SANDBOX = "docker.io/library/labelled:1"  # sleeps; nothing else is asked of what holds a pod's namespaces
 _BRIDGE = "pqkube0"
+# What a kubelet sets of its machine's kernel when it starts.
+_SET = tuple(Path("/proc/sys") / name for name in (
+    "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+))  # fmt: skip
+_NETNS = Path("/var/run/netns")
 _TOOLS = ("containerd", "ctr", "runc", "busybox", "ip")
 
 
@@ -41,6 +47,8 @@ class Node:
         self._folder = folder
         self._socket = folder / "containerd.sock"
         self._processes: list[Process] = []
+        self._kernel = {path: path.read_text() for path in _SET if path.exists()}
+        self._namespaces = _namespaces()
         try:
             self._start(api)
         except BaseException:
@@ -97,7 +105,7 @@ class Node:
             "--cgroups-per-qos=false", "--enforce-node-allocatable=", "--fail-swap-on=false", "--address=127.0.0.1",
             f"--port={free_port()}", "--healthz-port=0", "--read-only-port=0", "--anonymous-auth=true",
             "--authorization-mode=AlwaysAllow", f"--resolv-conf={folder / 'resolv.conf'}", "--eviction-hard=memory.available<1Mi",
-            "--image-gc-high-threshold=100", "--v=1",
+            "--make-iptables-util-chains=false", "--image-gc-high-threshold=100", "--v=1",
         ]  # fmt: skip
 
     def _wait(self, done: object, seconds: float = 30) -> None:
@@ -126,7 +134,14 @@ class Node:
         for line in Path("/proc/mounts").read_text().splitlines()[::-1]:
             if line.split()[1].startswith(str(self._folder)):
                 subprocess.run(["umount", "-l", line.split()[1]], check=False, capture_output=True)
+        for name in _namespaces() - self._namespaces:
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
         subprocess.run(["ip", "link", "delete", _BRIDGE], check=False, capture_output=True)
+        for path, before in self._kernel.items():
+            path.write_text(before)
+        for folder in sorted(Path("/sys/fs/cgroup").glob("*/k8s.io/**/"), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _end_containers(self) -> None:
         listed = subprocess.run(
@@ -136,3 +151,8 @@ class Node:
         for name in listed.stdout.split():
             with contextlib.suppress(AssertionError):
                 self._ctr("tasks", "delete", "--force", name)
+
+
+def _namespaces() -> set[str]:
+    """Return the network namespaces that plugins made for pods."""
+    return {path.name for path in _NETNS.glob("cni-*")} if _NETNS.is_dir() else set()
