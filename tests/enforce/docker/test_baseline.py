@@ -1,4 +1,4 @@
-"""What the runtime's gate lets start while nobody can be asked: only what has nothing of the machine, its root folder included."""
+"""What the runtime's gate lets start while nobody can be asked: what has nothing of the machine, its root folder included."""
 
 from __future__ import annotations
 
