@@ -15,14 +15,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from pratique.enforce.docker.identity import unix_subject
+from pratique.enforce.docker.identity import is_nobody, unix_subject
 from pratique.enforce.serving import Answer, Asked, HttpServer
 from pratique.grant import approval
 from pratique.grant.asking import request_hash
@@ -114,7 +113,7 @@ class DeskSocket:
 
     async def handle(self, asked: Asked) -> Answer:
         """Answer one request."""
-        if asked.peer.uid in (-1, _overflow()):
+        if is_nobody(asked.peer.uid):
             return _problem("grant", "nobody can tell who asks")
         user = self._user(asked.peer.uid)
         write = asked.method == "POST"
@@ -248,15 +247,6 @@ class DeskSocket:
                 raise GrantError(f"what was signed is not what {grant.id} asks for", hint="look at it again")
             subject = self._approvers.strengthened(subject, said.signed)
         return self._desk.act(grant.id, _ACTS[act](subject, said))
-
-
-@cache
-def _overflow() -> int:
-    """Return the number that the kernel gives for users of another namespace whom it cannot name: it stands for many."""
-    try:
-        return int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
-    except (OSError, ValueError):
-        return 65534
 
 
 def _read(body: bytes, kind: type[T]) -> T:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pratique.enforce.docker.identity import (
     STAMP_SECONDS,
     certificate_subject,
+    is_nobody,
     load_key,
     read_stamp,
     stamp,
@@ -126,3 +127,11 @@ def test_tls_clients() -> None:
         certificate_subject(certificate(x509.DNSName("a"), x509.RFC822Name("root@b")), {})
     with pytest.raises(ParseError, match="cannot be read"):
         certificate_subject(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", {})
+
+
+def test_nobody() -> None:
+    """The number that stands for all users of other namespaces is no identity."""
+    overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    assert is_nobody(overflow)
+    assert is_nobody(-1)
+    assert not is_nobody(0)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pratique.enforce.admission import Admission
-from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, read_stamp, unix_subject
+from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, is_nobody, read_stamp, unix_subject
 from pratique.enforce.docker.interpret import Interpreter, Question
 from pratique.enforce.docker.routes import Route, classify
 from pratique.enforce.keeper import Keeper, Session, refusal
@@ -196,7 +196,9 @@ class AuthzPlugin:
             self._stamps[stamped] = None
             while len(self._stamps) > _MAX_PENDING:
                 self._stamps.popitem(last=False)
-            return (None, True) if peer.uid == GATE else (unix_subject(peer.uid, peer.gid), False)
+            if peer.uid == GATE:
+                return None, True
+            return (None if is_nobody(peer.uid) else unix_subject(peer.uid, peer.gid)), False
         if peers:
             return certificate_subject(_bytes(peers[0]), self._known), False
         return None, False

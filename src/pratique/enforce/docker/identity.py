@@ -11,6 +11,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,20 @@ def read_stamp(key: bytes, value: str, method: str, target: str, now: float) -> 
 def _code(key: bytes, said: str, method: str, target: str) -> str:
     text = f"{said}\0{method}\0{target}".encode("utf-8", "surrogateescape")
     return hmac.new(key, text, hashlib.sha256).hexdigest()
+
+
+def is_nobody(uid: int) -> bool:
+    """Say whether a number names nobody: there is none, or it stands for all users of other namespaces."""
+    return uid in (-1, _overflow())
+
+
+@cache
+def _overflow() -> int:
+    """Return the number that the kernel gives for users of another namespace whom it cannot name."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+    except (OSError, ValueError):
+        return 65534
 
 
 def unix_subject(uid: int, gid: int) -> Subject:
