@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -60,4 +61,4 @@ def test_observe_learn_enforce(people: dict[str, Person]) -> None:
         assert "pratique grant request --privilege run.root" in can
     finally:
         engine.remove()
-        (folder / "learnt.yaml").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
