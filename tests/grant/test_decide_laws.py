@@ -390,3 +390,14 @@ def test_what_is_no_privilege_from_a_gate_is_a_denial() -> None:
     assert not decide(other, ENTITLED, GrantIndex(), NOW).allowed
     with pytest.raises(UsageError):
         privileges.parse("no.such")
+
+
+def test_a_grant_is_found_behind_many_that_do_not_help() -> None:
+    """Whoever asked three hundred times for something else, and then for this, has this."""
+    other = [
+        granted(ENTITLED, "exec.root", scope=Scope(labels={"tier": str(number)}), nonce=str(number)) for number in range(300)
+    ]
+    good = granted(ENTITLED, "exec.root", nonce="good")
+    request = Request(subject=ALICE, action="exec", point="docker", spec=exec_as_root())
+    assert decide(request, ENTITLED, GrantIndex([*other, good]), NOW).grants == (good.id,)
+    assert not decide(request, ENTITLED, GrantIndex(other), NOW).allowed

@@ -68,14 +68,14 @@ class GrantIndex:
         self._broken.get(key(held.grant.asked.subject), {}).pop(name, None)
 
     def candidates(self, subject: Subject, want: Privilege, target: Target) -> Iterator[Held]:
-        """Yield the grants of a subject that have a privilege and might be scoped to a target."""
+        """Yield the grants of a subject that have a privilege and might be scoped to a target, in each place the youngest first."""
         forms = self._by.get(key(subject))
         if not forms:
             return
         for form in privileges.forms_covering(want.form):
             places: Mapping[str, dict[str, None]] = forms.get(form, {})
             for place in dict.fromkeys((_ANY, target.container, target.digest, f"{_NAMESPACE}{target.namespace}")):
-                for name in places.get(place, ()):
+                for name in reversed(places.get(place, {})):
                     held = self._held[name]
                     if privileges.covered(held.privileges, want):
                         yield held
