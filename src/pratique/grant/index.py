@@ -68,7 +68,7 @@ class GrantIndex:
         self._broken.get(key(held.grant.asked.subject), {}).pop(name, None)
 
     def candidates(self, subject: Subject, want: Privilege, target: Target) -> Iterator[Held]:
-        """Yield the grants of a subject that have a privilege and might be scoped to a target, in each place the youngest first."""
+        """Yield the grants of a subject that have a privilege and might reach a target; in each place the youngest first."""
         forms = self._by.get(key(subject))
         if not forms:
             return
