@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -324,3 +325,11 @@ def test_lines_of_docker_run_are_read() -> None:
     assert (spec.capabilities_add, [mount.target for mount in spec.mounts]) == (("NET_RAW", "CHOWN"), ["/data", "/run"])
     assert [port.container for port in spec.ports] == ["8080"]
     assert lines_of("echo docker run x\ndocker ps\ndocker run --name only\n") == []
+
+
+@pytest.mark.parametrize("text", ["\n" * 200_000, " " * 200_000, "$(" * 100_000, "case x in " * 20_000, "function " * 30_000])
+def test_a_hostile_script_is_read_in_time(text: str) -> None:
+    """As long as a script may be, and made to be read again and again."""
+    start_at = time.process_time()
+    read_script(text)
+    assert time.process_time() - start_at < 10

@@ -52,11 +52,11 @@ class Rootfs(msgspec.Struct, frozen=True):
 
     def resolve(self, path: str) -> tuple[str, Item | None]:
         """Follow links; return where a path leads, and what is there (None: nothing, or nothing that is known)."""
-        parts = [part for part in path.split("/") if part]
+        parts = [part for part in reversed(path.split("/")) if part]
         done: list[str] = []
         followed = 0
         while parts:
-            part = parts.pop(0)
+            part = parts.pop()
             if part in (".", ".."):
                 done = done[:-1] if part == ".." else done
                 continue
@@ -68,7 +68,7 @@ class Rootfs(msgspec.Struct, frozen=True):
             followed += 1
             if followed > MAX_LINKS:
                 return here, None
-            parts = [*(piece for piece in item.link.split("/") if piece), *parts]
+            parts += reversed([piece for piece in item.link.split("/") if piece])
             done = [] if item.link.startswith("/") else done
         found = "/" + "/".join(done)
         return found, self.items.get(found) if done else self.items.get("/", ROOT)
@@ -155,25 +155,25 @@ class Layers:
 
     def _folder(self, parts: list[str]) -> _Node:
         """Return the folder that an entry goes into: links of lower layers are followed inside of the image, gaps are filled."""
-        node, trail, waiting, followed = self._root, [self._root], list(parts), 0
+        trail, waiting, followed = [self._root], list(reversed(parts)), 0
         while waiting:
-            part = waiting.pop(0)
+            part = waiting.pop()
             if part in (".", ".."):
-                trail = trail[:-1] if part == ".." and len(trail) > 1 else trail
-                node = trail[-1]
+                if part == ".." and len(trail) > 1:
+                    trail.pop()
                 continue
-            child = node.children.get(part)
+            children = trail[-1].children
+            child = children.get(part)
             if child is not None and child.item.kind == "link" and followed < MAX_LINKS:
                 followed += 1
-                waiting = [*(piece for piece in child.item.link.split("/") if piece), *waiting]
-                trail = [self._root] if child.item.link.startswith("/") else trail
-                node = trail[-1]
+                waiting += reversed([piece for piece in child.item.link.split("/") if piece])
+                if child.item.link.startswith("/"):
+                    del trail[1:]
                 continue
             if child is None or child.item.kind != "folder":
-                child = node.children[part] = _Node(ROOT)
-            node = child
-            trail = [*trail, node]
-        return node
+                child = children[part] = _Node(ROOT)
+            trail.append(child)
+        return trail[-1]
 
 
 def _matters(item: Item) -> bool:

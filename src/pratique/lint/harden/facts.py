@@ -17,6 +17,7 @@ _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "zsh"))
 _KERNEL = ("/proc", "/sys", "/dev")
 # Files that making an account copies into its home; nobody writes them.
 _SKELETON = frozenset((".bashrc", ".bash_logout", ".profile", ".keep", ".gitkeep", ".wh..wh..opq"))
+MAX_WRITABLE = 500  # folders that are told apart; an account with as many may write everywhere
 MAX_LISTED = 1_000  # words, ports, volumes of a configuration: people write some dozens
 
 
@@ -143,6 +144,8 @@ class ImageFacts(msgspec.Struct, frozen=True):
                 continue
             if not is_below(path, (*_KERNEL, *found)) and path != "/":
                 found.append(path)
+            if len(found) == MAX_WRITABLE:
+                break
         return found
 
     def loose_files(self, who: Who, covered: Sequence[str]) -> list[str]:

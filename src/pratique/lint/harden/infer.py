@@ -306,12 +306,12 @@ class _Inference:
         if who.uid is None:
             return False, []
         folders = [folder for folder in self._facts.writable(who) if not is_below(folder, covered)]
-        empty = [folder for folder in folders if self._facts.is_empty(folder)]
-        full = [folder for folder in folders if folder not in empty]
-        loose = self._facts.loose_files(who, [*covered, *folders])
         if len(folders) > MAX_TMPFS:
             self._open.append(f"it may write into {len(folders)} folders of the image: which of them it does, only running shows")
             return False, []
+        empty = [folder for folder in folders if self._facts.is_empty(folder)]
+        full = [folder for folder in folders if folder not in empty]
+        loose = self._facts.loose_files(who, [*covered, *folders])
         if (full or loose) and not self._attempt:
             named = ", ".join((full + loose)[:MAX_NAMED])
             self._open.append(

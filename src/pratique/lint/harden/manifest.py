@@ -6,6 +6,7 @@ elsewhere (an anchor that others refer to) is not changed; what could not be wri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from pratique.lint.harden.proposal import PORTS, Proposal, Start
 from pratique.lint.harden.runline import lines_of, tmpfs, with_flags
 from pratique.workload import compose, kubernetes
 from pratique.workload.spec import Spec
+
+_ENGINE = re.compile(r"\b(?:docker|podman|nerdctl)\b")
+_YAML = re.compile(r"""^["']?(?:services|apiVersion|kind)["']?[ \t]*:""", re.MULTILINE)
 
 
 class Container(NamedTuple):
@@ -28,14 +32,10 @@ class Container(NamedTuple):
 
 def containers(text: str) -> list[Container]:
     """Return the containers of a Compose file, of Kubernetes manifests, or of `docker run` lines. Raises ParseError."""
-    if (runs := lines_of(text)) and not _is_yaml(text):
+    runs = lines_of(text) if _ENGINE.search(text) and not _YAML.search(text) else []
+    if runs:
         return [Container(f"run {number + 1}", run.start.spec.image, run.start) for number, run in enumerate(runs)]
-    found = [Container(item.name, item.start.spec.image, item.start) for item in _places(text)]
-    return found or [Container(f"run {number + 1}", run.start.spec.image, run.start) for number, run in enumerate(runs)]
-
-
-def _is_yaml(text: str) -> bool:
-    return any(line.startswith(("services:", "apiVersion:", "kind:")) for line in text.split("\n"))
+    return [Container(item.name, item.start.spec.image, item.start) for item in _places(text)]
 
 
 class _Place(NamedTuple):

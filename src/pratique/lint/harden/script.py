@@ -40,9 +40,7 @@ _HARMLESS = frozenset((
     "unset", "wait", "wc", "which", "whoami", "xargs",
 ))  # fmt: skip
 _WRITERS = frozenset(("cp", "ln", "mkdir", "mkfifo", "mv", "rm", "rmdir", "tar", "tee", "touch", "gunzip", "gzip", "openssl"))
-_FUNCTION = re.compile(
-    r"^\s*(?:function\s+)?([A-Za-z_][A-Za-z0-9_:-]*)\s*\(\s*\)|^\s*function\s+([A-Za-z_][A-Za-z0-9_:-]*)", re.MULTILINE
-)
+_FUNCTION = re.compile(r"^[ \t]*(?:function[ \t]+([A-Za-z_][\w:-]*)|([A-Za-z_][\w:-]*)[ \t]*\([ \t]*\))", re.MULTILINE | re.ASCII)
 _IS_ROOT = re.compile(r"id -u|EUID|\$UID\b|whoami")
 
 
