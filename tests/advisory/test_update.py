@@ -265,7 +265,7 @@ def test_one_writer_at_a_time(server: FeedServer, tmp_path: Path, monkeypatch: p
 
 def test_a_scan_does_not_wait_for_what_it_has(server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another process updates, yesterday's data serves; where something is missing, its end is awaited."""
-    monkeypatch.setattr(updating, "_PATIENCE", 0.1)
+    monkeypatch.setattr(updating, "PATIENCE", 0.1)
     monkeypatch.setattr(updating, "LOCK_SECONDS", 0.1)
     _update(server, tmp_path)
     late = _NOW + timedelta(days=2)

@@ -24,6 +24,8 @@ from pratique.model.errors import DatabaseError
 
 # Another process that updates has its 30 minutes (all feeds over a slow line); then this one says so and ends.
 LOCK_SECONDS = 1800.0
+# A scan waits so long for another process where it has all that it needs, if of yesterday.
+PATIENCE = 10.0
 _LOCK_POLL_SECONDS = 0.1
 INDEX = "index.json"
 INCOMING = "incoming"

@@ -27,6 +27,7 @@ from pratique.advisory.incremental import Listed, bring
 from pratique.advisory.index import (
     CLOCK_SKEW,
     LOCK_SECONDS,
+    PATIENCE,
     BusyError,
     Entry,
     Failure,
@@ -48,8 +49,6 @@ REFRESH_AFTER = timedelta(days=1)
 WHOLE_AFTER = timedelta(days=30)
 # A scan waits for an upstream once more only: the starter set and a gap are better than a minute of silence.
 _ATTEMPTS_OF_A_SCAN = 2
-# Seconds that a scan waits for another process's update where it has all that it needs, if of yesterday.
-_PATIENCE = 10.0
 # After a failure a scan leaves the feed alone this long, so that a machine without a connection is not slow each time.
 _RETRY_AFTER = timedelta(minutes=10)
 
@@ -147,7 +146,7 @@ def ensure(
     feeds = _index(folder).feeds
     usable = all(_there(feeds.get(name), folder) for name in names)
     try:
-        with locked(folder, listener.waiting, _PATIENCE if usable else LOCK_SECONDS):
+        with locked(folder, listener.waiting, PATIENCE if usable else LOCK_SECONDS):
             # Whoever held the lock may have brought them.
             return _update(folder, _outdated(folder, names, now()), hasty, listener, now)
     except BusyError:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from tuf.api.metadata import Metadata
 
-from pratique.advisory.index import database_folder, read
+from pratique.advisory.index import database_folder, locked, read
 from pratique.advisory.lookup import open_database, verify
+from pratique.advisory.repository import pull as pulling
 from pratique.advisory.repository.keys import Ring
 from pratique.advisory.repository.pull import How, Pulled, pull
 from pratique.advisory.repository.shelf import Folder
@@ -253,3 +254,26 @@ def test_metadata_says_how_long_it_holds(publisher: Publisher) -> None:
         "1.targets.json": "2026-12-26T00:00:00Z",
         "1.root.json": "2027-11-26T00:00:00Z",
     }
+
+
+def test_a_scan_does_not_wait_for_a_publication_that_another_process_brings(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Yesterday's serves; without any the other process is awaited, and what it does told."""
+    monkeypatch.setattr(pulling, "PATIENCE", 0.1)
+    publisher.publish()
+    pull(tmp_path / "cache", Folder(publisher.dest), publisher.root, How(now=NOW))
+    publisher.learn("3.0")
+    publisher.publish(NOW + DAY)
+    late = How(now=NOW + 2 * DAY, patience=0.2)
+
+    def refreshed(cache: Path) -> str:
+        return pulling.refresh(cache, lambda: Folder(publisher.dest), publisher.root, late)
+
+    with locked(tmp_path / "cache/db"):
+        assert refreshed(tmp_path / "cache") == ""
+    with locked(tmp_path / "none/db"):
+        assert "another process" in refreshed(tmp_path / "none")
+    assert fixed_in(tmp_path / "cache") == "2.0"
+    assert refreshed(tmp_path / "cache") == ""
+    assert fixed_in(tmp_path / "cache") == "3.0"

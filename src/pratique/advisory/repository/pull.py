@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from pratique.advisory.index import INCOMING, Entry, database_folder, locked
+from pratique.advisory.index import INCOMING, LOCK_SECONDS, PATIENCE, BusyError, Entry, database_folder, locked
 from pratique.advisory.layout import FORMAT
 from pratique.advisory.repository import catalogue as names
 from pratique.advisory.repository import steps
@@ -31,12 +31,13 @@ Progress = Callable[[str, int, int], None]  # what, bytes done, bytes in all (-1
 
 
 class How(msgspec.Struct, frozen=True, kw_only=True):
-    """How to pull. `now` is UTC; `waiting` is called once while another process writes the database."""
+    """How to pull. `now` is UTC; `waiting` is called once while another process writes the database, for `patience` seconds."""
 
     now: datetime
     bounds: Bounds = Bounds()
     tell: Progress | None = None
     waiting: Callable[[], None] | None = None
+    patience: float = LOCK_SECONDS
 
 
 class Pulled(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,8 @@ def stamp(moment: datetime) -> str:
 def refresh(cache_dir: Path, open_library: Callable[[], Library], root: bytes, how: How) -> str:
     """Pull for a scan: only what was not asked for a day, or ten minutes after it was asked in vain.
 
-    Returns why that could not be done, or did not verify; "" where the database is as published, or was asked not long ago.
+    Returns why that could not be done, or did not verify; "" where the database is as published, was asked not long ago, or is
+    being brought by another process.
     """
     folder = database_folder(cache_dir)
     note = read_note(folder)
@@ -79,15 +81,19 @@ def refresh(cache_dir: Path, open_library: Callable[[], Library], root: bytes, h
         note = Note(root=root_digest(root))
     if _is_recent(note, how.now):
         return note.why
+    if note.number:  # there is a publication, which serves while another process brings the next
+        how = msgspec.structs.replace(how, patience=min(how.patience, PATIENCE))
     try:
         library = open_library()
         try:
             pull(cache_dir, library, root, how)
         finally:
             library.close()
+    except BusyError as error:
+        return "" if note.number else str(error)
     except (CouldNotError, VerificationError) as error:
         try:
-            with locked(folder, how.waiting):
+            with locked(folder, how.waiting, how.patience):
                 write_note(folder, msgspec.structs.replace(note, asked_at=stamp(how.now), why=str(error)))
         except (OSError, DatabaseError):
             return str(error)  # a folder that may not be written: asked again next time
@@ -122,7 +128,7 @@ def pull(cache_dir: Path, library: Library, root: bytes, how: How) -> Pulled:
     database of this program's format. Whatever is raised, the database is as it was.
     """
     folder = database_folder(cache_dir)
-    with locked(folder, how.waiting):
+    with locked(folder, how.waiting, how.patience):
         (folder / INCOMING).mkdir(exist_ok=True)
         client = Client(library, root, trust_folder(cache_dir, root), how.now, how.bounds)
         client.refresh()
