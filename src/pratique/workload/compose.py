@@ -14,7 +14,7 @@ import msgspec
 
 from pratique._kit.yamltree import Node
 from pratique.model.errors import BudgetExceededError
-from pratique.workload.docker_create import NETWORKED
+from pratique.workload.docker_create import is_elsewhere
 from pratique.workload.place import Place
 from pratique.workload.security import options as security_options
 from pratique.workload.security import split
@@ -265,7 +265,7 @@ class _Service:
             self._document.get("volumes", mount.source, "driver_opts") if mount.kind == "volume" else Node("none", mount.place)
         )
         device = text_of(options.get("device"))
-        if text_of(options.get("type")) in NETWORKED or not (device or options.get("o").given):
+        if is_elsewhere(text_of(options.get("type")), text_of(options.get("o"))) or not (device or options.get("o").given):
             return mount
         device = device if device.startswith("/") else "/"  # an overlay names its folders in the options
         return Mount(kind="bind", source=device, target=mount.target, read_only=mount.read_only, place=mount.place)

@@ -37,6 +37,7 @@ _NAMESPACES = (
     ("UsernsMode", "user"),
     ("CgroupnsMode", "cgroup"),
 )
+_BINDS = frozenset(("bind", "rbind", "move", "remount"))  # what is done with a folder that exists; the kernel looks at no type
 NETWORKED = frozenset(("nfs", "nfs4", "cifs", "tmpfs"))  # file systems of a volume that hold nothing of the machine
 
 
@@ -110,10 +111,16 @@ def backed(name: str, target: str, given: Mapping[str, Any], *, driver: str = "l
     What its options are is told by whatever file system they name, so that all but a few count as a path of the machine.
     """
     device, kind = str(given.get("device") or ""), str(given.get("type") or "")
-    if driver not in ("", "local") or not (device or given.get("o")) or kind in NETWORKED:
+    words = str(given.get("o") or "")
+    if driver not in ("", "local") or not (device or words) or is_elsewhere(kind, words):
         return Mount(kind="volume", source=name, target=target, read_only=read_only, place=HERE)
     source = device if device.startswith("/") else "/"  # an overlay names its folders in the options: any of the machine's
     return Mount(kind="bind", source=source, target=target, read_only=read_only, place=HERE)
+
+
+def is_elsewhere(kind: str, options_: str) -> bool:
+    """Say whether a volume's file system holds nothing of the machine: a bind does, whatever type it is said to be."""
+    return kind in NETWORKED and not _BINDS & {word.strip() for word in options_.split(",")}
 
 
 def texts(value: Any) -> tuple[str, ...]:
