@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -139,11 +139,13 @@ class ImageFacts(msgspec.Struct, frozen=True):
         if who.uid is None:
             return []
         found: list[str] = []
+        taken = set(_KERNEL)
         for path, item in self.rootfs.items.items():
             if item.kind != "folder" or not item.allows(2, who.uid, who.groups) or not item.allows(1, who.uid, who.groups):
                 continue
-            if not is_below(path, (*_KERNEL, *found)) and path != "/":
+            if path != "/" and not is_below(path, taken):
                 found.append(path)
+                taken.add(path)
             if len(found) == MAX_WRITABLE:
                 break
         return found
@@ -152,11 +154,9 @@ class ImageFacts(msgspec.Struct, frozen=True):
         """Return the files that an account may write although it may not write the folders they are in."""
         if who.uid is None:
             return []
-        return [
-            path
-            for path, item in self.rootfs.items.items()
-            if item.kind == "file" and item.allows(2, who.uid, who.groups) and not is_below(path, (*_KERNEL, *covered))
-        ]
+        closed = {*_KERNEL, *covered}
+        files = ((path, item) for path, item in self.rootfs.items.items() if item.kind == "file")
+        return [path for path, item in files if item.allows(2, who.uid, who.groups) and not is_below(path, closed)]
 
     def is_empty(self, folder: str) -> bool:
         """Say whether nothing is in a folder that hiding it would take away: only folders that are empty, too."""
@@ -176,6 +176,10 @@ class ImageFacts(msgspec.Struct, frozen=True):
         return True
 
 
-def is_below(path: str, folders: Sequence[str]) -> bool:
-    """Say whether a path is one of these folders, or in it."""
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+def is_below(path: str, folders: Collection[str]) -> bool:
+    """Say whether a path is one of these folders, or in it; quick where they are a set."""
+    while path:
+        if path in folders:
+            return True
+        path = path.rpartition("/")[0]
+    return "/" in folders
