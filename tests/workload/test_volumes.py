@@ -26,9 +26,9 @@ from pratique.workload.docker_create import extract_volume
 def test_by_the_engine_and_by_compose_alike(kind: str, options: str, device: str, expected: str) -> None:
     """A bind is one of any type: the kernel does not look at it."""
     given = {name: value for name, value in (("type", kind), ("o", options), ("device", device)) if value}
-    (mount,) = extract_volume({"Name": "v", "DriverOpts": given}).mounts
+    (mount,) = extract_volume({"Name": "data", "DriverOpts": given}).mounts
     assert mount.kind == expected
     lines = "".join(f'      {name}: "{value}"\n' for name, value in given.items())
-    text = f"services:\n  s: {{image: a, volumes: ['v:/mnt']}}\nvolumes:\n  v:\n    driver_opts:\n{lines or '      {}'}\n"
+    text = f"services:\n  s: {{image: a, volumes: ["data:/mnt"]}}\nvolumes:\n  data:\n    driver_opts:\n{lines or '      {}'}\n"
     (spec,) = compose.extract(documents(text)[0])
     assert [mount.kind for mount in spec.mounts] == [expected]
