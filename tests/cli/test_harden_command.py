@@ -50,9 +50,13 @@ MENDED = {
 @pytest.fixture
 def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a working directory with an image and its manifests."""
-    files = hardening.base(
-        **{"data/": hardening.owned(1000), "usr/": b"", "usr/bin/": b"", "usr/bin/tool": ib.executable(b"\x7fELF")}
-    )
+    more: dict[str, Any] = {
+        "data/": hardening.owned(1000),
+        "usr/": b"",
+        "usr/bin/": b"",
+        "usr/bin/tool": ib.executable(b"\x7fELF"),
+    }
+    files = hardening.base(**more)
     config = {"User": "app", "Cmd": ["tool"], "ExposedPorts": {"80/tcp": {}}}
     hardening.write(tmp_path / "app.tar", files, config)
     for name, text in {"k8s.yaml": DEPLOYMENT, "compose.yaml": COMPOSE, "run.sh": SCRIPT}.items():
@@ -137,7 +141,7 @@ def test_a_privileged_container_is_left_alone(call: Call, at: Path) -> None:
 def test_a_program_that_is_known(call: Call, at: Path) -> None:
     """Real programs are larger than any script, and a script may end in one that the configuration does not name."""
     entry = ib.executable(b"#!/bin/sh\nexec nginx -g 'daemon off;'\n")
-    files = {
+    files: dict[str, Any] = {
         "usr/": b"",
         "usr/sbin/": b"",
         "usr/sbin/nginx": ib.executable(b"\x7fELF" + bytes(400_000)),

@@ -75,7 +75,7 @@ def test_every_source_gives_the_same(call: Call, name: str, tmp_path: Path, monk
     archive = tmp_path / "image.tar"
     archive.write_bytes(plain)
     targets = [f"docker-archive:{archive}", f"oci-dir:{layout(tmp_path / 'layout', image)}"]
-    written = []
+    written: list[object] = []
 
     def write(target: str) -> None:
         path = tmp_path / "document"

@@ -28,7 +28,7 @@ def read(tmp_path: Path, layers: Sequence[bytes], *names: str, compression: ib.C
 def test_owners_modes_and_capabilities(tmp_path: Path, compression: ib.Compression) -> None:
     """From plain headers, from PAX records for numbers too large for those, and from extended attributes."""
     large = ib.Entry(b"x", mode=0o640, uid=3_000_000_000)
-    files = {
+    files: ib.Files = {
         "srv/": hardening.owned(1000, 0o750),
         "srv/tool": hardening.capable(b"\x7fELF"),
         "srv/large": large,

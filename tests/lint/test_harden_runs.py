@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ def flags(capfd: pytest.CaptureFixture[str], archive: Path, *more: str) -> list[
     return capfd.readouterr().out.split()
 
 
-def started(images: Images, name: str, files: dict[str, ib.Content], config: dict[str, object]) -> Path:
+def started(images: Images, name: str, files: ib.Files, config: Mapping[str, object]) -> Path:
     """Make an image and load it; return its archive."""
     busybox = Path(shutil.which("busybox") or "").resolve().read_bytes()
     more = {key.replace("/", "__"): content for key, content in files.items()}

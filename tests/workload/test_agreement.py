@@ -120,7 +120,8 @@ def as_line(box: dict[str, Any]) -> list[str]:
 
 def as_inspect(box: dict[str, Any]) -> dict[str, Any]:
     """What the engine says: defaults written out, paths lists emptied where nothing is masked, mounts as they were made."""
-    asked, found = as_create(box), copy.deepcopy(INSPECT)
+    asked = as_create(box)
+    found: dict[str, Any] = copy.deepcopy(INSPECT)
     found["HostConfig"] |= {key: value or None for key, value in asked["HostConfig"].items() if isinstance(value, list)}
     found["HostConfig"] |= {key: value for key, value in asked["HostConfig"].items() if not isinstance(value, list)}
     found["HostConfig"]["CgroupnsMode"] = "private"
@@ -151,7 +152,7 @@ def as_inspect(box: dict[str, Any]) -> dict[str, Any]:
 
 def as_config(box: dict[str, Any]) -> dict[str, Any]:
     """What the runtime is given: numbers, final capabilities, rules for devices."""
-    found = copy.deepcopy(CONFIG)
+    found: dict[str, Any] = copy.deepcopy(CONFIG)
     linux, process = found["linux"], found["process"]
     uid, _, gid = box["user"].partition(":")
     process["user"] = {"uid": int(uid), "gid": int(gid or uid), "additionalGids": [int(gid or uid), *map(int, box["groups"])]}

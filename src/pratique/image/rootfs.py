@@ -115,10 +115,10 @@ def _read(part: _Part, wanted: frozenset[bytes], layers: Layers, left: int) -> i
     for path in walk.tree.opaques:
         layers.clear(shown(path))
     for path, item in walk.items:
-        content = contents.get(path)
+        kept_content = contents.get(path)
         if item.kind == "file" and item.link:
             item = layers.find(item.link) or msgspec.structs.replace(item, link="")  # noqa: PLW2901 - a hard link is its target
-        layers.put(shown(path), msgspec.structs.replace(item, content=content) if content is not None else item)
+        layers.put(shown(path), item if kept_content is None else msgspec.structs.replace(item, content=kept_content))
     return kept
 
 

@@ -116,7 +116,7 @@ def _sha1(file: ImageFile) -> str:
 def test_files_of_several_names(tmp_path: Path) -> None:
     """Hard links are files with one content; that they were looked at makes no package of them, then or in a later scan."""
     metadata = f"{SITE}/x-1.dist-info/METADATA"
-    entries = {
+    entries: imagebuilder.Files = {
         metadata: UPPER[metadata],
         "srv/copy": imagebuilder.hardlink(metadata),
         **LOWER,

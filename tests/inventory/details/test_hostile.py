@@ -65,7 +65,7 @@ def test_an_archive_of_archives() -> None:
 def test_deep_folders_of_modules() -> None:
     """Names that are looked for along the longest paths."""
     deep = "srv/" + "node_modules/a/" * 250
-    seen = []
+    seen: list[tuple[str, list[Evidence]]] = []
     for number in range(300):
         package = PackageEvidence(type="npm", name=f"x{number}", version="1.0.0")
         needs = tuple(f"no-{other}" for other in range(1_000))
@@ -76,7 +76,7 @@ def test_deep_folders_of_modules() -> None:
 
 def test_gems_of_every_version() -> None:
     """Constraints upon constraints over all versions that there could be."""
-    seen = []
+    seen: list[tuple[str, list[Evidence]]] = []
     for number in range(2_000):
         package = PackageEvidence(type="gem", name="g", version=f"1.{number}")
         need = "g " + ", ".join(f"~> 1.{other}.0.0.0.0" for other in range(40))

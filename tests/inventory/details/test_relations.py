@@ -30,7 +30,7 @@ def related(tree: Path, scheme: str = "rootfs") -> dict[str, tuple[str, list[str
     """Return what is said of each package, by its name and version: how much is known, and what it depends on."""
     packages = report(tree, scheme=scheme).packages
     names = {package.purl: f"{package.name} {package.version}" for package in packages}
-    found = {}
+    found: dict[str, tuple[str, list[str]]] = {}
     for package in packages:
         assert isinstance(package.details, PackageDetails)
         found[names[package.purl]] = (package.details.relations, sorted(names[purl] for purl in package.details.depends))
