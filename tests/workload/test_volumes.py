@@ -29,6 +29,6 @@ def test_by_the_engine_and_by_compose_alike(kind: str, options: str, device: str
     (mount,) = extract_volume({"Name": "data", "DriverOpts": given}).mounts
     assert mount.kind == expected
     lines = "".join(f'      {name}: "{value}"\n' for name, value in given.items())
-    text = f"services:\n  s: {{image: a, volumes: ["data:/mnt"]}}\nvolumes:\n  data:\n    driver_opts:\n{lines or '      {}'}\n"
+    text = f"services:\n  s: {{image: a, volumes: ['data:/mnt']}}\nvolumes:\n  data:\n    driver_opts:\n{lines or '      {}'}\n"
     (spec,) = compose.extract(documents(text)[0])
     assert [mount.kind for mount in spec.mounts] == [expected]
