@@ -36,11 +36,29 @@ _LOCAL = (".", "/", "~", "$", "http://", "https://", "git+", "git@", "git:", "fi
 
 def language_version(build: Build) -> Iterator[Hit]:
     """What is installed from a language's registry is whatever somebody put there last."""
+    reaching = _reaching(build)
+    numbers = {id(step): stage.number for stage in build.stages for step in stage.steps}
     for run, command in build.invocations():
         name, words = _language(command)
-        for word in words:
-            if run.shipped and not _is_pinned(name, word.text):
+        for word in words if numbers[id(run.step)] in reaching else ():
+            if not _is_pinned(name, word.text):
                 yield hit(run.instruction, f"{name} installs {word.text[:80]}, whatever its newest version is", word.place)
+
+
+def _reaching(build: Build) -> frozenset[int]:
+    """Return the stages of which something reaches the image: those it is built from, and those that these copy from."""
+    named = {stage.name: stage.number for stage in build.stages if stage.name}
+    sources = [(stage.number, (step.flag("from") or "").lower()) for stage, _, step in build.steps("COPY", "ADD")]
+    found: set[int] = set()
+    waiting = list(build.shipped)
+    while waiting:
+        number = waiting.pop()
+        if number not in found and 0 <= number < len(build.stages):
+            found.add(number)
+            waiting.append(build.stages[number].parent)
+            copied = (source for at, source in sources if at == number and source)
+            waiting += [named.get(source, int(source) if source.isdecimal() and len(source) < 6 else -1) for source in copied]
+    return frozenset(found)
 
 
 def _language(command: Command) -> tuple[str, list[ShellWord]]:

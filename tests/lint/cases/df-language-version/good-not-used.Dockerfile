@@ -1,5 +1,5 @@
 FROM golang:1@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa AS build
 RUN go install example.com/tool@latest
 FROM scratch
-COPY --from=build /go/bin/tool /tool
+COPY tool /tool
 USER 10001
