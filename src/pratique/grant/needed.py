@@ -108,6 +108,10 @@ def _of_action(request: Request, baseline: CompiledBaseline) -> Iterator[Need]: 
             yield Need(Privilege("cp.write"), "request.write", "files are written into a container as root")
         if not mine:
             yield Need(Privilege("exec.any"), "target.owner", _whose(request, mine=mine))
+        if spec is not None and any(mount.kind == "bind" for mount in spec.mounts):
+            # No runtime is asked here, and the engine follows a path as root wherever it leads by then.
+            why = "the engine copies as root, by way of folders of the machine that are bound into the container"
+            yield Need(privileges.mount("/", read_only=not request.write), "spec.mounts", why)
     elif action == "build":
         form = "build.insecure" if request.insecure else "build.run"
         yield Need(Privilege(form), "request.action", "a build runs commands as root of its own container")

@@ -26,7 +26,7 @@ from pratique.model.errors import ParseError
         ("PUT", "/containers/abc/archive?path=/etc", "copy-in", "abc"),
         ("GET", "/containers/abc/archive?path=/etc", "copy-out", "abc"),
         ("GET", "/v1.45/containers/abc/export", "copy-out", "abc"),
-        ("HEAD", "/containers/abc/archive?path=/etc", "read", "abc"),
+        ("HEAD", "/containers/abc/archive?path=/etc", "copy-out", "abc"),
         ("POST", "/v1.45/images/create?fromImage=reg.example:5000/a/b&tag=1", "pull", ""),
         ("POST", "/images/reg.example:5000/a/b/push", "push", "reg.example:5000/a/b"),
         ("POST", "/images/reg.example%3A5000/a/b/tag?repo=c", "tag", "reg.example:5000/a/b"),

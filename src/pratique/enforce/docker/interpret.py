@@ -235,9 +235,14 @@ class Interpreter:
         return self._question(route, "attach", subject, target, spec=spec, container=known.id)
 
     async def _copy(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+        """Take what is bound for a part of it: the engine mounts that itself then, except to export the container's own files."""
         known = await self._known(route.name)
-        spec, write = docker_inspect.extract(known.inspect), route.kind == "copy-in"
-        return self._question(route, "copy", subject, known.target, spec=spec, write=write, container=known.id)
+        spec, extra = await self._volumes(docker_inspect.extract(known.inspect))
+        if route.path.endswith("/export"):
+            spec, extra = msgspec.structs.replace(spec, mounts=()), ()
+        return self._question(
+            route, "copy", subject, known.target, spec=spec, extra=extra, write=route.kind == "copy-in", container=known.id
+        )
 
     async def _commit(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         if body.strip():

@@ -35,7 +35,7 @@ _TABLE: tuple[tuple[str, str, Kind], ...] = (
     ("GET", "/containers/json", "read"),
     ("POST", "/containers/create", "create"),
     ("POST", "/containers/prune", "ordinary"),
-    ("HEAD", f"/containers/{_ID}/archive", "read"),
+    ("HEAD", f"/containers/{_ID}/archive", "copy-out"),
     ("GET", f"/containers/{_ID}/(?:archive|export)", "copy-out"),
     ("PUT", f"/containers/{_ID}/archive", "copy-in"),
     ("GET", f"/containers/{_ID}/attach/ws", "attach"),
