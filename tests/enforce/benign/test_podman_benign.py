@@ -16,9 +16,9 @@ pytestmark = pytest.mark.needs("podman", "runc", "busybox")
 # catatonit for an init and systemd's timers for health checks.
 LACKS = frozenset(
     """
-    bind-made-by-the-engine container-prune create-with-ports events info network-ls ps rename run-health-command run-
-    health-of-the-image run-host-name run-init run-log-driver stop update-restart volume-as-mount-without-copy volume-
-    in-part volume-prune
+    bind-made-by-the-engine container-prune create-with-ports events info network-ls ps rename run-health-command
+    run-health-of-the-image run-host-name run-init run-log-driver stop update-restart volume-as-mount-without-copy
+    volume-in-part volume-prune
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 OPERATIONS = [one for one in load("docker") if one.family in ("run", "files", "life") and one.name not in LACKS]
@@ -46,10 +46,14 @@ def test_ordinary(operation: Operation, gated_podman: PodmanSide, configuration:
     here = gated_podman.work / operation.name
     line, shows = operation.line(here, gate.shared)
     before = max((one.seq for one in gate.ledger()), default=0)
-    try:
-        code, said = gated_podman.shell(gated_podman.people["alice"], line, here, configuration)
-    finally:
-        gated_podman.clean()
+    code, said = 0, ""
+    for _ in range(2):  # Podman at times loses what a command says that ends at once, with the gate and without it
+        try:
+            code, said = gated_podman.shell(gated_podman.people["alice"], line, here, configuration)
+        finally:
+            gated_podman.clean()
+        if code or re.search(shows, said, re.MULTILINE):
+            break
     denied = [f"{one.point} {one.rule}: {one.reason}" for one in gate.ledger(before) if one.decision == "deny"]
     assert not denied, said
     assert code == 0, said
