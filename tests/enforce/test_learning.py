@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import engineimages
-from dockerengine import Person
+from dockerengine import Person, connect, request
 from dockergate import GatedEngine, docker
 
 pytestmark = [
@@ -20,6 +21,25 @@ pytestmark = [
 USUAL = ("run", "--rm", "--network", "none", "--cap-add", "SYS_NICE", "numbered:1")
 SELDOM = ("run", "--rm", "--network", "none", "-u", "0", "bb:1", "id")
 NEVER = ("run", "--rm", "--network", "none", "--privileged", "numbered:1")
+
+
+def test_watching_serves_those_whom_nobody_knows() -> None:
+    """Who still uses the engine's own socket while it is only watched gets what they ask for, and no other answer."""
+    folder = Path(tempfile.mkdtemp(prefix="pq-"))
+    folder.chmod(0o755)
+    engine = GatedEngine(folder / "watched", observe=True)
+    try:
+        engine.start().load(engineimages.archive())
+        made = request(connect(engine.own), "POST", "/containers/create?name=root", b'{"Image":"bb:1","Cmd":["sleep","60"]}')
+        assert made[0] == 201, made
+        assert request(connect(engine.own), "POST", "/containers/root/start", kind="")[0] == 204
+        asked = request(connect(engine.own), "POST", "/containers/root/exec", b'{"Cmd":["true"]}')
+        assert asked[0] == 201, asked
+        begun = request(connect(engine.own), "POST", f"/exec/{json.loads(asked[1])['Id']}/start", b'{"Detach":true}')
+        assert begun[0] == 200, begun
+    finally:
+        engine.remove()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_observe_learn_enforce(people: dict[str, Person]) -> None:

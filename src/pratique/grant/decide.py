@@ -196,7 +196,7 @@ class _Case:
 
     def _obligations(self, uses: Sequence[Use]) -> Iterable[Obligation]:
         request = self._request
-        if request.action in ("run", "ephemeral", "exec"):
+        if request.action in ("run", "ephemeral", "exec", "change"):  # an engine's own doing in a container is a change
             baselines = [part.baseline.privileges for part in self._parts]
             has = [one for one in baselines[0] if all(privileges.covered(other, one) for other in baselines)]
             has += [one for use in uses for one in privileges.parse_all(use.grant.asked.privileges)]

@@ -153,13 +153,14 @@ def _exec(request: Request, baseline: CompiledBaseline, *, mine: bool) -> Iterat
         if as_itself:
             return  # root in one's own container that runs as root, where everybody may run as root
         yield Need(Privilege("exec.root"), "spec.user", "the process would be root, or nobody knows that it would not")
-    elif _in_root_group(spec) and not privileges.covered(baseline.privileges, Privilege("run.group", "0")):
+    elif in_root_group(spec) and not privileges.covered(baseline.privileges, Privilege("run.group", "0")):
         yield Need(Privilege("exec.root"), "spec.group", "the process would be in group 0, which owns much of what is root's")
     elif not mine:
         yield Need(Privilege("exec.any"), "target.owner", _whose(request, mine=mine))
 
 
-def _in_root_group(spec: Spec) -> bool:
+def in_root_group(spec: Spec) -> bool:
+    """Say whether a process has group 0 among its groups."""
     gid = spec.gid if spec.gid is not None else number_of(spec.group)
     return gid == 0 or any(number_of(group) == 0 for group in spec.groups)
 
@@ -211,7 +212,7 @@ def _user(spec: Spec, baseline: CompiledBaseline) -> Iterator[Need]:
         yield Need(root, "spec.user", "it runs as root" + (" of its own user namespace" if spec.user_namespace else ""))
     elif uid < lowest.min:
         yield Need(privileges.of("run.uid", str(uid)), "spec.user", f"it runs as uid {uid}, below {lowest.min}")
-    if uid and _in_root_group(spec) and not spec.user_namespace:
+    if uid and in_root_group(spec) and not spec.user_namespace:
         yield Need(Privilege("run.group", "0"), "spec.group", "it runs with group 0, which owns much of what is root's")
 
 

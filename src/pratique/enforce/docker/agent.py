@@ -22,10 +22,10 @@ from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.sources import Bound, with_real_sources
 from pratique.enforce.keeper import Keeper, refusal
 from pratique.enforce.serving import peer_of, unix_socket
-from pratique.grant.needed import SAFE_SYSCTLS
+from pratique.grant.needed import SAFE_SYSCTLS, in_root_group
 from pratique.grant.request import Action, Request, Target, key
 from pratique.model.errors import PratiqueError
-from pratique.model.privilege import Decision, Subject
+from pratique.model.privilege import Decision, Point, Subject
 from pratique.workload import oci_runtime
 from pratique.workload.spec import DEFAULT_CAPABILITIES, Spec
 
@@ -39,6 +39,8 @@ SECONDS = 0.45  # a little less than the runtime's gate waits
 MAX_EXPECTED = 10_000
 # With control groups of the first kind, engines let all containers share the machine's.
 SHARED_CGROUPS = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+# Who was granted one of these for a container has it in the container's health check, too.
+_RISES = frozenset(("run.root", "run.privileged", "run.new-privileges"))
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
@@ -211,8 +213,8 @@ class RuntimeAgent:
             root=known.spec.uid == 0 if known is not None and known.spec is not None else None,
             privileged=known is not None and known.spec is not None and known.spec.privileged,
         )
-        if subject is None and known is not None and _within(spec, known.spec):  # a health check, which a timer starts
-            return Request(subject=known.subject, action="change", point="podman", target=target, argv=spec.command)
+        if subject is None and record is not None and _within(spec, record):  # a health check, which a timer starts
+            return _own_doing(record, spec, "podman", target)
         return Request(subject=subject, action="exec", point="podman", target=target, spec=spec, argv=spec.command)
 
     def _remember(self, question: dict[str, Any], known: Looked, decision: Decision) -> None:
@@ -266,9 +268,8 @@ class RuntimeAgent:
         if command is not None and command.container == identifier and command.request is not None:
             return msgspec.structs.replace(command.request, point="runtime", spec=spec, subject=command.subject)
         target = Target(host=self._host, container=identifier, owner="")
-        if record is not None and record.request is not None and _within(spec, record.request.spec):
-            # The engine's own doing (a health check): as the container's user, with no more than the container has.
-            return Request(subject=record.subject, action="change", point="runtime", target=target, argv=spec.command)
+        if record is not None and _within(spec, record):
+            return _own_doing(record, spec, "runtime", target)
         return Request(subject=None, action="exec", point="runtime", target=target, spec=spec, argv=spec.command)
 
 
@@ -281,11 +282,23 @@ def _known(subject: Subject) -> Subject | None:
     return subject if subject.id else None
 
 
-def _within(spec: Spec, container: Spec | None) -> bool:
+def _within(spec: Spec, record: Approved) -> bool:
     """Say whether a process is no more than its container's own: same user, nothing added."""
+    container = record.request.spec if record.request is not None else None
     if container is None or spec.capabilities_add:
         return False
-    return spec.uid not in (0, None) or container.uid == 0 or container.user is None
+    if container.uid == 0 or container.user is None:
+        return True
+    return spec.uid not in (0, None) and (container.gid == 0 or not in_root_group(spec))
+
+
+def _own_doing(record: Approved, spec: Spec, point: Point, target: Target) -> Request:
+    """Return what an engine does itself (a health check): as the container's user, with no more than the container has.
+
+    What it leaves open is closed as it was for the container, or a set-user-ID program would be root.
+    """
+    closed = spec if _RISES.isdisjoint(record.needed) else None
+    return Request(subject=record.subject, action="change", point=point, target=target, spec=closed, argv=spec.command)
 
 
 def _is_of_the_machine(spec: Spec) -> bool:

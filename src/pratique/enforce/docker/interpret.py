@@ -31,6 +31,9 @@ _HARMLESS_OPTIONS = frozenset(
     ("com.docker.network.bridge.enable_icc", "com.docker.network.driver.mtu", "com.docker.network.enable_ipv6")
 )
 
+# Privileges of commands that leave their mark in a container.
+_ROOTS = frozenset(("exec.root", "exec.privileged"))
+
 
 class Question(NamedTuple):
     """A request as one question, and what to remember when it has been served."""
@@ -332,6 +335,7 @@ class Interpreter:
             self._records.remember(self._record(question, session, made))
         elif kind == "exec" and made:
             self._records.remember_command(self._record(question, session, made))
+            self._rose_by(question, session)
         elif kind == "commit":
             record = self._records.container(question.container)
             if record is None or record.elevated:
@@ -360,7 +364,6 @@ class Interpreter:
 
     def _record(self, question: Question, session: Session, identifier: str) -> Approved:
         decision, request = session.decision, question.request
-        assert request.subject is not None or not decision.needed
         return Approved(
             id=identifier,
             subject=request.subject or Subject(id="", provider="claimed"),
@@ -374,6 +377,13 @@ class Interpreter:
             container=question.container,
             request=request,
         )
+
+    def _rose_by(self, question: Question, session: Session) -> None:
+        """Note that a command is going to be root in a container: what is made from it is suspect."""
+        record = self._records.container(question.container)
+        rose = session.decision.grants and not _ROOTS.isdisjoint(session.decision.needed)
+        if record is not None and rose and not record.elevated:
+            self._records.remember(msgspec.structs.replace(record, elevated=True))
 
     def _still_elevated(self, question: Question, session: Session) -> None:
         record = self._records.container(question.container)
