@@ -30,6 +30,8 @@ IDLE_SECONDS = 120.0
 # Connections at once; beyond it a new one is closed at once, so that a gate never runs out of files.
 MAX_CONNECTIONS = 2_000
 _CHUNK = 64 << 10
+# What the kernel says of a peer that there is not; every lower number can be somebody, and is no sign of ours.
+_NO_ID = (1 << 32) - 1
 
 
 class Peer(NamedTuple):
@@ -68,8 +70,8 @@ def peer_of(handle: socket.socket | None) -> Peer:
     """Return what the kernel says about the other end of a unix socket."""
     if handle is None or handle.family != socket.AF_UNIX:
         return Peer()
-    pid, uid, gid = struct.unpack("3i", handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return Peer(pid, uid, gid)
+    pid, uid, gid = struct.unpack("iII", handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")))
+    return Peer(pid, -1 if uid == _NO_ID else uid, -1 if gid == _NO_ID else gid)
 
 
 def unix_socket(path: Path, mode: int, group: int) -> socket.socket:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 import pwd
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pratique.enforce.docker.identity import (
+    GATE,
     STAMP_SECONDS,
     certificate_subject,
     is_nobody,
@@ -24,7 +28,7 @@ from pratique.enforce.docker.identity import (
     stamp,
     unix_subject,
 )
-from pratique.enforce.serving import Peer
+from pratique.enforce.serving import Peer, peer_of
 from pratique.model.errors import ParseError
 
 KEY = b"k" * 32
@@ -34,6 +38,24 @@ PEER = Peer(4711, 1000, 100)
 def test_a_stamp_says_who() -> None:
     value = stamp(KEY, PEER, "POST", "/containers/create", 1000.0)
     assert read_stamp(KEY, value, "POST", "/containers/create", 1001.0) == PEER
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it becomes another user")
+def test_no_user_has_the_number_of_the_gate() -> None:
+    """Numbers of users have no sign: 4294967294, which some systems call nfsnobody, is not the gate's own -2."""
+    number = (1 << 32) + GATE
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"\0pratique-{os.getpid()}")  # in no folder
+        listening.listen()
+        listening.settimeout(10)
+        program = (
+            "import os, socket, sys; os.setuid(int(sys.argv[1])); socket.socket(socket.AF_UNIX).connect('\\0' + sys.argv[2])"
+        )
+        words = [sys.executable, "-ISc", program, str(number), f"pratique-{os.getpid()}"]
+        subprocess.run(words, check=True, timeout=30)
+        end, _ = listening.accept()
+        with end:
+            assert peer_of(end).uid == number
 
 
 @pytest.mark.parametrize(
