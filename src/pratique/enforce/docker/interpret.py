@@ -84,6 +84,10 @@ class Interpreter:
 
     async def _change(self, route: Route, subject: Subject | None) -> Question:
         """Say whose container is stopped, renamed or removed, for rules that care; what there is not, the engine says itself."""
+        record = self._records.container(route.name)  # clients say the whole id where they were told it
+        if record is not None and record.request is not None:
+            target = msgspec.structs.replace(record.request.target, container=record.id, owner=key(record.subject))
+            return self._question(route, "change", subject, target)
         inspect = await self._engine.container(route.name)
         if inspect is None:
             return self._plain(route, subject)

@@ -51,10 +51,17 @@ def look(pid: int) -> Process | None:
     return Process(pid, int(stat[1]), int(stat[3]), int(stat[19]), uids, capabilities, namespace)
 
 
-def everybody() -> dict[int, Process]:
-    """Return all processes by number."""
-    found = (look(int(path.name)) for path in _PROC.iterdir() if path.name.isdigit())
+def everybody(namespace: str) -> dict[int, Process]:
+    """Return all processes of one namespace by number: of a machine's many, few are in one container."""
+    found = (look(int(path.name)) for path in _PROC.iterdir() if path.name.isdigit() and _is_in(path, namespace))
     return {process.pid: process for process in found if process is not None}
+
+
+def _is_in(folder: Path, namespace: str) -> bool:
+    try:
+        return os.readlink(f"{folder}/ns/pid") == namespace  # noqa: PTH115 - asked of every process, while somebody waits
+    except OSError:
+        return False
 
 
 def begun_by(leader: Process, first: Process, processes: dict[int, Process]) -> set[int]:
@@ -105,7 +112,7 @@ def end(leader: Process | None, first: Process, since: int, spared: Sequence[Pro
     """
     stopped: set[int] = set()
     for _ in range(_ROUNDS):
-        processes = everybody()
+        processes = everybody(first.namespace)
         new = strays(first, since, processes).difference(*(begun_by(other, first, processes) for other in spared))
         if leader is not None:
             new |= begun_by(leader, first, processes)

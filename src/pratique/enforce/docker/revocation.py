@@ -131,10 +131,12 @@ class Revoker:
         if first is None:
             return "its container had ended"
         leader = await self._leader(record)
+        import asyncio
+
         others = [one for one in self._records.commands() if one.container == record.container and one.id != record.id]
         spared = [found for one in others if (found := await self._leader(one)) is not None]
         since = processes.ticks(self._keeper.moment().wall - record.at + _EARLIER)
-        killed = processes.end(leader, first, since, spared)
+        killed = await asyncio.to_thread(processes.end, leader, first, since, spared)  # others ask meanwhile
         return f"killed {killed} processes" if killed else "it had ended"
 
     async def _leader(self, record: Approved) -> processes.Process | None:
