@@ -151,6 +151,12 @@ class Keeper:
             detail={name: value for name, value in said.items() if value},
         )
 
+    async def refuse(self, point: Point, subject: Subject | None, what: str, why: str) -> str:
+        """Do as `refused`, while others are served: the disk takes its time."""
+        import asyncio
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.refused, point, subject, what, why)
+
     def refused(self, point: Point, subject: Subject | None, what: str, why: str) -> str:
         """Record what was denied before it could be decided; return the sentence for who asked ("" where it is only observed)."""
         who = Who.of(subject) if subject else None

@@ -22,8 +22,10 @@ from pratique.enforce.admission import Admission
 from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, is_nobody, read_stamp, unix_subject
 from pratique.enforce.docker.interpret import Interpreter, Question
 from pratique.enforce.docker.routes import Route, classify
+from pratique.enforce.docker.turns import Turns
 from pratique.enforce.keeper import Keeper, Session, refusal
 from pratique.enforce.serving import Answer, Asked
+from pratique.grant.request import key
 from pratique.model.errors import ParseError, PratiqueError
 from pratique.model.privilege import Subject
 
@@ -76,6 +78,7 @@ class AuthzPlugin:
         self._interpreter = interpreter
         self._key = key
         self._known = dict(known or {})
+        self._turns = Turns()
         self._pending: OrderedDict[str, deque[Pending]] = OrderedDict()
         self._stamps: OrderedDict[str, None] = OrderedDict()
         self._streams: OrderedDict[str, tuple[str, tuple[str, ...]]] = OrderedDict()
@@ -106,17 +109,21 @@ class AuthzPlugin:
             if own and route.kind in ("update", "ordinary", "copy-out"):
                 return ""
         except ParseError as error:
-            return self._keeper.refused("docker", None, f"{message.request_method} {message.request_uri}"[:300], str(error))
+            return await self._refused(None, f"{message.request_method} {message.request_uri}", str(error))
+        who = key(subject) if subject is not None else ""
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with self._turns.turn(who), asyncio.timeout(DEADLINE):
                 question = await self._interpreter.question(route, body, subject)
             question, note = await self._judged(question)  # which may wait for a scan, as long as its policy says
-            async with asyncio.timeout(DEADLINE):
-                session = await self._keeper.rule(question.request, question.session, held=question.held, note=note)
+            async with self._turns.turn(who):
+                async with asyncio.timeout(DEADLINE):
+                    session = await self._keeper.rule(question.request, question.session, held=question.held, note=note)
+                if not session.decision.allowed:
+                    await self._turns.pace(who)
         except PratiqueError as error:
-            return self._keeper.refused("docker", subject, f"{message.request_method} {route.path}"[:300], str(error))
+            return await self._refused(subject, f"{message.request_method} {route.path}", str(error))
         except TimeoutError:
-            return self._keeper.refused("docker", subject, f"{message.request_method} {route.path}"[:300], "it took too long")
+            return await self._refused(subject, f"{message.request_method} {route.path}", "it took too long")
         if not session.decision.allowed:
             await self._interpreter.denied(question)
             return refusal(session.decision, note)
@@ -130,6 +137,14 @@ class AuthzPlugin:
                 self._streams.popitem(last=False)
         self._remember(_fingerprint(message), Pending(question, session))
         return ""
+
+    async def _refused(self, subject: Subject | None, what: str, why: str) -> str:
+        """Record what was denied before it could be decided, in the turn of who asked."""
+        who = key(subject) if subject is not None else ""
+        async with self._turns.turn(who):
+            said = await self._keeper.refuse("docker", subject, what[:300], why)
+            await self._turns.pace(who)
+        return said
 
     async def _judged(self, question: Question) -> tuple[Question, str]:
         """Have the image judged; return the question with the privilege that a refused one needs, and why it is refused.
