@@ -17,8 +17,8 @@ import sys
 CONFIG = "/etc/pratique/runtime.conf"
 AGENT = "/run/pratique/agent.sock"
 RUNTIMES = ("/usr/bin/runc", "/usr/sbin/runc", "/usr/bin/crun")
-# Engines wait for a runtime; an agent that has not decided by then is not there.
-SECONDS = 0.5
+# Engines wait for a runtime, and a disk that is busy lets the agent wait; one that has not decided by then is not there.
+SECONDS = 1.5
 # A specification with thousands of mounts and variables; runc itself reads any.
 MAX_SPEC = 4 << 20
 MAX_ANSWER = 1 << 20

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # A specification with thousands of mounts and variables, as the runtime's gate bounds it, and what JSON adds.
 MAX_QUESTION = 8 << 20
-SECONDS = 0.45  # a little less than the runtime's gate waits
+SECONDS = 1.4  # a little less than the gate in front of the runtime waits
 # Containers between their creation by a runtime and their start, which follows at once.
 MAX_EXPECTED = 10_000
 # With control groups of the first kind, engines let all containers share the machine's.
