@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from pratique.enforce.docker import buildkit, joins, podman
-from pratique.enforce.docker.interpret import Interpreter, effective_hash
+from pratique.enforce.docker.interpret import Interpreter
 from pratique.enforce.docker.records import Approved, Records
+from pratique.enforce.docker.shapes import effective_hash
 from pratique.enforce.docker.sources import Bound, with_real_sources
 from pratique.enforce.keeper import Keeper, refusal
 from pratique.enforce.serving import peer_of, unix_socket

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route
+from pratique.enforce.docker.shapes import by_name, user_of, with_image, without_default
 from pratique.enforce.docker.users import resolve
 from pratique.enforce.keeper import Session
 from pratique.grant.request import Action, Request, Target, key
@@ -118,10 +118,10 @@ class Interpreter:
         if not asked.get("Image"):
             raise ParseError("a container without an image")
         image = await self._engine.image(asked["Image"])
-        spec = docker_create.extract(_with_image(asked, (image or {}).get("Config") or {}))
+        spec = docker_create.extract(with_image(asked, (image or {}).get("Config") or {}))
         spec = await joins.asked(spec, subject, self._engine, self._records)
         target = self._of_image(asked["Image"], image, asked.get("Labels") or {})
-        spec, extra = await self._volumes(_by_name(spec))
+        spec, extra = await self._volumes(by_name(spec))
         if image is not None and self._records.is_tainted(str(image.get("Id"))):
             extra = (*extra, f"run.image:{target.reference or asked['Image']}@{image['Id']}")
         judged = image_of(asked["Image"], image) if image is not None else None  # else there is nothing to run yet
@@ -182,7 +182,7 @@ class Interpreter:
         if inspect is None:
             raise ParseError(f"there is no container {name[:80]!a}")
         if (await self._engine.facts()).shared_cgroups:
-            inspect = _without_default(inspect)
+            inspect = without_default(inspect)
         return self._of(inspect)
 
     def _of(self, inspect: dict[str, Any]) -> Known:
@@ -218,7 +218,7 @@ class Interpreter:
     async def _exec(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         asked = decode(body, fields.EXEC)
         known = await self._known(route.name)
-        spec = docker_create.extract_exec(asked, user=_user(known.inspect))
+        spec = docker_create.extract_exec(asked, user=user_of(known.inspect))
         spec = await self._resolved(spec, known)
         target = await self._with_root(known)
         return self._question(route, "exec", subject, target, spec=spec, argv=tuple(asked.get("Cmd") or ()), container=known.id)
@@ -393,33 +393,3 @@ class Interpreter:
         record = self._records.container(question.container)
         if record is not None and session.decision.grants:
             self._records.remember(msgspec.structs.replace(record, elevated=True, grants=session.decision.grants))
-
-
-def _with_image(asked: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what the image says where the request is silent: the user, the words to run."""
-    found = {**asked, "User": asked.get("User") or config.get("User") or ""}
-    if not asked.get("Entrypoint"):
-        found["Entrypoint"] = config.get("Entrypoint") or []
-        found["Cmd"] = asked.get("Cmd") or config.get("Cmd") or []
-    return found
-
-
-def _without_default(inspect: dict[str, Any]) -> dict[str, Any]:
-    """Take away what the engine filled in itself: with control groups of the first kind all containers share the machine's."""
-    host = inspect.get("HostConfig") or {}
-    return {**inspect, "HostConfig": {**host, "CgroupnsMode": ""}} if host.get("CgroupnsMode") == "host" else inspect
-
-
-def _user(inspect: dict[str, Any]) -> str:
-    return str((inspect.get("Config") or {}).get("User") or "")
-
-
-def _by_name(spec: Spec) -> Spec:
-    """Let a user pass by its name for now: who it is shows when the container is there, and it is decided again at its start."""
-    named = spec.user is not None and spec.uid is None
-    return msgspec.structs.replace(spec, run_as_non_root=True) if named else spec
-
-
-def effective_hash(value: object) -> str:
-    """Return the hash under which what would run stands in the ledger."""
-    return "sha256:" + hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

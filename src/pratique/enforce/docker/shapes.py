@@ -1,0 +1,41 @@
+"""Small changes of what clients and engines write: what they leave open is filled in, what engines filled in is taken away."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from pratique.workload.spec import Spec
+
+
+def with_image(asked: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what the image says where the request is silent: the user, the words to run."""
+    found = {**asked, "User": asked.get("User") or config.get("User") or ""}
+    if not asked.get("Entrypoint"):
+        found["Entrypoint"] = config.get("Entrypoint") or []
+        found["Cmd"] = asked.get("Cmd") or config.get("Cmd") or []
+    return found
+
+
+def without_default(inspect: dict[str, Any]) -> dict[str, Any]:
+    """Take away what the engine filled in itself: with control groups of the first kind all containers share the machine's."""
+    host = inspect.get("HostConfig") or {}
+    return {**inspect, "HostConfig": {**host, "CgroupnsMode": ""}} if host.get("CgroupnsMode") == "host" else inspect
+
+
+def user_of(inspect: dict[str, Any]) -> str:
+    """Return the user of a container as it was named; "" for the image's own default, root."""
+    return str((inspect.get("Config") or {}).get("User") or "")
+
+
+def by_name(spec: Spec) -> Spec:
+    """Let a user pass by its name for now: who it is shows when the container is there, and it is decided again at its start."""
+    named = spec.user is not None and spec.uid is None
+    return msgspec.structs.replace(spec, run_as_non_root=True) if named else spec
+
+
+def effective_hash(value: object) -> str:
+    """Return the hash under which what would run stands in the ledger."""
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
