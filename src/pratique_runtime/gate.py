@@ -180,6 +180,14 @@ def look_again(identifier: str, agent: str) -> None:
     os.unlink(path)
 
 
+def forget(identifier: str, agent: str) -> None:
+    """Remove the mark of a container that never started."""
+    try:
+        os.unlink(mark(agent, identifier))
+    except OSError:
+        return  # most have none
+
+
 def replace(path: str, spec: dict[str, object]) -> None:
     """Write beside, rename."""
     import json  # noqa: PLC0415 - as above
@@ -269,6 +277,8 @@ def main(words: list[str] | None = None, config: str = CONFIG) -> int:
         if call.command in DECIDED:
             folders = tuple(path.rstrip("/") + "/" for path in given.get("folders", "").split(":") if path)
             decide(call, given.get("agent") or AGENT, folders)
+        elif call.command == "delete" and words[-1:] != ["delete"]:
+            forget(words[-1], given.get("agent") or AGENT)
         elif call.command == "start":
             look_again(call.id, given.get("agent") or AGENT)
         runtime = given.get("runtime") or next((path for path in RUNTIMES if os.access(path, os.X_OK)), RUNTIMES[0])

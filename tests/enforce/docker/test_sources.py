@@ -54,6 +54,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert real(str(tmp_path / "link"), []) == str((tmp_path / "real").resolve())
     assert real(str(tmp_path / "none"), []) == str(tmp_path / "none")
+    assert real(str(tmp_path / "link/new/dir"), []) == str((tmp_path / "real").resolve() / "new/dir"), "where it would be made"
     assert real(str(tmp_path / "loop"), []) == "/", "what nobody can tell is the most that it can be"
     assert real(f"/proc/{os.getpid()}/root", []) == "/"
     assert real("/a\0b", []) == "/"

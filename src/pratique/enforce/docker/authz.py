@@ -192,7 +192,8 @@ class AuthzPlugin:
     def _remember(self, key: str, pending: Pending) -> None:
         self._pending.setdefault(key, deque()).append(pending)
         while len(self._pending) > _MAX_PENDING:
-            self._pending.popitem(last=False)
+            for forgotten in self._pending.popitem(last=False)[1]:
+                self._interpreter.failed(forgotten.question)
 
     def _subject(self, message: Message) -> tuple[Subject | None, bool]:
         """Return who asks, None where nobody can tell, and whether it is this gate itself.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID253 - only `gate docker` imports this module
 import contextlib
 import secrets
+import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +18,7 @@ from pratique.enforce.docker.engine import Engine, EngineError, digests, image_o
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route
 from pratique.enforce.docker.shapes import by_name, user_of, with_image, without_default
+from pratique.enforce.docker.sources import with_real_sources
 from pratique.enforce.docker.users import resolve
 from pratique.enforce.keeper import Session
 from pratique.grant.request import Action, Request, Target, key
@@ -31,6 +34,8 @@ _HARMLESS_OPTIONS = frozenset(
     ("com.docker.network.bridge.enable_icc", "com.docker.network.driver.mtu", "com.docker.network.enable_ipv6")
 )
 
+# Seconds after which a build whose end nobody told counts as over: what looks like its step is then nobody's.
+LONGEST_BUILD = 6 * 3600.0
 # Privileges of commands that leave their mark in a container.
 _ROOTS = frozenset(("exec.root", "exec.privileged"))
 
@@ -45,6 +50,8 @@ class Question(NamedTuple):
     held: tuple[str, ...] = ()
     image: Image | None = None
     """What is about to run, to be judged by its verdict."""
+    at: float = 0.0
+    """When it began, on the monotonic clock."""
 
 
 class Known(NamedTuple):
@@ -111,7 +118,7 @@ class Interpreter:
         session, container, held = more.pop("session", ""), more.pop("container", ""), more.pop("held", ())
         image = more.pop("image", None)
         request = Request(subject=subject, action=action, point="docker", target=target, **more)
-        return Question(route, request, session or secrets.token_hex(16), container, held, image)
+        return Question(route, request, session or secrets.token_hex(16), container, held, image, time.monotonic())
 
     async def _create(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         asked = decode(body, fields.CREATE)
@@ -121,7 +128,7 @@ class Interpreter:
         spec = docker_create.extract(with_image(asked, (image or {}).get("Config") or {}))
         spec = await joins.asked(spec, subject, self._engine, self._records)
         target = self._of_image(asked["Image"], image, asked.get("Labels") or {})
-        spec, extra = await self._volumes(by_name(spec))
+        spec, extra = await self._volumes(by_name(await self._sources(spec)))
         if image is not None and self._records.is_tainted(str(image.get("Id"))):
             extra = (*extra, f"run.image:{target.reference or asked['Image']}@{image['Id']}")
         judged = image_of(asked["Image"], image) if image is not None else None  # else there is nothing to run yet
@@ -134,6 +141,13 @@ class Interpreter:
         identifier, known = digests(image)
         reference, _, digest = known[0].partition("@") if known else ("", "", identifier)
         return Target(host=self._host, labels=labels, reference=reference, digest=digest)
+
+    async def _sources(self, spec: Spec) -> Spec:
+        """Name binds by where they are already here: an engine makes missing folders before its runtime is asked."""
+        if not any(mount.kind == "bind" for mount in spec.mounts):
+            return spec
+        named, _ = await asyncio.to_thread(with_real_sources, spec)  # a file system that hangs keeps nobody else waiting
+        return named
 
     async def _volumes(self, spec: Spec) -> tuple[Spec, tuple[str, ...]]:
         """See through named volumes to the paths of the machine that some of them are."""
@@ -206,7 +220,7 @@ class Interpreter:
             raise ParseError("a start with a body: engines of long ago took a description there")
         known = await self._known(route.name)
         spec = await joins.asked(docker_inspect.extract(known.inspect), subject, self._engine, self._records)
-        spec, extra = await self._volumes(await self._resolved(spec, known))
+        spec, extra = await self._volumes(await self._resolved(await self._sources(spec), known))
         if any(route.query.get(name) for name in ("checkpoint", "checkpoint-dir")):
             extra = (*extra, "engine.admin")  # what a saved process may do, its description does not say
         return self._question(
@@ -328,7 +342,9 @@ class Interpreter:
 
     def builder(self) -> Subject | None:
         """Return who has a build served at this moment."""
-        return self._builds[-1].request.subject if self._builds else self.channels.builder()
+        young = [build for build in self._builds if time.monotonic() - build.at < LONGEST_BUILD]
+        self._builds = young
+        return young[-1].request.subject if young else self.channels.builder()
 
     def done(self, question: Question, session: Session, answer: dict[str, Any]) -> None:
         """Remember what was let through under the id that the engine gave it."""

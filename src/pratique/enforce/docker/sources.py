@@ -84,13 +84,13 @@ def inside(path: str, mounted: list[Mounted]) -> tuple[str, str]:
 
 
 def real(source: str, mounted: list[Mounted]) -> str:
-    """Return where a path really is: itself where nothing is there, as that cannot be bound; "/" where nobody can tell."""
+    """Return where a path really is, or would be made; "/" where nobody can tell."""
     try:
         path = str(Path(source).resolve(strict=True))
         if _is_root(path):
             return "/"
-    except FileNotFoundError:
-        return source
+    except FileNotFoundError:  # an engine makes the folders that are missing, as root, below whatever a link leads to
+        path = os.path.realpath(source)
     except (OSError, RuntimeError, ValueError):
         return "/"
     device, folder = inside(path, mounted)
