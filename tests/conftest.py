@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections import Counter
@@ -17,6 +18,10 @@ import pytest
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("default")
 
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a run that was begun in the background; programs that tests begin inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _connect = socket.socket.connect
 
 

@@ -40,7 +40,6 @@ def test_an_engine_behind_the_gate(gated: Side, capsys: pytest.CaptureFixture[st
         "engine.plugin",
         "engine.plugin-socket",
         "front.socket",
-        "runtime.names",
         "runtime.agent",
         "ledger",
         "policy",
@@ -48,6 +47,7 @@ def test_an_engine_behind_the_gate(gated: Side, capsys: pytest.CaptureFixture[st
     )
     assert {name: found[name]["found"] for name in green if found[name]["colour"] != "green"} == {}
     assert code == 1
+    assert "plain (" in found["runtime.names"]["found"], "these tests' engine has a runtime that no gate stands in front of"
     assert str(behind.own) in found["ways.sockets"]["found"], "the group may open the engine's own socket in these tests"
     assert found["ways.sockets"]["mend"].startswith("chmod 600 ")
     probes = [line for line in behind.ledger(before) if line.decision == "deny"]
