@@ -36,7 +36,14 @@ def test_nothing_heavy(arguments: list[str]) -> None:
     modules = set(subprocess.run(command, check=True, capture_output=True, text=True).stderr.split())
     assert modules.isdisjoint(HEAVY)
     ours = {name for name in modules if name.startswith("pratique.")}
-    assert ours == {"pratique._version", "pratique.cli", "pratique.cli.main", "pratique.model", "pratique.model.errors"}
+    assert ours == {
+        "pratique._version",
+        "pratique.cli",
+        "pratique.cli.lazy",
+        "pratique.cli.main",
+        "pratique.model",
+        "pratique.model.errors",
+    }
 
 
 def test_schemas(call: Call) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
+from pratique.cli.lazy import LazyGroup
 from pratique.cli.target import HELP
 
 # name -> one line of help; the module is pratique.cli.gate_<name>, its click command is called `command`
@@ -18,21 +17,12 @@ GATES = {
 }
 
 
-class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(GATES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in GATES:
-            return None
-        command: click.Command = importlib.import_module(f"pratique.cli.gate_{cmd_name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        with formatter.section("Commands"):
-            formatter.write_dl(list(GATES.items()))
-
-
-@click.group(cls=_Lazy, short_help="Enforcement points: Docker, Kubernetes, registry, CI.", context_settings=HELP)
+@click.group(
+    cls=LazyGroup,
+    known=GATES,
+    module="pratique.cli.gate_{}".format,
+    short_help="Enforcement points: Docker, Kubernetes, registry, CI.",
+    context_settings=HELP,
+)
 def command() -> None:
     """Enforce one decision where containers are started, changed and entered."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 from typing import Any, TextIO
@@ -11,6 +10,7 @@ from typing import Any, TextIO
 import click
 
 from pratique._version import __version__
+from pratique.cli.lazy import LazyGroup
 from pratique.model.errors import PratiqueError
 
 _NAME = "pratique"
@@ -45,24 +45,16 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    """A group that knows its commands' names and help without importing them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"pratique.cli.{cmd_name.replace('-', '')}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+def _module(name: str) -> str:
+    return f"pratique.cli.{name.replace('-', '')}"
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    known=COMMANDS,
+    module=_module,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, "-V", "--version", message="pratique %(version)s")
 def cli() -> None:
     """Inspect container images, say whether they may run and why."""
