@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,7 +56,11 @@ VERSION = len(_STEPS)
 
 def connect(place: Place, *, patience: float = PATIENCE) -> sqlite3.Connection:
     """Open the database of a store, made and brought up to date as needed. Raises StoreError."""
-    path = place.database
+    return opened(place.database, _STEPS, patience=patience)
+
+
+def opened(path: Path, steps: Sequence[str], *, patience: float) -> sqlite3.Connection:
+    """Open a database that `steps` (statements, by version) make and bring up to date. Raises StoreError."""
     try:
         have_own(path)  # SQLite would make it as the umask says; its companions take this mode
     except OSError as error:
@@ -64,14 +68,14 @@ def connect(place: Place, *, patience: float = PATIENCE) -> sqlite3.Connection:
     until = time.monotonic() + patience
     while True:
         try:
-            return _connect(path, patience)
+            return _connect(path, steps, patience)
         except StoreLockedError:  # while a log is begun, recovered or put away SQLite says so at once, and does not wait
             if time.monotonic() > until:
                 raise
             time.sleep(_PAUSE)
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
+def _connect(path: Path, steps: Sequence[str], patience: float) -> sqlite3.Connection:
     with telling(path):
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw", uri=True, timeout=patience, isolation_level=None, check_same_thread=False
@@ -81,23 +85,23 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
                 f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA mmap_size = {_MMAP};"
                 " PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
             )
-            _migrate(connection, path)
+            _migrate(connection, path, steps)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
+    if version == len(steps):
         return
     with writing(connection, path):  # another process may have been faster
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
+        if version > len(steps):
             raise StoreError(f"{path}: made by a newer pratique", hint="upgrade pratique here, too")
-        for number in range(version, VERSION):
-            for statement in _STEPS[number].split(";"):
+        for number in range(version, len(steps)):
+            for statement in steps[number].split(";"):
                 if statement.strip():
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number + 1}")

@@ -150,11 +150,6 @@ class Facts:
             sql = "UPDATE codes SET used_at = ?, used_by = ? WHERE hash = ? AND used_at = 0"
             return connection.execute(sql, (used_at, used_by, hashed)).rowcount == 1
 
-    def forget_codes(self) -> int:
-        """Make all unused codes worthless; return how many there were."""
-        with self._store.writing() as connection:
-            return connection.execute("DELETE FROM codes WHERE used_at = 0").rowcount
-
     def leave_unsaid(self, entry: Entry) -> None:
         """Keep an entry that the ledger did not take, until it does."""
         with self._store.writing() as connection:

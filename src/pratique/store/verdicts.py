@@ -11,20 +11,16 @@ there.
 from __future__ import annotations
 
 import re
-import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection
-from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
 from pratique.model.errors import StoreError
 from pratique.model.report import Decision, Reason
-from pratique.store.database import StoreLockedError, telling, writing
+from pratique.store.database import opened, telling, writing
 from pratique.store.keys import Keys
-from pratique.store.place import Place, have_own
+from pratique.store.place import Place
 
 FILE = "verdicts.sqlite"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -33,17 +29,17 @@ MAX_REASONS = 50  # kept of one verdict: a person reads a handful, and the repor
 MAX_TEXT = 500  # characters of one reason
 _PATIENCE = 5.0  # seconds to wait for another writer
 _READ_PATIENCE = 0.2  # seconds that a gate waits for a lock; it has 500 ms in all
-_PAUSE = 0.01  # seconds between attempts to open
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE verdicts (
-    digest TEXT NOT NULL, rules TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL, mark TEXT NOT NULL,
-    PRIMARY KEY (digest, rules)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE names (
-    name TEXT NOT NULL, digest TEXT NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (name, digest)
-) STRICT, WITHOUT ROWID;
-"""
+_STEPS = (
+    """
+    CREATE TABLE verdicts (
+        digest TEXT NOT NULL, rules TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL, mark TEXT NOT NULL,
+        PRIMARY KEY (digest, rules)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE names (
+        name TEXT NOT NULL, digest TEXT NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (name, digest)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
 
 
 class KeptVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,7 +92,7 @@ class Verdicts:
         self._path = place.folder / FILE
         self._keys = keys or Keys(place)
         self._lock = threading.RLock()
-        self._connection = _opened(self._path, _READ_PATIENCE if gate else _PATIENCE)
+        self._connection = opened(self._path, _STEPS, patience=_READ_PATIENCE if gate else _PATIENCE)
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""
@@ -163,49 +159,3 @@ class Verdicts:
 
     def _mark(self, first: str, second: str, content: bytes) -> str:
         return self._keys.mark("verdict", b"\0".join((first.encode(), second.encode(), content)))
-
-
-def _opened(path: Path, patience: float) -> sqlite3.Connection:
-    try:
-        have_own(path)  # with the mode that its companions take over
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
-    until = time.monotonic() + patience
-    while True:
-        try:
-            return _connect(path, patience)
-        except StoreLockedError:  # while another process begins the log SQLite says so at once
-            if time.monotonic() > until:
-                raise
-            time.sleep(_PAUSE)
-
-
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
-    with telling(path):
-        connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=patience, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;"
-                " PRAGMA cell_size_check = ON;"
-            )
-            _migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _VERSION:
-        raise StoreError(f"{path}: made by a newer pratique", hint="upgrade pratique here, too")
-    if version == _VERSION:
-        return
-    with writing(connection, path):
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:  # another process may have been faster
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")

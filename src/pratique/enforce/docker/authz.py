@@ -20,7 +20,8 @@ import msgspec
 
 from pratique.enforce.admission import Admission
 from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, is_nobody, read_stamp, unix_subject
-from pratique.enforce.docker.interpret import Interpreter, Question
+from pratique.enforce.docker.interpret import Interpreter
+from pratique.enforce.docker.question import Question
 from pratique.enforce.docker.routes import Route, classify
 from pratique.enforce.docker.turns import Turns
 from pratique.enforce.keeper import Keeper, Session, refusal

@@ -6,7 +6,7 @@ import asyncio  # noqa: TID253 - only `gate docker` imports this module
 import contextlib
 import secrets
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ from pratique.enforce.docker import fields, joins
 from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
+from pratique.enforce.docker.question import Known, Question
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route
 from pratique.enforce.docker.shapes import by_name, user_of, with_image, without_default
@@ -38,29 +39,6 @@ _HARMLESS_OPTIONS = frozenset(
 LONGEST_BUILD = 6 * 3600.0
 # Privileges of commands that leave their mark in a container.
 _ROOTS = frozenset(("exec.root", "exec.privileged"))
-
-
-class Question(NamedTuple):
-    """A request as one question, and what to remember when it has been served."""
-
-    route: Route
-    request: Request
-    session: str
-    container: str = ""
-    held: tuple[str, ...] = ()
-    image: Image | None = None
-    """What is about to run, to be judged by its verdict."""
-    at: float = 0.0
-    """When it began, on the monotonic clock."""
-
-
-class Known(NamedTuple):
-    """A container as the engine and the gate's records know it."""
-
-    id: str
-    inspect: dict[str, Any]
-    record: Approved | None
-    target: Target
 
 
 class Interpreter:
