@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+import loopback
 from dockerengine import Done, Engine, Person, connect, converse, request
 from dockergate import Gate, docker, subject
 from pratique.enforce.docker.identity import HEADER, stamp
@@ -172,7 +173,7 @@ class Attempt:
         self._grant = ""
         self._stamps: dict[str, str] = {}
         self._threads: list[threading.Thread] = []
-        self._servers: list[http.server.ThreadingHTTPServer] = []
+        self._servers: list[loopback.Server] = []
         engine = side.engine
         self.names = {
             "name": f"a-{attack.name}", "victim": f"v-{attack.name}", "out": str(side.out), "work": str(side.work),
@@ -259,7 +260,7 @@ class Attempt:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(file.parent)))
+        server = loopback.Server(("127.0.0.1", 0), functools.partial(Handler, directory=str(file.parent)))
         self.names["port"] = str(server.server_port)
         self._servers.append(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -14,11 +14,13 @@ import urllib.parse
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import zstandard
+
+import loopback
 
 CASES = Path(__file__).parent / "advisory" / "cases"
 
@@ -177,18 +179,11 @@ def _handler(state: FeedServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: Any) -> None:
-        """A client that goes away is part of the tests."""
-
-
 @contextmanager
 def serving(files: dict[str, bytes], tls: ssl.SSLContext | None = None) -> Iterator[FeedServer]:
     """Serve `files` until the end of the block, over TLS with `tls`."""
     state = FeedServer(files)
-    server = _Server(("127.0.0.1", 0), _handler(state))
+    server = loopback.Server(("127.0.0.1", 0), _handler(state))
     if tls is not None:  # the handshake is each connection's own affair, so that one that fails disturbs no other
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import imagebuilder as ib
+import loopback
 
 
 class Asked(NamedTuple):
@@ -148,7 +149,7 @@ class Registry:
         return Answer(206 if start else 200, headers, data[start:], cut)
 
 
-class _UnixServer(ThreadingHTTPServer):
+class _UnixServer(loopback.Server):
     address_family = socket.AF_UNIX
 
     def server_bind(self) -> None:
@@ -184,8 +185,7 @@ def serve(answer: Callable[[Asked], Answer], asked: list[Asked], path: Path | No
         def log_message(self, *_: object) -> None:
             """Say nothing: a test that fails shows what was asked."""
 
-    server = _UnixServer(str(path), Handler) if path else ThreadingHTTPServer(("127.0.0.1", 0), Handler)  # type: ignore[arg-type]
-    server.daemon_threads = True
+    server = _UnixServer(str(path), Handler) if path else loopback.Server(("127.0.0.1", 0), Handler)  # type: ignore[arg-type]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
+import loopback
 from feedsim import archive, record, small_mirror
 from pratique.advisory.feeds import sources
 from pratique.advisory.lookup import open_database
@@ -219,13 +220,7 @@ def web(folder: Path) -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            """A client that goes away is part of the tests."""
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = loopback.Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     site.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import loopback
 from pratique.enforce.kubernetes import certificates
 from pratique.enforce.kubernetes.api import ApiClient
 from pratique.model.errors import ConfigurationError, CouldNotError
@@ -26,10 +27,8 @@ from storing import place_in
 pytestmark = pytest.mark.loopback
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(loopback.Server):
     """Answers what the test says; `seen` are the requests with their token."""
-
-    daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
         certificates.make(folder / "keys", ("127.0.0.1",), dt.datetime.now(dt.UTC))
