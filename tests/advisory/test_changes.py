@@ -62,7 +62,7 @@ def _facts(path: Path) -> Any:
         connection.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(_state, min_size=2, max_size=5))
 def test_changed_piece_by_piece_is_built_anew(tmp_path: Path, states: list[dict[str, Any]]) -> None:
     """Reading only what differs gives the state, and the counts, that reading all gives; so do published changes."""

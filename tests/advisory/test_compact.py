@@ -87,7 +87,7 @@ def test_nothing_to_compact(tmp_path: Path) -> None:
     assert compact(home.cache, 0) == []
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(worlds, min_size=2, max_size=5), st.integers(0, 5))
 def test_compaction_never_gives_a_wrong_answer(fresh: Callable[[], Home], story: list[dict[str, Any]], keep: int) -> None:
     """Each moment answers as it did, or a source of it says that its history is not kept."""

@@ -198,7 +198,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Home]:
     return lambda: Home(tmp_path_factory.mktemp("home"))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(worlds, st.integers(0, 2)), min_size=1, max_size=5))
 def test_the_past_is_what_was_answered_then(fresh: Callable[[], Home], story: list[tuple[dict[str, Any], int]]) -> None:
     """Whatever was answered after an update is answered again, as of then, after all later ones."""

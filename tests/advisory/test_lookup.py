@@ -153,7 +153,7 @@ _advisory = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(_advisory, max_size=6, unique_by=lambda one: one.id))
 def test_whatever_is_built_is_found_again(tmp_path: Path, advisories: list[Advisory]) -> None:
     """Every (ecosystem, package) answers with the ids, states, notes and bounds that were put in."""

@@ -40,7 +40,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Home]:
     return lambda: Home(tmp_path_factory.mktemp("home"))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(worlds, min_size=2, max_size=3), worlds)
 def test_what_is_not_touched_answers_as_before(
     fresh: Callable[[], Home], story: list[dict[str, Any]], elsewhere: dict[str, Any]
@@ -92,7 +92,7 @@ def _findings(database: Database, package: Package) -> list[Finding]:
     return merge(matches.found, matches.denied, known, {})
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(worlds, worlds)
 def test_a_fleet_matched_in_both_states(fresh: Callable[[], Home], then: dict[str, Any], now: dict[str, Any]) -> None:
     """Everything matched twice, by brute force: whatever is found otherwise is of a package that is named."""

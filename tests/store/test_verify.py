@@ -213,7 +213,7 @@ def test_attacks_are_found_without_the_secret(tmp_path: Path, attack: Callable[[
     assert bool(outcome.problems) or outcome.unsure or swapped
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_change_of_one_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Any byte of a closed ledger that is changed, taken out or put in is found."""

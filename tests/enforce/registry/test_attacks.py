@@ -77,7 +77,7 @@ def test_no_request_line_reaches_what_is_not_granted(gate: Gated, token: str, li
     assert b'"tags"' not in answer
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.sampled_from(["secret/app", "team/app/../../secret/app", "team/app"]),
     st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=6),
