@@ -29,9 +29,7 @@ def parse(text: str) -> Purl:
     rest, _, subpath = rest.partition("#")
     rest, _, query = rest.partition("?")
     kind, slash, path = rest.strip("/").partition("/")
-    head, last = path.rpartition("/")[::2]
-    # A scope's @ (pkg:npm/@scope/name) is no version's; an encoded one is not seen here.
-    name, _, version = last.partition("@") if not last.startswith("@") else (last, "", "")
+    head, name, version = _split(path)
     if not slash or not kind or not name:
         raise ParseError(f"{text[:100]!r} is no package URL: a type and a name are needed")
     namespace = "/".join(unquote(part) for part in head.split("/") if part)
@@ -41,3 +39,19 @@ def parse(text: str) -> Purl:
         if equals and value:
             qualifiers[key.lower()] = unquote(value)
     return Purl(kind.lower(), namespace, unquote(name), unquote(version), qualifiers, unquote(subpath.strip("/")))
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """Return namespace, name and version, still encoded. A version may hold slashes, as writers do not encode them everywhere.
+
+    A scope's @ (pkg:npm/@scope/name) is no version's; an encoded one is not seen here.
+    """
+    at = path.rfind("@")
+    while at > 0 and path[at - 1] == "/":
+        at = path.rfind("@", 0, at)
+    if at <= 0:
+        head, name = path.rpartition("/")[::2]
+        return head, name, ""
+    start = path.rfind("/", 0, at) + 1
+    at = path.index("@", start + 1)
+    return path[:start], path[start:at], path[at + 1 :]

@@ -377,15 +377,31 @@ def test_purls_as_the_public_library_reads_them(kind: str, namespace: list[str],
     try:
         text = PackageURL(kind, "/".join(namespace), name, version or None, {"arch": "x"}).to_string()
         theirs = PackageURL.from_string(text)
-    except ValueError:
+    except (ValueError, TypeError):  # a name of slashes alone
         return
-    if not theirs.name:
+    if not theirs.name or version.strip("/") != version:  # slashes that end a purl do not belong to it
         return
     ours = parse(text)
     assert (ours.type, ours.namespace, ours.name, ours.version) == (
         theirs.type, theirs.namespace or "", theirs.name, theirs.version or "",
     )  # fmt: skip
     assert ours.qualifiers == {"arch": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("pkg:npm/@scope/name@1", ("@scope", "name", "1")),
+        ("pkg:npm/@scope/name", ("@scope", "name", "")),
+        ("pkg:npm/alias@npm:name@1", ("", "alias", "npm:name@1")),
+        ("pkg:generic/a/name@release/1.0", ("a", "name", "release/1.0")),
+        ("pkg:generic/name@1/@2", ("", "name", "1/@2")),
+    ],
+)
+def test_where_a_version_begins(text: str, parts: tuple[str, str, str]) -> None:
+    """Behind an @ that begins no scope, and it may hold slashes."""
+    read_ = parse(text)
+    assert (read_.namespace, read_.name, read_.version) == parts
 
 
 @pytest.mark.parametrize("text", ["", "npm/x", "pkg:", "pkg:npm", "pkg:npm/", "pkg:npm/@1", "pkg:" + "x/" * 5000])
