@@ -89,12 +89,14 @@ def scan(ref: ImageRef, how: ScanOptions, fetching: SourceOptions | None = None)
     inventory, target = inspect(ref, inspecting, config.update)
     how = msgspec.structs.replace(how, attestations=_attestation_sources(inspecting))
     more: tuple[Finding, ...] | None = None
-    if (how.image_checks or (how.rules is not None and how.rules.examine("configuration"))) and config:  # a folder has none
+    asked = how.image_checks or (how.rules is not None and how.rules.examine("configuration"))
+    if asked and (config or target.scheme == "rootfs"):
         from pratique.lint.run import lint_image  # noqa: PLC0415 - only where it is asked for
 
-        checked = lint_image(config, inventory.privileged)
-        more, inventory = checked.findings, msgspec.structs.replace(inventory, gaps=(*inventory.gaps, *checked.gaps))
-    report = judge_inventory(inventory, target, how, more)
+        checked = lint_image(config, inventory.privileged, inventory.accounts)
+        gaps = (*inventory.gaps, *inventory.account_gaps, *checked.gaps)
+        more, inventory = checked.findings, msgspec.structs.replace(inventory, gaps=gaps)
+    report = judge_inventory(inventory, target, how, more, configured=bool(config))
     if how.privileges is None or not config:
         return report
     denied = how.privileges.image(config, target.reference, target.digest)
@@ -161,17 +163,20 @@ def list_inventory(ref: ImageRef, how: ScanOptions) -> Report:
     )
 
 
-def judge_inventory(inventory: Inventory, target: Target, how: ScanOptions, more: Sequence[Finding] | None = None) -> Report:
+def judge_inventory(
+    inventory: Inventory, target: Target, how: ScanOptions, more: Sequence[Finding] | None = None, *, configured: bool = True
+) -> Report:
     """Match a stored or fresh inventory and decide: the part of a scan that is repeated when advisories change.
 
-    `more` are findings on the configuration of the image, None where nobody looked at it.
+    `more` are findings on the image itself, None where nobody looked at it; `configured` is false for a folder, which has files
+    and accounts, and no configuration that a policy could ask about.
     """
     findings, gaps, database = _match(inventory, target, how)
     findings = [*_end_of_life(inventory, how.now), *(more or ()), *findings]
     findings, vex, unused = _vexed(findings, inventory, target, how)
     attestations, unread = _attested(target, how)
     problems = tuple(sorted({*inventory.gaps, *gaps, *unused, *unread}))
-    looked_at = {"packages": True, "configuration": more is not None, "attestations": attestations is not None}
+    looked_at = {"packages": True, "configuration": more is not None and configured, "attestations": attestations is not None}
     examined = tuple(sorted(name for name, done in looked_at.items() if done))
     verdict, findings, baseline = _judge(Seen(inventory, target, findings, problems, attestations, examined), how)
     if not inventory.packages and verdict.decision in ("allow", "warn"):

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from pratique.lint.accounts import check_accounts
 from pratique.lint.catalogue import catalogue
 from pratique.lint.check import Checked, check_dockerfile, check_yaml
 from pratique.lint.checks import podsecurity
@@ -19,7 +20,7 @@ from pratique.lint.image import Entry, Seen, check_config, check_files, entries,
 from pratique.lint.regions import Lines, Region
 from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.finding import Finding, FindingLocation
-from pratique.model.inventory import Gap, PrivilegedFile
+from pratique.model.inventory import AccountFile, Gap, PrivilegedFile
 
 Kind = Literal["dockerfile", "yaml", ""]
 
@@ -84,14 +85,22 @@ def lint_config(path: str, config: Mapping[str, Any]) -> Result:
     return Result(kind="image", findings=tuple(finding(seen.id, seen.hit, location(seen)) for seen in ordered))
 
 
-def lint_image(config: Mapping[str, Any], files: Sequence[PrivilegedFile]) -> Result:
-    """Check an image of which the files are known, too. Its locations name layers, and no path."""
-    result = lint_config("", config)
-    created = {entry.layer: written(entry.text) for entry in _entries(config) if entry.layer}
+def lint_image(config: Mapping[str, Any], files: Sequence[PrivilegedFile], accounts: Sequence[AccountFile] = ()) -> Result:
+    """Check an image of which the files are known, too. Locations of its configuration name layers, and no path.
+
+    Where there is no configuration, as of a folder, nothing is said of one.
+    """
+    result = lint_config("", config) if config else Result(kind="image")
+    created = {entry.layer: written(entry.text)[:200] for entry in _entries(config) if entry.layer}
     more = [
-        finding("im-privileged-files", hit, FindingLocation(layer=layer, instruction=created.get(layer, "")[:200]))
+        finding("im-privileged-files", hit, FindingLocation(layer=layer, instruction=created.get(layer, "")))
         for hit, layer in check_files(files)
     ]
+    for seen in check_accounts(accounts):
+        layer = seen.file.layer
+        path, line = f"etc/{seen.file.file}", seen.hit.place.line
+        where = FindingLocation(path=path, line=line, layer=layer, instruction=created.get(layer, ""))
+        more.append(finding(seen.id, seen.hit, where))
     return msgspec.structs.replace(result, findings=(*result.findings, *more))
 
 

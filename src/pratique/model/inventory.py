@@ -148,8 +148,42 @@ class ContentEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     hashes: tuple[Checksum, ...]
 
 
+AccountFileName = Literal["passwd", "shadow", "group", "gshadow"]
+CredentialKind = Literal["empty", "set", "weak", "none"]
+
+
+class Account(msgspec.Struct, frozen=True, array_like=True):
+    """One line of a file of accounts or groups. `number` is -1 where the file has none, `shell` is passwd's alone.
+
+    `credential` says of what kind the password is and never what it is: "empty" asks for none, "weak" is a hash of a scheme that
+    is quickly guessed, "set" any other hash; "none" opens nothing, or stands elsewhere.
+    """
+
+    name: str
+    line: int
+    credential: CredentialKind = "none"
+    locked: bool = False
+    number: int = -1
+    shell: str = ""
+
+
+class AccountsEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="accounts"):
+    """What one of the files in /etc that decide who is who says. `mode` are its permission bits."""
+
+    file: AccountFileName
+    mode: int
+    entries: tuple[Account, ...] = ()
+
+
 Evidence = (
-    PackageEvidence | OwnershipEvidence | LicenseEvidence | DistroEvidence | DetailEvidence | FilesEvidence | ContentEvidence
+    PackageEvidence
+    | OwnershipEvidence
+    | LicenseEvidence
+    | DistroEvidence
+    | DetailEvidence
+    | FilesEvidence
+    | ContentEvidence
+    | AccountsEvidence
 )
 
 
@@ -221,12 +255,22 @@ class PrivilegedFile(msgspec.Struct, frozen=True, order=True):
     capable: bool = False
 
 
+class AccountFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of accounts as the squashed image has it; `layer` is the diff_id of the one that wrote it last."""
+
+    file: AccountFileName
+    layer: str
+    mode: int
+    entries: tuple[Account, ...]
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """What an image holds: packages sorted by purl, findings of detectors are kept apart, gaps in the order they were met.
 
     `release` is the OSV ecosystem of the distribution with its release ("Debian:12"), "" where it has none. `privileged` are
     the files of the squashed image with setuid bits or capabilities, sorted by path. `files` are all its regular files, where
-    they were asked for.
+    they were asked for. `accounts` are passwd, shadow, group and gshadow, those that are there; `account_gaps` what of them could
+    not be read, which concerns nobody but who asks about accounts.
     """
 
     distro: Distro | None
@@ -234,4 +278,6 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...]
     gaps: tuple[Gap, ...]
     privileged: tuple[PrivilegedFile, ...] = ()
+    accounts: tuple[AccountFile, ...] = ()
+    account_gaps: tuple[Gap, ...] = ()
     files: tuple[ImageFile, ...] = ()
