@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,28 @@ def test_owners_modes_and_capabilities(tmp_path: Path, compression: ib.Compressi
     assert found["/srv/large"].uid == 3_000_000_000
     assert found["/srv/setuid"].mode == 0o4755
     assert found["/etc/passwd"].content == b"root:x:0:0::/root:/bin/sh\n"
+
+
+def test_from_a_program_with_threads(tmp_path: Path) -> None:
+    """A fork would cut them off: it is read in a new interpreter, and comes out the same; tampering, too."""
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        layers = [ib.layer({"srv/": hardening.owned(1000, 0o750), "etc/passwd": "root:x:0:0::/root:/bin/sh\n"})]
+        found = read(tmp_path, layers).items
+        assert (found["/srv"].uid, found["/etc/passwd"].content) == (1000, b"root:x:0:0::/root:/bin/sh\n")
+        made = ib.docker_archive([ib.layer({"a": b"4.17.15"})])
+        (tmp_path / "a.tar").write_bytes(made.replace(b"4.17.15", b"4.17.99"))
+        target = parse_target(f"docker-archive:{tmp_path / 'a.tar'}")
+        with (
+            open_target(target, None, SourceOptions(cache_dir=tmp_path)) as image,
+            pytest.raises(IntegrityError),
+        ):
+            read_rootfs(image, frozenset())
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_capabilities_of_both_halves(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from pratique._kit.confined import Connection, confined
+from pratique._kit.confined import Channel, Connection, can_fork, confined
 from pratique.image.blob import Deadline, Region
 from pratique.image.tar import DIRECTORY, HARDLINK, REGULAR, SYMLINK, Header, clean
 from pratique.image.walk import LayerWalk
@@ -32,7 +33,7 @@ _ACCOUNTS = (b"etc/passwd", b"etc/group")
 _KINDS: dict[int, Kind] = {REGULAR: "file", HARDLINK: "file", SYMLINK: "link", DIRECTORY: "folder"}
 
 
-class _Part(NamedTuple):
+class _Part(msgspec.Struct, array_like=True):
     """Where a layer's bytes lie, and what they are stated to be."""
 
     path: str
@@ -40,6 +41,13 @@ class _Part(NamedTuple):
     size: int
     diff_id: str
     digest: str
+
+
+class _Wanted(msgspec.Struct, array_like=True):
+    """What to read: layers from the bottom, and the names of files whose content is wanted."""
+
+    parts: list[_Part]
+    names: frozenset[bytes]
 
 
 class _Answer(msgspec.Struct):
@@ -61,12 +69,7 @@ def read_rootfs(image: OpenImage, names: frozenset[str]) -> Rootfs:
     for layer in image.layers:
         extent = image.fetch(layer)
         parts.append(_Part(extent.path, extent.offset, extent.size, layer.diff_id, layer.digest))
-    wanted = frozenset(os.fsencode(name) for name in names)
-
-    def work(connection: Connection) -> None:
-        connection.send(msgspec.msgpack.encode(_answer(parts, wanted)))
-
-    with confined(work, read_paths=sorted({part.path for part in parts}), wait_seconds=WAIT) as channel:
+    with _reading(_Wanted(parts, frozenset(os.fsencode(name) for name in names))) as channel:
         channel.finish()
         message = channel.receive()
     try:
@@ -78,6 +81,25 @@ def read_rootfs(image: OpenImage, names: frozenset[str]) -> Rootfs:
     if answer.rootfs is None:
         raise TargetError(f"{image.reference}: {answer.failure or 'its layers could not be read'}")
     return answer.rootfs
+
+
+def _reading(wanted: _Wanted) -> AbstractContextManager[Channel]:
+    """Start the child: a fork, or a new interpreter where this process has threads that a fork would cut off."""
+    paths = sorted({part.path for part in wanted.parts})
+    if can_fork():
+        return confined(_worker(wanted), read_paths=paths, wait_seconds=WAIT)
+    from pratique._kit.spawned import spawned  # noqa: PLC0415 - for programs with threads
+
+    return spawned(__name__, msgspec.msgpack.encode(wanted), read_paths=paths)
+
+
+def confined_worker(argument: bytes) -> Callable[[Connection], None]:
+    """Make what a spawned process does of an encoded wish."""
+    return _worker(msgspec.msgpack.decode(argument, type=_Wanted))
+
+
+def _worker(wanted: _Wanted) -> Callable[[Connection], None]:
+    return lambda connection: connection.send(msgspec.msgpack.encode(_answer(wanted.parts, wanted.names)))
 
 
 def _answer(parts: Sequence[_Part], wanted: frozenset[bytes]) -> _Answer:
