@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis.internal.conjecture import providers
+
+from pratique._kit.confined import can_fork
 
 # What a law is tried on depends on nothing but the test itself: a change elsewhere cannot turn it red by chance. Hypothesis would
 # also try constants of whatever code of ours is loaded by then, which is another thing in each order and each part of the suite.
@@ -65,6 +69,15 @@ def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     for name in ("DOCKER_CONFIG", "DOCKER_HOST", "CONTAINER_HOST", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture
+def forks() -> None:
+    """Wait until this process has one thread: what a test replaces in it reaches an examination by a fork alone."""
+    until = time.monotonic() + 30
+    while not can_fork():
+        assert time.monotonic() < until, f"other threads run, so nothing is forked: {threading.enumerate()}"
+        time.sleep(0.01)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -32,6 +32,7 @@ from pratique.model.errors import CouldNotError, IntegrityError, TargetError
 from pratique.model.image import Extent, Layer
 from pratique.model.inventory import Inventory
 
+pytestmark = pytest.mark.usefixtures("forks")
 OS_RELEASE = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\n'
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import loopback
 from authority import Authority
 from feedsim import FeedServer, serving, small_mirror
 from pratique.advisory import fetch
@@ -141,6 +142,10 @@ def test_a_published_database_over_tls(authority: Authority, tmp_path: Path, mon
         assert run(pull) == 0
 
 
+class _Tunnels(loopback.Threads, socketserver.TCPServer):
+    pass
+
+
 @contextmanager
 def _tunnel(target: str) -> Iterator[tuple[str, list[str]]]:
     """Serve a proxy that leads every tunnel to `target`, whatever name is asked for; yield its address and what it was asked."""
@@ -156,8 +161,7 @@ def _tunnel(target: str) -> Iterator[tuple[str, list[str]]]:
                 self.wfile.write(b"HTTP/1.1 200 established\r\n\r\n")
                 _join(self.connection, far)
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy)
-    server.daemon_threads = True
+    server = _Tunnels(("127.0.0.1", 0), Proxy)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

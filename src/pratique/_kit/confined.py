@@ -22,6 +22,7 @@ import os
 import select
 import signal
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NoReturn
@@ -51,6 +52,7 @@ MAX_DESCRIPTORS = 1 << 20
 """Where the system names no limit: the kernel's own default one."""
 WAIT_SECONDS = 1800.0
 """How long the parent waits for the child, all waiting added up: the processor limit ends loops, this ends hangs."""
+_ENDING_SECONDS = 0.05  # a new interpreter costs that: longer it pays to make one
 
 Reason = Literal["signal", "memory", "cpu", "time", "exit", "error", "protocol"]
 _ENCODER = msgspec.msgpack.Encoder()
@@ -302,11 +304,20 @@ def _signal(number: int) -> str:
 
 
 def can_fork() -> bool:
-    """Return whether this process has one thread: a fork of several may find locks that nobody will ever release."""
+    """Return whether this process has one thread: a fork of several may find locks that nobody will ever release.
+
+    A thread that was joined is listed until the kernel is done with it: it is waited for where Python knows of no other.
+    """
+    until = time.monotonic() + _ENDING_SECONDS
     try:
-        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 (pathlib need not be loaded)
+        while len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 (pathlib need not be loaded)
+            threading = sys.modules.get("threading")
+            if (threading is not None and threading.active_count() > 1) or time.monotonic() > until:
+                return False
+            time.sleep(0.0005)
     except OSError:
-        return True  # no Linux
+        pass  # no Linux
+    return True
 
 
 @contextlib.contextmanager
