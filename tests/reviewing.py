@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pratique.enforce.admission import Image, Judgement
 from pratique.enforce.kubernetes.gate import Gate
 from pratique.enforce.kubernetes.settings import Settings
 from pratique.enforce.serving import Asked as HttpAsked
@@ -19,6 +20,7 @@ from pratique.model.privilege import Asked, Grant, Scope, Subject, Task
 from pratique.store.place import Place
 
 REVIEWS = Path(__file__).parent / "enforce" / "kubernetes" / "reviews"
+DIGEST = "sha256:" + "a" * 64
 DEV = Subject(id="dev1", provider="k8s", groups=("devs", "system:authenticated"), strength=2)
 ONCALL = Subject(id="olga", provider="k8s", groups=("oncall",), strength=2)
 POLICY = b"""\
@@ -165,6 +167,38 @@ def enters(sub: str = "exec", name: str = "good", **request: Any) -> dict[str, A
     options = request.pop("item", {})
     review = recorded(f"CONNECT-pods-{sub}")
     return changed(review, name=name, object=review["request"]["object"] | options, **request)
+
+
+def template(kind: str, spec: dict[str, Any], group: str = "apps") -> dict[str, Any]:
+    """Return an object of a kind that makes such pods."""
+    inner = {"metadata": {"labels": {"a": "b"}}, "spec": spec}
+    body: dict[str, Any] = {"spec": {"template": inner}}
+    if kind == "CronJob":
+        body = {"spec": {"jobTemplate": body}}
+    if kind == "PodTemplate":
+        body = {"template": inner}
+    metadata = {"name": "w", "namespace": "team-a", "uid": "w-1"}
+    return {"apiVersion": f"{group}/v1".lstrip("/"), "kind": kind, "metadata": metadata, **body}
+
+
+class Judge:
+    """Images by verdicts of the test."""
+
+    def __init__(self, privilege: str) -> None:
+        self.privilege = privilege
+        self.seen: list[Image] = []
+
+    async def judge(self, image: Image, point: str, *, deadline: float | None = None) -> Judgement:
+        self.seen.append(image)
+        bad = "bad" in image.reference
+        reason = "critical vulnerabilities" if bad else ""
+        return Judgement(allowed=not bad, source="store", reason=reason, privilege=self.privilege if bad else "")
+
+    async def resolve(self, reference: str, deadline: float | None = None) -> str:
+        return DIGEST if ":known" in reference else ""
+
+    async def close(self) -> None:
+        return
 
 
 GOOD: dict[str, Any] = pod()

@@ -263,7 +263,8 @@ def _rest(spec: Spec) -> Iterator[Need]:
             "spec.cgroup_parent",
             f"it chooses {spec.cgroup_parent} for its limits",
         )
-    if spec.runtime and spec.runtime not in _USUAL_RUNTIMES:
+    # A cluster's runtime classes are names that mean what whoever made them wrote: none of them is the usual one by its name.
+    if spec.runtime and (spec.runtime not in _USUAL_RUNTIMES or spec.format == "kubernetes"):
         yield Need(privileges.of("run.runtime", spec.runtime), "spec.runtime", f"it chooses the runtime {spec.runtime}")
     for name in spec.annotations:
         if name.startswith(_OBEYED) and name not in _HARMLESS and spec.format != "kubernetes":

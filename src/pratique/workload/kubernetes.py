@@ -214,6 +214,7 @@ class _Reader:
             gid=group.integer,
             user_namespace=True if self._pod.spec.get("hostUsers").truth is False else None,
             sysctls={item.get("name").string: item.get("value").string for item in _listed(self._shared.get("sysctls"))},
+            runtime=self._pod.spec.get("runtimeClassName").string or None,
             restart=self._pod.spec.get("restartPolicy").string or None,
             labels={name: value.string for name, value in self._pod.metadata.get("labels").members()},
             annotations={name: value.string for name, value in self._pod.metadata.get("annotations").members()},

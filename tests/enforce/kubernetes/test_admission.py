@@ -6,17 +6,14 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from pratique.enforce.admission import Image, Judgement
+from pratique.enforce.admission import Image
 from pratique.enforce.kubernetes.podsecurity import parse_standard
-from reviewing import DEV, GOOD, ROOT, Cluster, changed, creates, enters, pod, recorded
+from reviewing import DEV, DIGEST, GOOD, ROOT, Cluster, Judge, changed, creates, enters, pod, recorded, template
 from storing import place_in
-
-DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.fixture
@@ -24,17 +21,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(place_in(tmp_path), GOOD, ROOT)
     yield made
     made.close()
-
-
-def template(kind: str, spec: dict[str, Any], group: str = "apps") -> dict[str, Any]:
-    inner = {"metadata": {"labels": {"a": "b"}}, "spec": spec}
-    body: dict[str, Any] = {"spec": {"template": inner}}
-    if kind == "CronJob":
-        body = {"spec": {"jobTemplate": body}}
-    if kind == "PodTemplate":
-        body = {"template": inner}
-    metadata = {"name": "w", "namespace": "team-a", "uid": "w-1"}
-    return {"apiVersion": f"{group}/v1".lstrip("/"), "kind": kind, "metadata": metadata, **body}
 
 
 PRIVILEGED = pod(securityContext={"privileged": True})["spec"]
@@ -241,26 +227,6 @@ def test_the_pod_security_standards_hold_beside_the_policy(tmp_path: Path) -> No
     elsewhere = {**no_seccomp, "metadata": {"name": "p", "namespace": "other"}}
     assert cluster.admit(creates(elsewhere))["allowed"]
     cluster.close()
-
-
-class Judge:
-    """Images by verdicts of the test."""
-
-    def __init__(self, privilege: str) -> None:
-        self.privilege = privilege
-        self.seen: list[Image] = []
-
-    async def judge(self, image: Image, point: str, *, deadline: float | None = None) -> Judgement:
-        self.seen.append(image)
-        bad = "bad" in image.reference
-        reason = "critical vulnerabilities" if bad else ""
-        return Judgement(allowed=not bad, source="store", reason=reason, privilege=self.privilege if bad else "")
-
-    async def resolve(self, reference: str, deadline: float | None = None) -> str:
-        return DIGEST if ":known" in reference else ""
-
-    async def close(self) -> None:
-        return
 
 
 def test_images_are_asked_about(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from pratique.enforce.keeper import refusal
 from pratique.enforce.kubernetes import podsecurity, workloads
 from pratique.enforce.kubernetes import review as reviews
+from pratique.enforce.kubernetes.amounting import Amount, amount
 from pratique.enforce.kubernetes.entering import Entering
 from pratique.enforce.kubernetes.eviction import Placed
 from pratique.enforce.kubernetes.images import Judge, refusals
@@ -97,6 +98,9 @@ class Admitter:
             return await self._secret(review)
         if (resource.group, resource.name, resource.sub) == ("", "persistentvolumes", ""):
             return await self._volume(review)
+        amounts = amount(review, self._settings.cluster)
+        if amounts is not None:
+            return await self._amounting(review, amounts)
         return await self._workload(workloads.normal(review))
 
     # -- what enters ----------------------------------------------------------------------------------------------------------
@@ -140,6 +144,14 @@ class Admitter:
         request = workloads.volume(review, review.subject, self._settings.cluster)
         return reviews.admitted(review.uid) if request is None else await self._decide(review, [request])
 
+    async def _amounting(self, review: Admission, amounts: Amount) -> bytes:
+        if not amounts.requests:
+            return reviews.admitted(review.uid)
+        asked = self._keeper.consider(amounts.requests, self._keeper.moment())
+        granted = any(one.decision.ruling == "allow_with_grant" for one in asked)
+        more = [Denial(rule="lasting", path="spec", text=amounts.lasting)] if granted and amounts.lasting else []
+        return await self._settle(review, asked, f"k8s:{review.uid}", more)
+
     def _plain(self, review: Admission, action: Any) -> Request:
         target = Target(cluster=self._settings.cluster, namespace=review.namespace, name=review.name)
         return Request(subject=review.subject, action=action, point="kubernetes", target=target)
@@ -157,10 +169,12 @@ class Admitter:
             return reviews.admitted(review.uid)
         subject, held, session = self._made_for(review)
         requests = [workloads.request(review, spec, subject, self._settings.cluster) for spec in specs]
+        if workloads.runs_drivers(review):
+            requests[0] = msgspec.structs.replace(requests[0], extra=(workloads.DRIVER,))
         standard = podsecurity.standard_of(self._settings.standards, review.namespace)
         extra = podsecurity.lifting(pods, standard)
         if extra:  # what the standard forbids is asked for, so that a grant can be found for it
-            requests[0] = msgspec.structs.replace(requests[0], extra=extra)
+            requests[0] = msgspec.structs.replace(requests[0], extra=(*requests[0].extra, *extra))
         bad = await refusals(self._judge_images, specs) if self._judge_images is not None else {}
         for number, spec in enumerate(specs):
             if spec.image in bad and bad[spec.image].privilege:

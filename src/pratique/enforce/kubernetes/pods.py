@@ -78,11 +78,14 @@ def digest_in(image: str) -> str:
 
 
 def _effective(spec: Spec, status: Mapping[str, Any]) -> Spec:
-    """Say as whom it runs: what the node reports (from 1.31 on), else what is written, else that it is at least not root.
+    """Say as whom it runs: what is written, else what the node reports (from 1.31 on), else that it is at least not root.
 
-    What is entered does not start again, whatever its container does.
+    A status may be written by whoever RBAC lets write it, so that it only says what the pod itself leaves open. What is entered
+    does not start again, whatever its container does.
     """
     spec = msgspec.structs.replace(spec, restart=None)
+    if spec.uid is not None:
+        return spec
     user = _map(_map(status.get("user")).get("linux")).get("uid")
     if isinstance(user, int) and not isinstance(user, bool):
         return msgspec.structs.replace(spec, uid=user)

@@ -24,6 +24,9 @@ from pratique.workload.spec import Mount, Spec
 _ONCE = "no"
 _HERE = Place(1, 1)
 _EPHEMERAL = "ephemeralcontainers"
+# Volumes for which a node's agent runs a program as root with what the pod says: a driver of the node's, and git with its hooks.
+_PROGRAMS = ("flexVolume", "gitRepo")
+DRIVER = "volume.hostbind"
 
 
 def normal(review: Admission) -> Admission:
@@ -36,7 +39,10 @@ def changed(review: Admission) -> list[Spec]:
     before: dict[bytes, None] = {}
     for spec in _specs(review, review.old):
         before.setdefault(_essence(spec), None)
-    return [spec for spec in _specs(review, review.item) if _essence(spec) not in before]
+    found = list(_specs(review, review.item))
+    if runs_drivers(review):
+        return found
+    return [spec for spec in found if _essence(spec) not in before]
 
 
 def requests(review: Admission, subject: Subject | None, cluster: str) -> list[Request]:
@@ -67,6 +73,12 @@ def request(review: Admission, spec: Spec, subject: Subject | None, cluster: str
     )
 
 
+def runs_drivers(review: Admission) -> bool:
+    """Say whether an object has volumes, which it had not before, that are made by a program of the node's."""
+    had = [volume for pod in pod_templates(review.old) for volume in _programs(pod)]
+    return any(volume not in had for pod in pod_templates(review.item) for volume in _programs(pod))
+
+
 def templates(review: Admission) -> list[Mapping[str, Any]]:
     """Return the pods that the object is or makes. Raises ParseError for containers that are no list of objects."""
     found = [pod for pod in pod_templates(review.item) if _map(pod.get("spec"))]
@@ -79,29 +91,37 @@ def templates(review: Admission) -> list[Mapping[str, Any]]:
 
 
 def volume(review: Admission, subject: Subject | None, cluster: str) -> Request | None:
-    """Return the question about a persistent volume that is a path of its node; None for any other."""
-    spec = _map(review.item.get("spec"))
-    paths = [_map(spec.get(kind)).get("path") for kind in ("hostPath", "local") if spec.get(kind) is not None]
-    if (
-        not paths
-        or _map(review.old.get("spec")).items() >= {"hostPath": spec.get("hostPath"), "local": spec.get("local")}.items()
-    ):
+    """Return the question about a persistent volume that is a path of its node, or made by its programs; None for any other.
+
+    A volume is bound to a claim by an update, which changes nothing of where it is.
+    """
+    spec, old = _map(review.item.get("spec")), _map(review.old.get("spec"))
+    target = Target(cluster=cluster, name=review.name)
+    if spec.get("flexVolume") is not None and spec.get("flexVolume") != old.get("flexVolume"):
+        return Request(subject=subject, action="change", point="kubernetes", target=target, extra=(DRIVER,))
+    kinds = [kind for kind in ("hostPath", "local") if spec.get(kind) is not None]
+    if all(spec[kind] == old.get(kind) for kind in kinds):
         return None
+    paths = [_map(spec[kind]).get("path") for kind in kinds]
     modes = spec.get("accessModes")
     read_only = modes == ["ReadOnlyMany"]
     mounts = tuple(Mount(kind="bind", source=str(path), target="", read_only=read_only, place=_HERE) for path in paths)
     made = Spec(format="kubernetes", subject=f"PersistentVolume {review.name}", place=_HERE, mounts=mounts)
-    target = Target(cluster=cluster, name=review.name)
     return Request(subject=subject, action="volume", point="kubernetes", target=target, spec=made)
 
 
 def _specs(review: Admission, item: Mapping[str, Any]) -> Iterator[Spec]:
-    again = _starts_again(review, item)
+    again, images = _starts_again(review, item), _mounted_images(item)
     for spec in extract_object(item):
         ephemeral = ", ephemeral container " in spec.subject
         if review.resource.sub == _EPHEMERAL and not ephemeral:
             continue  # the subresource changes no other
-        yield msgspec.structs.replace(spec, restart=_ONCE if ephemeral else again or _restart(spec))
+        made = msgspec.structs.replace(spec, restart=_ONCE if ephemeral else again or _restart(spec))
+        yield made
+        # Programs of an image that is mounted run as the container's own do: it must be one that may run.
+        for mount in made.mounts:
+            if mount.kind == "volume" and mount.source in images:
+                yield msgspec.structs.replace(made, image=images[mount.source])
 
 
 def _starts_again(review: Admission, item: Mapping[str, Any]) -> str:
@@ -133,6 +153,25 @@ def _essence(spec: Spec) -> bytes:
         ),
         order="deterministic",
     )
+
+
+def _programs(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [volume for volume in _volumes(pod) if any(volume.get(kind) is not None for kind in _PROGRAMS)]
+
+
+def _mounted_images(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return the images that are volumes (1.31 and later), by the volume's name."""
+    return {
+        str(volume.get("name")): str(_map(volume["image"]).get("reference") or "")
+        for pod in pod_templates(item)
+        for volume in _volumes(pod)
+        if volume.get("image") is not None
+    }
+
+
+def _volumes(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = _map(pod.get("spec")).get("volumes")
+    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
 def _as_pod(item: Mapping[str, Any]) -> Mapping[str, Any]:
