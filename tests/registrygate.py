@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -15,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 import imagebuilder
 from pratique.enforce.admission import AdmissionSpec
@@ -184,10 +187,26 @@ def users_file(path: Path) -> Path:
     return path
 
 
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_LISTENS = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+
+
+@contextlib.contextmanager
+def running(folder: Path, told: str) -> Iterator[tuple[subprocess.Popen[bytes], tuple[str, int]]]:
+    """Run a docker-registry with this configuration; it takes a port that is free, and says in its log which."""
+    (folder / "config.yml").write_text("version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\n" + told)
+    log = folder / "registry.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=out, stderr=out)
+    try:
+        until = time.monotonic() + 60
+        while (found := _LISTENS.search(log.read_text(errors="replace"))) is None:
+            if process.poll() is not None or time.monotonic() > until:
+                raise AssertionError(f"docker-registry does not listen: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.02)
+        yield process, ("127.0.0.1", int(found[1]))
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager
@@ -199,45 +218,30 @@ def gated(
     place = open_place(folder / "store")
     with Desk(place) as desk:
         desk.set_policy("policy.yaml", POLICY.encode(), Subject(id="root", provider="unix", strength=1))
-    upstream = ("127.0.0.1", _port())
     settings = Settings(
-        listen=("127.0.0.1", 0), upstream=upstream, users=users_file(folder / "users"), name=NAME, admission=admission,
+        listen=("127.0.0.1", 0), upstream=("127.0.0.1", 0), users=users_file(folder / "users"), name=NAME, admission=admission,
         access=access, rsa=rsa, **more,
     )  # fmt: skip
     told = configuration(place, settings).replace(
         "storage:\n", f"storage:\n  filesystem:\n    rootdirectory: {folder / 'registry'}\n"
     )
-    (folder / "config.yml").write_text("version: 0.1\nlog: {level: error}\n" + told)
-    registry = subprocess.Popen(
-        ["docker-registry", "serve", str(folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        _await(upstream)
-        gate = RegistryGate(place, settings)
+    with running(folder, told) as (registry, upstream), _looping() as loop:
+        gate = RegistryGate(place, msgspec.structs.replace(settings, upstream=upstream))
         asyncio.run_coroutine_threadsafe(gate.start(), loop).result(30)
         found = Gated(place, ("127.0.0.1", gate.port), upstream)
         found.registry = registry
         yield found
         asyncio.run_coroutine_threadsafe(gate.close(), loop).result(30)
+
+
+@contextlib.contextmanager
+def _looping() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
     finally:
-        registry.kill()
-        registry.wait()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
-
-
-def _await(address: tuple[str, int]) -> None:
-    until = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(address, timeout=1).close()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return

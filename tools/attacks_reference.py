@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "attacks.md"
 ATTACKS = ROOT / "tests" / "enforce" / "attacks"
 BENIGN = ROOT / "tests" / "enforce" / "benign"
-GATES = {"docker": "Docker", "podman": "Podman", "kubernetes": "Kubernetes"}
+GATES = {"docker": "Docker", "podman": "Podman", "kubernetes": "Kubernetes", "registry": "Registry"}
 STOPS = {
     "edge": "at the request",
     "runtime": "when it starts",
@@ -32,9 +32,9 @@ HEAD = """# Attempts to get around the gates
 
 <!-- Written by tools/attacks_reference.py from tests/enforce/attacks. -->
 
-Each of these is data that the tests run against a real engine or API server. It is first shown to work without the gate, so
-that it proves something; behind the gate nothing of it happens, and the ledger has the denial. Beside them stand operations of
-every day, of which none may be denied and each must come to the right result.
+Each of these is data that the tests run against a real engine, API server or registry. It is first shown to work without the
+gate, so that it proves something; behind the gate nothing of it happens, and the ledger has the denial. Beside them stand
+operations of every day, of which none may be denied and each must come to the right result.
 
 {figures}
 
@@ -79,6 +79,14 @@ def _row(attack: dict[str, Any]) -> str:
     return f"| {attack['name']} | {what} | {where} | {rule} |"
 
 
+def _registry_row(attack: dict[str, Any]) -> str:
+    shown = f"at a gate that does not check: {attack['missing']}" if "missing" in attack else "on the registry itself"
+    shown = attack.get("only-gated", shown)
+    refused = attack.get("refused", {})
+    answer = " or ".join(map(str, refused.get("status", [403])))
+    return f"| {attack['name']} | {attack['what']} | {shown} | {answer} |"
+
+
 def page() -> str:
     """Return the page."""
     parts, figures = [], ["| gate | attempts | operations of every day |", "|---|---|---|"]
@@ -87,12 +95,16 @@ def page() -> str:
         if not families:
             continue
         # Podman does the same operations as Docker, but for those that it does not know.
-        operations = str(_operations(kind)) if _operations(kind) else "those of Docker that it knows"
+        others = {"podman": "those of Docker that it knows", "registry": "pushes and pulls by docker, podman and skopeo"}
+        operations = str(_operations(kind)) if _operations(kind) else others[kind]
         figures.append(f"| {gate} | {sum(len(attacks) for _, attacks in families)} | {operations} |")
         parts.append(f"## {gate}\n")
         for family, attacks in families:
             title = [f"### {family}\n"] if family != gate else []
             rows = ["| attempt | what it is | stopped | needs, or denied as |", "|---|---|---|---|", *map(_row, attacks), ""]
+            if kind == "registry":
+                head = ["| attempt | what it is | shown to work | answer of the gate |", "|---|---|---|---|"]
+                rows = [*head, *map(_registry_row, attacks), ""]
             parts += [*title, "\n".join(rows)]
     return "\n".join([HEAD.format(figures="\n".join(figures)), *parts, TAIL])
 

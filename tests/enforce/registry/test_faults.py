@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import registrygate
 from pratique._kit.written import Duration
 from pratique.enforce.admission import AdmissionSpec
 from registrygate import Gated, gated, package, users_file
@@ -87,16 +87,18 @@ def test_a_client_that_goes_away_leaves_nothing_behind(gate: Gated) -> None:
 
 def test_the_command_stands_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """It says when it stands, serves, and ends with 0; a second one on the same port is one line and 3."""
-    port = registrygate._port()
     users = users_file(tmp_path / "users")
     words = [
-        sys.executable, "-m", "pratique", "gate", "registry", "--listen", f"127.0.0.1:{port}", "--users", str(users), "--store",
-        str(tmp_path / "store"), "--upstream", "127.0.0.1:1",
+        sys.executable, "-m", "pratique", "gate", "registry", "--users", str(users), "--store", str(tmp_path / "store"),
+        "--upstream", "127.0.0.1:1", "--listen", "127.0.0.1:0",
     ]  # fmt: skip
     process = subprocess.Popen(words, env={"PYTHONPATH": PATHS, "HOME": str(tmp_path)}, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        assert "the gate stands (enforcing)" in process.stderr.readline()
+        said = process.stderr.readline()
+        assert "the gate stands (enforcing)" in said
+        port = int(re.findall(r"on port (\d+)", said)[0])
+        words[-1] = f"127.0.0.1:{port}"
         assert Gated(None, ("127.0.0.1", port), ("127.0.0.1", 1)).ask("GET", "/v2/").status == 401  # type: ignore[arg-type]
         second = subprocess.run(
             words, env={"PYTHONPATH": PATHS, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=60

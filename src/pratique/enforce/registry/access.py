@@ -7,6 +7,7 @@ while. Between them every request is asked anew whether the grants that it began
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -196,6 +197,21 @@ class Doorman:
         why = judgements[0].reason
         said = await asyncio.to_thread(self._keeper.refused, "registry", subject, self._pull(repository), why)
         return said + (f" (request it: {way_out})" if said and way_out else "")
+
+    async def turned_away(self, subject: Subject, rule: str, what: str, why: str) -> str:
+        """Record what somebody was refused that no grant could give, and return the sentence for them.
+
+        It is refused whether or not that can be written down: nothing is let through here.
+        """
+        import asyncio
+
+        entry = Entry(
+            event="decision", subject=Who.of(subject), decision="deny", point="registry", node=os.uname().nodename, rule=rule,
+            reason=why[:1000], detail={"request": what[:300]},
+        )  # fmt: skip
+        with contextlib.suppress(PratiqueError):
+            await asyncio.to_thread(self._keeper.desk.record, entry)
+        return f"pratique: denied: {why}"
 
     def _excepted(self, subject: Subject | None, repository: str, judgement: Judgement) -> Decision | None:
         """Decide on an image that is refused as on any privilege."""

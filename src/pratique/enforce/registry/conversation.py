@@ -65,7 +65,9 @@ class Conversation:
         try:
             route = classify(client.method, client.target)
         except ParseError as error:
-            raise Refused(problem(404, "UNSUPPORTED", f"pratique: denied: {error}")) from None
+            known, what = self._proxy.asker(client.header("authorization"), own=self._own), f"{client.method} {client.target}"
+            answer = await self._proxy.unreadable(known[0] if known else None, 404, "UNSUPPORTED", what, str(error))
+            raise Refused(answer) from None
         if route.kind == "token":
             body = await client.whole(MAX_BODY)
             query, shown = route.path.partition("?")[2], client.header("authorization")
@@ -97,7 +99,7 @@ class Conversation:
 
     async def _catalog(self, client: Client, route: Route, asker: Asker, _: tuple[Access, ...]) -> None:
         if not self._proxy.may_list(asker):
-            raise Refused(problem(403, "DENIED", "pratique: you may not list all repositories"))
+            raise Refused(await self._proxy.unlisted(asker))
         await self._pass(client, await self._ask(client, route, Access("registry", "catalog", ("*",))))
 
     async def _manifest(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:
@@ -121,7 +123,8 @@ class Conversation:
         try:
             manifest = read_manifest(body, answered.one(b"content-type"))
         except ParseError as error:
-            raise Refused(problem(403, "DENIED", f"pratique: denied: {error}")) from None
+            what = f"pull {self._proxy.front.name}/{route.repository}"
+            raise Refused(await self._proxy.unreadable(asker, 403, "DENIED", what, str(error))) from None
         if is_digest(route.reference) and manifest.digest != route.reference:
             raise UpstreamError("the registry gave another manifest than it was asked for")
         if not self._own:
@@ -139,7 +142,12 @@ class Conversation:
         try:
             manifest = read_manifest(body, client.header("content-type"))
         except ParseError as error:
-            raise Refused(problem(400, "MANIFEST_INVALID", f"pratique: {error}")) from None
+            what = f"push {self._proxy.front.name}/{route.repository}"
+            raise Refused(await self._proxy.unreadable(asker, 400, "MANIFEST_INVALID", what, str(error))) from None
+        if is_digest(route.reference) and manifest.digest != route.reference:
+            raise Refused(
+                problem(400, "DIGEST_INVALID", f"pratique: these bytes are {manifest.digest}, not what they are put as")
+            )
         await self._proxy.allow(route, asker, access, manifest.digest)
         token = self._proxy.shown(Access("repository", route.repository, ("pull", "push")))
         headers = [(name, value) for name, value in client.headers if name not in (b"transfer-encoding", b"content-length")]

@@ -1,8 +1,8 @@
 """A manifest's bytes in, what it is and what it refers to out.
 
-An index leads to manifests, and is itself nothing that runs. An image has layers that an engine unpacks. Anything else (a
-signature, an SBOM, a chart) is an artifact, which no engine runs: it has neither an image's configuration nor a layer of an
-image's type.
+An index leads to manifests, and is itself nothing that runs. An image is what an engine may run: one of Docker's, or one whose
+configuration or layers are of a type that some engine takes for an image's, and engines take more than the specifications say.
+Anything else (a signature, an SBOM, a chart) is an artifact.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ MAX_MANIFEST = 4 << 20  # as distribution bounds it
 MAX_ENTRIES = 10_000  # blobs or manifests of one; images have at most 127 layers, indexes some tens of platforms
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _IMAGES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
-_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
-_LAYERS = (
-    "application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.", "application/vnd.docker.plugin",
-    "application/vnd.docker.container.image.rootfs", "application/x-tar", "application/tar",
+_DOCKER = "application/vnd.docker.distribution.manifest.v2+json"  # has no artifacts: only images and plugins, which run, too
+# The last four are what registries of 2015 said of every configuration: Docker pulls and runs such images to this day, whatever
+# type their layers are called (moby, distribution/pull_v2.go, Schema2Types). Parameters of a type do not count.
+_CONFIGS = frozenset(
+    ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json",
+     "application/octet-stream", "application/json", "text/html", "")
 )  # fmt: skip
+# What other runtimes run without unpacking a root file system: containerd's shims for WebAssembly, Singularity.
+_RUN = (
+    "application/vnd.wasm.", "application/wasm", "application/vnd.sylabs.sif.", "application/vnd.w3c.wasm",
+    "application/vnd.docker.", "application/vnd.oci.image.config",
+)  # fmt: skip
+_LAYERS = ("application/vnd.oci.image.layer.", "application/x-tar", "application/tar", "application/gzip", *_RUN)
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
@@ -30,6 +38,7 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
 
     digest: str
     media_type: str = ""
+    data: str = ""
 
 
 class _Manifest(msgspec.Struct, frozen=True, rename="camel"):
@@ -74,16 +83,29 @@ def read_manifest(body: bytes, media_type: str) -> Manifest:
     if kind in _INDEXES:
         if found.manifests is None or found.layers is not None or found.config is not None:
             raise ParseError("an index that is an image as well")
+        if any(one.data for one in found.manifests):  # containerd takes it from here, and asks for nothing that could be judged
+            raise ParseError("the index carries manifests within itself (data), which would be had without being judged")
         return Manifest("index", digest, (), tuple(one.digest for one in found.manifests))
     if kind not in _IMAGES or found.manifests is not None or found.config is None:
         raise ParseError(f"a manifest of the type {kind[:80]!a} is not known here")
     layers = found.layers or ()
-    image = found.config.media_type in _CONFIGS or any(one.media_type.startswith(_LAYERS) for one in layers)
+    image = kind == _DOCKER or _runs(found.config.media_type) or any(_type(one.media_type).startswith(_LAYERS) for one in layers)
     return Manifest("image" if image else "artifact", digest, (found.config.digest, *(one.digest for one in layers)))
 
 
+def _type(text: str) -> str:
+    """Return a media type as it is compared: letter case and parameters do not count (RFC 9110, 8.3.1)."""
+    return text.partition(";")[0].strip().lower()
+
+
+def _runs(config: str) -> bool:
+    """Say whether some engine takes what has such a configuration for something to run."""
+    kind = _type(config)
+    return kind in _CONFIGS or kind.startswith(_RUN)
+
+
 # Keys that decide what a manifest is: Go reads them in any letter case, so that another spelling means two things.
-_KEYS = {name.casefold(): name for name in ("schemaVersion", "mediaType", "config", "layers", "manifests", "digest")}
+_KEYS = {name.casefold(): name for name in ("schemaVersion", "mediaType", "config", "layers", "manifests", "digest", "data")}
 
 
 def _once(body: bytes) -> None:

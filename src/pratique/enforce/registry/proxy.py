@@ -91,7 +91,7 @@ class Proxy:
         scope = f"repository:{repository}:{'pull,push' if wanted == 'push' else wanted}"
         if wanted == "pull":
             if not self._doorman.may_read(subject, repository):
-                raise Refused(self._unreadable(subject, repository, scope))
+                raise Refused(await self._unreadable(subject, repository, scope))
             if not says:
                 raise Refused(self.challenge(scope, "insufficient_scope"))
             return
@@ -106,10 +106,26 @@ class Proxy:
         if not says:  # granted between the two questions
             raise Refused(self.challenge(scope, "insufficient_scope"))
 
-    def _unreadable(self, subject: Subject | None, repository: str, scope: str) -> Answer:
+    async def _unreadable(self, subject: Subject | None, repository: str, scope: str) -> Answer:
         if subject is None:
             return self.challenge(scope)
-        return problem(403, "DENIED", f"pratique: {key(subject)} may not read {repository}")
+        why = f"{key(subject)} may not read {repository}: the readers of {self.front.name} do not name them there"
+        said = await self._doorman.turned_away(subject, "readers", f"pull {self.front.name}/{repository}", why)
+        return problem(403, "DENIED", said)
+
+    async def unlisted(self, asker: Asker) -> Answer:
+        """Return the refusal to list all repositories."""
+        if asker.subject is None:
+            return self.challenge("registry:catalog:*")
+        why = f"{key(asker.subject)} may not list all repositories: the catalog of {self.front.name} is not for them"
+        return problem(403, "DENIED", await self._doorman.turned_away(asker.subject, "readers", "list repositories", why))
+
+    async def unreadable(self, asker: Asker | None, status: int, code: str, what: str, why: str) -> Answer:
+        """Refuse what cannot be read, or could be in two ways; on record where it is known who asks."""
+        said = f"pratique: denied: {why}"
+        if asker is not None and asker.subject is not None:
+            said = await self._doorman.turned_away(asker.subject, "unreadable", what, why)
+        return problem(status, code, said)
 
     async def refuse(self, asker: Asker, route: Route, judgements: Sequence[Judgement]) -> None:
         """Refuse what its verdict forbids, unless a grant lets it, or it is only observed. Raises Refused.

@@ -188,7 +188,11 @@ def _form(text: str) -> dict[str, list[str]]:
     if len(text) > MAX_BODY:
         raise ParseError("the form is too long")
     found: dict[str, list[str]] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=2 * MAX_SCOPES):
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=2 * MAX_SCOPES)
+    except ValueError:
+        raise ParseError(f"the form has more than {2 * MAX_SCOPES} fields") from None
+    for name, value in pairs:
         if name != "scope" and name in found:
             raise ParseError(f"{name[:40]!a} comes twice")
         found.setdefault(name, []).append(value)
