@@ -9,10 +9,11 @@ import signal
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pratique.model.errors import LedgerError, StoreError
-from pratique.store import writer
+from pratique.store import files
 from pratique.store.head import SLOT, read_slots
 from pratique.store.ledger import Ledger
 from pratique.store.line import MAX_LINE, Tree, decode, leaf
@@ -277,7 +278,7 @@ def test_a_ledger_of_another_store_is_refused(tmp_path: Path) -> None:
 def test_a_lock_that_is_held_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process that hangs with the lock ends in an error, not in a hang."""
     place = filled(tmp_path, 2)
-    monkeypatch.setattr(writer, "PATIENCE", 0.05)
+    monkeypatch.setattr(files, "PATIENCE", 0.05)
     held = os.open(place.lock, os.O_RDWR)
     fcntl.flock(held, fcntl.LOCK_EX)
     with pytest.raises(LedgerError, match="another process"):
@@ -415,7 +416,9 @@ def test_slots_are_written_in_turn(tmp_path: Path) -> None:
     place = filled(tmp_path, 5, close=False)
     heads, wrong = read_slots(place)
     assert wrong == []
-    assert [head.count for head in heads] == [6, 5]
+    assert [head.count for head in heads] == [6, 6]
+    assert heads[0].loose is msgspec.UNSET, "the last write says that all is on disk"
+    assert str(heads[1].loose).startswith("1 ")
     assert place.head.stat().st_size == 2 * SLOT
 
 

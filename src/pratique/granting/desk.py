@@ -259,9 +259,13 @@ class Desk:
         return used
 
     def record(self, entry: Entry) -> Receipt:
-        """Write what a gate decided; it is on disk when this returns. Raises LedgerError: then nothing may be allowed."""
+        """Write what a gate decided; it is on disk when this returns. Raises LedgerError: then nothing may be allowed.
+
+        What gives nobody anything (a denial that is not only observed, the end of what ran) is written, and on disk soon after.
+        """
         self._check_ledger()
-        return self.ledger.append(entry if entry.node else msgspec.structs.replace(entry, node=self.node))
+        sync = not (is_denial(entry) or entry.event == "ended")
+        return self.ledger.append(entry if entry.node else msgspec.structs.replace(entry, node=self.node), sync=sync)
 
     # Entries
 
@@ -379,6 +383,11 @@ class Desk:
                 f"the clock went back by {last - now.wall:.0f} s: nothing begins now", hint="see to the clock, then ask again"
             )
         return now
+
+
+def is_denial(entry: Entry) -> bool:
+    """Say whether an entry is of something that a gate did not let through."""
+    return entry.event == "decision" and entry.decision == "deny" and not entry.detail.get("observed")
 
 
 def _detail(**values: str | None) -> dict[str, str]:

@@ -20,7 +20,10 @@ LOOK = "pratique audit verify says more; until it is mended no privilege is allo
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a ledger ends: `count` lines in all, the last of them hashed, `size` bytes in `segment`."""
+    """Where a ledger ends: `count` lines in all, the last of them hashed, `size` bytes in `segment`.
+
+    `loose` says which of the last lines are written and not yet synced, see `loose.Loose`; it is there where some are.
+    """
 
     ledger: str
     count: int
@@ -31,6 +34,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     time: str
     signature: str = ""
+    loose: str | msgspec.UnsetType = msgspec.UNSET
 
     def payload(self) -> bytes:
         """Return what is signed."""
@@ -75,7 +79,15 @@ def parse(content: bytes) -> tuple[list[Head], list[str]]:
             heads.append(head)
         else:
             wrong.append(f"slot {number + 1} of the head does not verify")
-    return sorted(heads, key=lambda head: -head.count), wrong
+    return sorted(heads, key=_age), wrong
+
+
+def _age(head: Head) -> tuple[int, int, bool]:
+    """Order heads, the newest first: of those with one count, fewer lines are loose in the newer, or a sync failed since."""
+    if head.loose is msgspec.UNSET:
+        return -head.count, 0, False
+    lines = head.loose.partition(" ")[0]
+    return -head.count, int(lines) if lines.isdecimal() and len(lines) < 9 else 0, not head.loose.endswith("!")
 
 
 class HeadFile:
@@ -98,17 +110,19 @@ class HeadFile:
             self._seen = content
         return self._head
 
-    def write(self, head: Head, *, sync: bool) -> None:
+    def write(self, head: Head) -> None:
         """Put a head in the place of the older one. Raises OSError."""
         slot = canonical(head).ljust(SLOT - 1) + b"\n"
         assert len(slot) == SLOT
         at = head.count % _SLOTS if self._head is None else self._other(self._head)
         os.pwrite(self._descriptor, slot, at * SLOT)
-        if sync:
-            os.fdatasync(self._descriptor)
         self._head = head
         content = os.pread(self._descriptor, SLOT * _SLOTS + 1, 0)
         self._seen = content if content[at * SLOT : (at + 1) * SLOT] == slot else b""
+
+    def sync(self) -> None:
+        """Have what was written on disk; needs no lock. Raises OSError."""
+        os.fdatasync(self._descriptor)
 
     def _other(self, newest: Head) -> int:
         content = os.pread(self._descriptor, SLOT, 0)

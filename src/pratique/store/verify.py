@@ -16,11 +16,13 @@ from typing import NamedTuple
 import msgspec
 
 from pratique.model.errors import StoreError
+from pratique.store.files import segment_name, wait_for_lock
 from pratique.store.head import Head, read_slots
 from pratique.store.keys import Keys, verifies
-from pratique.store.line import MAX_LINE, NO_HASH, Line, Tree, authentic, decode
+from pratique.store.line import MAX_LINE, NO_HASH, Line, Tree, authentic, decode, leaf
+from pratique.store.loose import Loose, foreign, remains, sound_lines
 from pratique.store.place import Place, open_own
-from pratique.store.writer import MAX_LEFT, key_payload, seal_payload, segment_name, sound_lines, wait_for_lock
+from pratique.store.writer import MAX_LEFT, key_payload, seal_payload
 
 _BLOCK = 1 << 20  # bytes read at once
 MAX_PROBLEMS = 100  # said; a ledger that is all wrong needs no more
@@ -90,6 +92,7 @@ class _Verifier:
     def run(self) -> Outcome:
         head, sizes = self._snapshot()
         self._begin(head)
+        said, head = head, self._after_power_cut(head, sizes)
         last: _Segment | None = None
         for number in range(1, max(sizes, default=0) + 1):
             if number not in sizes:
@@ -99,7 +102,7 @@ class _Verifier:
             else:
                 last = self._segment(number, sizes[number], head)
         self._end(head, last)
-        return Outcome(self._problems, self._notes, self._seq, len(sizes), head, self._unsure)
+        return Outcome(self._problems, self._notes, self._seq, len(sizes), said, self._unsure)
 
     def _say(self, where: _Segment | str, line: int, text: str) -> None:
         if isinstance(where, _Segment):
@@ -158,6 +161,37 @@ class _Verifier:
         self._first_key = self._first_key or (anchor.key if anchor else "")
         if anchor and keys.newest() is not None and not keys.holds(head.key):
             self._say("keys", 0, "the private key here is not the one that signs this ledger")
+
+    def _after_power_cut(self, head: Head | None, sizes: dict[int, int]) -> Head | None:
+        """Return the head as far as its last lines outlived the end of their boot: some were not synced when it came."""
+        if head is None or head.segment not in sizes:
+            return head
+        name = segment_name(head.segment)
+        try:
+            loose = Loose.of(head)
+            if loose is None:
+                return head
+            if loose.doubted:
+                self._notes.append(f"{name}: the disk did not take {loose.lines} lines: no privilege is allowed until it does")
+            descriptor = open_own(self._place.ledger / name, os.O_RDONLY)
+            try:
+                left = remains(descriptor, sizes[head.segment], head, self._secret)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return head  # reading it says so
+        except StoreError as error:
+            self._say(name, 0, error.message)
+            return head
+        if left is None or not left.lost:
+            return head
+        first = head.count - left.lost
+        self._notes.append(f"{name}: the machine stopped before lines {first} to {head.count - 1} were synced: they are lost")
+        self._unsure = self._unsure or self._secret is None
+        if not left.lines:
+            return left.before
+        size = left.before.size + sum(len(line) + 1 for line in left.lines)
+        return msgspec.structs.replace(left.before, count=first, size=size, hash=leaf(left.lines[-1]).hex())
 
     def _segment(self, number: int, size: int, head: Head | None) -> _Segment:
         """Read one segment, up to the size that it had."""
@@ -301,7 +335,7 @@ class _Verifier:
             self._notes.append(f"{name}: {len(data)} bytes after the head cannot be judged without the store's secret")
             return
         lines, torn = sound_lines(data, head, self._secret)
-        if len(data) > MAX_LEFT or (torn and b"\n" in torn and b"\0" not in torn):
+        if len(data) > MAX_LEFT or foreign(torn):
             self._seq += len(lines)
             self._say(name, 0, "lines that this store did not write come after its end")
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
@@ -14,13 +13,27 @@ from typing import NamedTuple
 import msgspec
 
 from pratique.model.errors import LedgerError
-from pratique.store.head import LOOK, Head, HeadFile
+from pratique.store.files import Files, segment_name
+from pratique.store.head import LOOK, Head
 from pratique.store.keys import Anchor, Keys
-from pratique.store.line import NO_HASH, Entry, Opened, Seal, Tree, authentic, canonical, decode, leaf, make, stamp
+from pratique.store.line import NO_HASH, Entry, Opened, Seal, canonical, decode, leaf, make, stamp
+from pratique.store.loose import (
+    MAX_LOST,
+    End,
+    Loose,
+    Remains,
+    between,
+    boot,
+    end_of,
+    foreign,
+    remains,
+    sound_lines,
+    synced_end,
+    write_again,
+)
 from pratique.store.place import Place, make_folder, open_own, sync_folder
 
-PATIENCE = 2.0  # seconds to wait for another process's write, which takes milliseconds; then it hangs
-_HEAD_SYNC = 1.0  # seconds between syncs of the head; after a power cut it may be as much behind, and the lines have their marks
+UNSYNCED = "see to the disk: until it takes them no privilege is allowed"
 MAX_LEFT = 64 << 20  # bytes after the head that are read: a batch of the longest lines has half
 _SKEW = 1.0  # seconds that the clock may go back without a word: as much as a time server corrects in one step
 
@@ -30,53 +43,6 @@ class Receipt(NamedTuple):
 
     seq: int
     hash: str
-
-
-def segment_name(number: int) -> str:
-    """Return the name of a segment's file."""
-    return f"{number:08d}.jsonl"
-
-
-def wait_for_lock(descriptor: int, kind: int, place: Place) -> None:
-    """Take the lock of a ledger. Raises LedgerError when another process does not let go."""
-    until, pause = time.monotonic() + PATIENCE, 0.0001
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise LedgerError(f"{place.lock}: another process holds the ledger") from None
-            time.sleep(pause)
-            pause = min(pause * 2, 0.002)
-        else:
-            return
-
-
-class Files:
-    """What a process keeps open between writes."""
-
-    def __init__(self, place: Place) -> None:
-        self.process = os.getpid()
-        self.segment, self.number = -1, 0
-        self.tree, self.tree_at = Tree(), 0  # of segment `number`, up to byte `tree_at`
-        self.head_synced = 0.0
-        try:
-            self.lock = open_own(place.lock, os.O_RDWR | os.O_CREAT)
-            self.head = HeadFile(place)
-        except OSError as error:
-            raise LedgerError(f"{place.folder}: the ledger cannot be written: {error.strerror}") from None
-
-    def close(self) -> None:
-        self.use(-1, 0)
-        self.head.close()
-        os.close(self.lock)
-
-    def use(self, segment: int, number: int) -> None:
-        """Take another segment's file as the open one."""
-        if self.segment >= 0:
-            os.close(self.segment)
-        self.segment, self.number = segment, number
-        self.tree, self.tree_at = Tree(), 0
 
 
 class Writer:
@@ -100,6 +66,8 @@ class Writer:
         if head.segment:
             self._open(head.segment, create=False)
         notes = self._settle() if head.segment else []
+        if head.segment and (note := self._reassure()):
+            notes.append(note)
         if self.head.sealed and (self._place.ledger / segment_name(self.head.segment + 1)).exists():
             self._next_segment()  # opened by a writer that died before it could say so
             notes += self._settle()
@@ -141,24 +109,78 @@ class Writer:
         """Compare the file's length with the head's; take in, or put aside, what is beyond; return what is to be said of it."""
         size = os.fstat(self._files.segment).st_size
         beyond = size - self.head.size
-        if beyond == 0:
-            return []
         path = self._place.ledger / segment_name(self.head.segment)
-        if beyond < 0:
-            raise LedgerError(f"{path}: shorter than its head says", hint=LOOK)
         if beyond > MAX_LEFT:
             raise LedgerError(f"{path}: {beyond} bytes after its end", hint=LOOK)
+        try:
+            left = remains(self._files.segment, size, self.head, self._keys.secret)
+        except LedgerError as error:
+            raise LedgerError(f"{path}: {error.message}", hint=error.hint) from None
+        if left is not None:
+            return self._take_over(left)
+        if beyond == 0:
+            return []
+        if beyond < 0:
+            raise LedgerError(f"{path}: shorter than its head says", hint=LOOK)
         data = os.pread(self._files.segment, beyond, self.head.size)
         lines, torn = sound_lines(data, self.head, self._keys.secret)
-        if torn and b"\n" in torn and b"\0" not in torn:  # zeros are what a power cut leaves; whole lines are somebody's
+        if foreign(torn):
             raise LedgerError(f"{path}: lines that this store did not write are at its end", hint=LOOK)
         notes = []
         if lines:
             notes.append(Entry(event="recovered", detail={"first": str(self.head.count), "lines": str(len(lines))}))
+            os.fdatasync(self._files.segment)
             self._stand_after(lines)
         if torn:
             notes.append(self._put_aside(torn))
         return notes
+
+    def _take_over(self, left: Remains) -> list[Entry]:
+        """Go on after another boot: with what was not synced and is there all the same, and a line for what is lost."""
+        counted = self.head.count
+        self.head = left.before
+        os.fdatasync(self._files.segment)
+        if left.lines:
+            self._stand_after(left.lines)
+        else:
+            self._say_end()
+        notes = []
+        if left.lost:
+            notes.append(Entry(event="power-cut", detail={"first": str(self.head.count), "lines": str(left.lost)}))
+        if self.head.count > counted:
+            more = {"first": str(counted), "lines": str(self.head.count - counted)}
+            notes.append(Entry(event="recovered", detail=more))
+        if left.torn:
+            notes.append(self._put_aside(left.torn))
+        return notes
+
+    def _reassure(self) -> Entry | None:
+        """Where a sync failed, write anew what is not on disk; return what is to be said of it. Raises LedgerError."""
+        loose, files = Loose.of(self.head), self._files
+        if not files.doubted and (loose is None or not loose.doubted):
+            return None
+        synced, end = synced_end(self.head), end_of(self.head)
+        if files.doubted and files.synced.segment == end.segment:  # another process's sync may not have been of these
+            synced = min(synced, files.synced)
+        path = self._place.ledger / segment_name(end.segment)
+        try:
+            write_again(path, synced, end)
+        except OSError as error:
+            self.doubt()
+            raise LedgerError(f"{path}: lines cannot be synced: {error.strerror or error}", hint=UNSYNCED) from None
+        files.doubted = False
+        with files.swap:
+            files.synced = files.written = end
+        self._say_end()
+        if loose is None or not loose.doubted:  # another process has seen to it, and said so
+            return None
+        return Entry(event="synced-late", detail={"first": str(synced.lines), "lines": str(end.lines - synced.lines)})
+
+    def doubt(self) -> None:
+        """Say in the head that a sync of its loose lines failed, so that no process goes on as if it had not."""
+        self._files.doubted = True
+        with contextlib.suppress(OSError, LedgerError):
+            self._say_end(doubted=True)
 
     def _put_aside(self, torn: bytes) -> Entry:
         digest = hashlib.sha256(torn).hexdigest()
@@ -173,14 +195,39 @@ class Writer:
         return Entry(event="torn", detail={"bytes": str(len(torn)), "sha256": digest, "file": f"torn/{name}"})
 
     def write(self, entries: Sequence[Entry]) -> list[Receipt]:
-        """Append entries, in a new segment where the old one is full or of another day."""
+        """Append entries, in a new segment where the old one is full or of another day. They are not synced, unlike others.
+
+        Where nobody knows one boot of the machine from another, they are.
+        """
         if not self.head.sealed and self._is_full():
             self.seal()
         if self.head.sealed:
             self.open_segment()
         if stamp(self._clock() + _SKEW) < self.head.time:
             self._put([Entry(event="clock", detail={"was": self.head.time})])
-        return self._put(entries)
+        crowded = self.loose() + len(entries) > MAX_LOST
+        return self._put(entries, sync=crowded or not boot())
+
+    def loose(self) -> int:
+        """Return how many lines are written and not yet synced, by whomever."""
+        return self.head.count - self._synced().lines
+
+    def settle_head(self) -> None:
+        """Have the head say what is on disk by now."""
+        if self.head.loose is not msgspec.UNSET and self._synced().size > synced_end(self.head).size:
+            self._say_end()
+
+    def sync(self) -> None:
+        """Have all that there is on disk, the head included. Raises LedgerError."""
+        if self.loose():
+            self._sync()
+            self._say_end()
+        self.sync_head()
+
+    def _synced(self) -> End:
+        """Return up to where the segment is on disk: what the head says, or what this process knows since."""
+        said, known = synced_end(self.head), self._files.synced
+        return known if known.segment == self.head.segment and said.size < known.size <= self.head.size else said
 
     def _is_full(self) -> bool:
         return self.head.size >= self._limit or (self.head.time[:10] != stamp(self._clock())[:10])
@@ -224,8 +271,8 @@ class Writer:
         self._put([Entry(event="open")], opened=opened)
         self.sync_head()
 
-    def _put(self, entries: Sequence[Entry], **extra: Opened | Seal) -> list[Receipt]:
-        """Write lines at the end, have them on disk, and say so in the head."""
+    def _put(self, entries: Sequence[Entry], *, sync: bool = True, **extra: Opened | Seal) -> list[Receipt]:
+        """Write lines at the end, have them on disk where `sync` says so, and say so in the head."""
         if not entries:
             return []
         now = stamp(self._clock())
@@ -237,24 +284,36 @@ class Writer:
             lines.append(line)
             receipts.append(Receipt(seq, before))
             seq += 1
-        self._write_out(b"\n".join(lines) + b"\n")
-        self._stand_after(lines, sealed="seal" in extra)
+        self._write_out(b"\n".join(lines) + b"\n", sync=sync)
+        self._stand_after(lines, sealed="seal" in extra, synced=sync)
         return receipts
 
-    def _write_out(self, data: bytes) -> None:
+    def _write_out(self, data: bytes, *, sync: bool) -> None:
         descriptor, left = self._files.segment, memoryview(data)
         try:
             while left:
                 left = left[os.write(descriptor, left) :]
-            os.fdatasync(descriptor)
+            if sync:
+                self._sync()
         except OSError:
             with contextlib.suppress(OSError):  # nobody was told of these lines; what cannot be cut off is settled by the next
                 os.ftruncate(descriptor, self.head.size)
                 os.fdatasync(descriptor)
             raise
 
-    def _stand_after(self, lines: Sequence[bytes], *, sealed: bool | None = None) -> None:
-        """Make the head say that the ledger ends with these lines, which are on disk."""
+    def _sync(self) -> None:
+        """Sync the segment. Raises OSError; then lines that were answered may not be on disk, and that is kept in mind."""
+        try:
+            os.fdatasync(self._files.segment)
+        except OSError:
+            if self.loose():
+                self.doubt()
+            raise
+        with self._files.swap:
+            self._files.synced = end_of(self.head)
+
+    def _stand_after(self, lines: Sequence[bytes], *, sealed: bool | None = None, synced: bool = True) -> None:
+        """Make the head say that the ledger ends with these lines, which are on disk where `synced` says so."""
         last = decode(lines[-1])
         files = self._files
         key = self.head.key
@@ -266,20 +325,33 @@ class Writer:
             size += len(line) + 1
             if b'"event":"open"' in line and (opened := decode(line).opened):
                 key = opened.key
-        head = msgspec.structs.replace(
+        before = self._synced()
+        self.head = msgspec.structs.replace(
             self.head,
             count=last.seq + 1,
             hash=leaf(lines[-1]).hex(),
             size=size,
             sealed=last.seal is not None if sealed is None else sealed,
+            key=key,
             time=last.time,
         )
-        self.head = head.signed(self._keys.signer(key))
-        self._say(sync=time.monotonic() - files.head_synced > _HEAD_SYNC)
+        with files.swap:
+            files.written = end_of(self.head)
+            files.synced = files.written if synced else before
+        self._say_end(files.synced)
+
+    def _say_end(self, synced: End | None = None, *, doubted: bool = False) -> None:
+        """Have the head say where the ledger ends, and up to where it is on disk: `synced`, or what is known of that."""
+        loose = between(synced or self._synced(), end_of(self.head), doubted=doubted)
+        head = msgspec.structs.replace(self.head, loose=loose)
+        self.head = head.signed(self._keys.signer(head.key))
+        self._say(sync=False)
 
     def _say(self, *, sync: bool) -> None:
         try:
-            self._files.head.write(self.head, sync=sync)
+            self._files.head.write(self.head)
+            if sync:
+                self._files.head.sync()
         except OSError as error:
             raise LedgerError(f"{self._place.head}: cannot be written: {error.strerror}") from None
         if sync:
@@ -308,20 +380,6 @@ class Writer:
                 files.tree_at += len(line) + 1
         if before and before != self.head.hash:
             raise LedgerError(f"{self._place.ledger}: does not end as its head says", hint=LOOK)
-
-
-def sound_lines(data: bytes, head: Head, secret: bytes) -> tuple[list[bytes], bytes]:
-    """Return the lines after a head that this store wrote and that follow it, and what is left over."""
-    lines: list[bytes] = []
-    seq, before, at = head.count, head.hash, 0
-    while (end := data.find(b"\n", at)) >= 0:
-        line = data[at:end]
-        fits = b'"seq":%d,' % seq in line and b'"prev":"%b"' % before.encode() in line
-        if not fits or not authentic(line, secret):
-            break
-        lines.append(line)
-        seq, before, at = seq + 1, leaf(line).hex(), end + 1
-    return lines, data[at:]
 
 
 def seal_payload(seal: Seal, before: str) -> bytes:

@@ -34,7 +34,11 @@ _ABOUT = {
     "approver-key-removed": ("of",),
 }
 # Events that need somebody's eyes; whose key approves is as good as who approves.
-ALARMING = frozenset(("break-glass", "torn", "recovered", "clock", "alert-failed", "code-refused", "approver-key"))
+ALARMING = frozenset(
+    (
+        "break-glass", "torn", "recovered", "power-cut", "synced-late", "clock", "alert-failed", "code-refused", "approver-key",
+    )
+)  # fmt: skip
 
 
 def name_of(who: Who | None) -> str:
