@@ -122,7 +122,7 @@ class Gate:
         if self._gate is not None and self._gate.poll() is None:
             self._gate.send_signal(number)
             if number not in (signal.SIGSTOP, signal.SIGCONT):
-                self._gate.wait(20)
+                self._gate.wait(60)
 
     def ledger(self, after: int = 0) -> list[Line]:
         """Return the ledger's lines behind number `after`."""

@@ -85,7 +85,7 @@ class Node:
             conditions = said.body["status"].get("conditions", []) if said.status == 200 else []
             return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
-        self._wait(is_ready, 90)
+        self._wait(is_ready, 180)
 
     def _kubelet(self, api: ApiServer) -> list[object]:
         folder = self._folder
@@ -108,7 +108,7 @@ class Node:
             "--make-iptables-util-chains=false", "--image-gc-high-threshold=100", "--v=1",
         ]  # fmt: skip
 
-    def _wait(self, done: object, seconds: float = 30) -> None:
+    def _wait(self, done: object, seconds: float = 120) -> None:
         assert callable(done)
         end = time.monotonic() + seconds
         while not done():

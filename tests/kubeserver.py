@@ -138,7 +138,7 @@ class Gate(Process):
         return context
 
     def _wait(self) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             self.check()
             with contextlib.suppress(OSError):
@@ -235,7 +235,7 @@ class ApiServer(Process):
         bad = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": "team-a"},
                "spec": {"containers": [{"name": "c", "image": "i", "securityContext": {"privileged": True}}]}}  # fmt: skip
         orders = "/apis/grants.pratique/v1/namespaces/team-a/grantorders"
-        for _ in range(100):
+        for _ in range(600):
             pods = self.ask("boss", "POST", "/api/v1/namespaces/team-a/pods?dryRun=All", bad).status
             if pods == 403 and self.ask("boss", "GET", orders).status == 200:
                 return

@@ -141,7 +141,7 @@ def test_leaving_the_block_ends_the_child() -> None:
 def test_a_killed_parent_takes_the_child_along() -> None:
     """A parent that is killed outright leaves no child behind."""
     pid = probe("orphan", check=-9)["pid"]
-    for _ in range(200):
+    for _ in range(6000):
         if not Path(f"/proc/{pid}").exists():
             return
         time.sleep(0.01)

@@ -91,7 +91,7 @@ def test_a_web_server_on_port_80_as_root(images: Images, capfd: pytest.CaptureFi
     name = f"pratique-{uuid.uuid4().hex[:8]}"
     assert images.podman("run", "-d", "--name", name, "--network", "none", *proposed, "localhost/pratique-web:1").returncode == 0
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while (got := images.podman("exec", name, "wget", "-qO-", "http://127.0.0.1/")).returncode and time.monotonic() < until:
             time.sleep(0.2)
         assert got.stdout == "hello\n", got.stderr

@@ -28,7 +28,7 @@ from real import apks, rpms
 
 MIRROR = "http://deb.debian.org/debian"
 NODE_APP = Modules("express@4.18.2 lodash@4.17.20 axios@1.6.0 minimist@1.2.5 jsonwebtoken@8.5.1", "srv/app")
-REGISTRY_SECONDS = 10.0
+REGISTRY_SECONDS = 60.0
 
 
 @dataclasses.dataclass(frozen=True)

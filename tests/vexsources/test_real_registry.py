@@ -81,7 +81,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushing]:
         ["docker-registry", "serve", str(folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        for _ in range(200):
+        for _ in range(1200):
             with contextlib.suppress(OSError):
                 socket.create_connection(tuple(host.split(":")), timeout=1).close()  # type: ignore[arg-type]
                 break

@@ -118,7 +118,7 @@ def podman() -> Iterator[tuple[Api, Path]]:
     subprocess.run([*words, "load", "-q", "-i", str(folder / "image.tar")], check=True, capture_output=True, timeout=60)
     server = subprocess.Popen([*words, "system", "service", "-t", "0", f"unix://{folder}/api.sock"], stderr=subprocess.DEVNULL)
     try:
-        for _ in range(400):
+        for _ in range(1200):
             if (folder / "api.sock").exists():
                 break
             time.sleep(0.05)

@@ -90,7 +90,7 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 def _await(address: str) -> None:
     host, _, port = address.partition(":")
-    for _ in range(200):
+    for _ in range(1200):
         try:
             socket.create_connection((host, int(port)), timeout=1).close()
         except OSError:

@@ -86,7 +86,7 @@ class Podman:
             ],
             stderr=subprocess.DEVNULL,
         )
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not agent.exists() and time.monotonic() < until:
             time.sleep(0.02)
 
@@ -259,7 +259,7 @@ def test_what_is_granted_runs_and_ends_with_the_grant(engine: Podman, running: s
         engine.as_("", "rm", "-f", "-t", "0", name)
 
 
-def _until(holds: object, seconds: float = 15) -> bool:
+def _until(holds: object, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if holds():  # type: ignore[operator]

@@ -54,7 +54,7 @@ def running(real: Any, name: str, **container: Any) -> None:
     made["metadata"] = {"name": name, "namespace": "team-a"}
     said = real.api.ask("dev1", "POST", PODS, made)
     assert said.status == 201, said
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while True:
         status = real.api.ask("root", "GET", f"{PODS}/{name}").body.get("status", {})
         if status.get("phase") == "Running":
@@ -82,14 +82,14 @@ def test_a_real_exec_needs_a_grant_and_uses_it_once(real: Any, node: Node, tmp_p
     """Denied with the command; given, it runs as the container's user; denied again."""
     running(real, "shell")
     words = ("exec", "shell", "-c", "c", "--", "id", "-u")
-    out, err = kubectl(real, tmp_path, *words).communicate(timeout=60)
+    out, err = kubectl(real, tmp_path, *words).communicate(timeout=120)
     assert out == ""
     assert "kubectl pratique -n team-a request -p exec.any" in err
     held = grant(real, "exec.any", container="team-a/shell/c", argv=("id", "-u"))
-    assert "pratique: denied" in kubectl(real, tmp_path, "exec", "shell", "-c", "c", "--", "sh").communicate(timeout=60)[1]
-    out, err = kubectl(real, tmp_path, *words).communicate(timeout=60)
+    assert "pratique: denied" in kubectl(real, tmp_path, "exec", "shell", "-c", "c", "--", "sh").communicate(timeout=120)[1]
+    out, err = kubectl(real, tmp_path, *words).communicate(timeout=120)
     assert out == "1000\n", err
-    assert "pratique: denied" in kubectl(real, tmp_path, *words).communicate(timeout=60)[1]
+    assert "pratique: denied" in kubectl(real, tmp_path, *words).communicate(timeout=120)[1]
     with real.gate.desk() as desk:
         assert desk.store.get(held.id).grant.used == 1
 
@@ -101,10 +101,10 @@ def test_the_digest_that_runs_is_looked_up(real: Any, node: Node, tmp_path: Path
     digest = "sha256:" + status["imageID"].rpartition("sha256:")[2]
     grant(real, "exec.any", images=("sha256:" + "0" * 64,))
     words = ("exec", "digest", "--", "true")
-    assert "pratique: denied" in kubectl(real, tmp_path, *words).communicate(timeout=60)[1]
+    assert "pratique: denied" in kubectl(real, tmp_path, *words).communicate(timeout=120)[1]
     grant(real, "exec.any", images=(digest,))
     process = kubectl(real, tmp_path, *words)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 
@@ -119,10 +119,10 @@ def test_a_session_in_a_pod_that_runs_by_a_grant_ends_with_it(real: Any, node: N
     with real.gate.desk() as desk:
         desk.act(root.id, Revoke(ONCALL))
     begun = time.monotonic()
-    session.communicate(timeout=60)
+    session.communicate(timeout=120)
     assert session.returncode != 0
     taken = time.monotonic() - begun
-    assert taken < 20, taken
+    assert taken < 45, taken  # of the 300 that it would take
     while real.api.ask("root", "GET", f"{PODS}/rooty").status != 404:
         assert time.monotonic() - begun < 60
         time.sleep(0.2)

@@ -25,7 +25,7 @@ from pratique.model.image import Platform
 pytestmark = pytest.mark.loopback
 
 LAYERS = [ib.layer({"etc/os-release": "ID=debian\n"}), ib.layer({"app/main.py": "print()\n" * 500, "etc/.wh.gone": b""})]
-START_SECONDS = 20  # a daemon that is not up by then will not come up in this place
+START_SECONDS = 60  # a daemon that is not up by then will not come up in this place
 HASH = "$2b$04$yD91s6zW/WJ.aVjFP54VBeluwbrsYEqToZU6Fg7p4MpG.UI73.iEK"  # bcrypt of "secret", as `htpasswd -B` makes it
 
 
