@@ -11,7 +11,6 @@ import http.server
 import json
 import os
 import re
-import socket
 import threading
 import time
 import tomllib
@@ -183,7 +182,7 @@ class Attempt:
         self.names = {
             "name": f"a-{attack.name}", "victim": f"v-{attack.name}", "out": str(side.out), "work": str(side.work),
             "closed": str(side.closed), "engine": str(engine.folder), "socket": str(engine.socket), "own": str(engine.own),
-            "secret": SECRET, "free_port": str(_free_port()), "pid": str(engine.pid or os.getpid()),
+            "secret": SECRET, "free_port": str(loopback.free_port()), "pid": str(engine.pid or os.getpid()),
             **{f"ns_{kind}": _namespace(kind) for kind in ("net", "pid", "ipc", "uts", "cgroup")},
         }  # fmt: skip
 
@@ -379,12 +378,6 @@ class Attempt:
             with Desk(open_place(gate.store)) as desk:
                 desk.facts.put("clock", repr(time.time() + 3600))
         return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as end:
-        end.bind(("127.0.0.1", 0))
-        return int(end.getsockname()[1])
 
 
 def _namespace(kind: str) -> str:

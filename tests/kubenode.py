@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import engineimages
-from kubeserver import PROGRAM, ApiServer, Process, free_port
+from kubeserver import PROGRAM, ApiServer, Process
+from loopback import free_port
 
 KUBELET = PROGRAM.with_name("kubelet-1.20")
 NAME = "localhost"  # the API server reaches a node by its name here

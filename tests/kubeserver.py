@@ -8,7 +8,6 @@ import datetime as dt
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from loopback import free_port
 from pratique.enforce.kubernetes import certificates
 from pratique.granting.desk import Desk
 from pratique.store.place import open_place
@@ -58,12 +58,6 @@ class Said(NamedTuple):
     @property
     def message(self) -> str:
         return str(self.body.get("message", ""))
-
-
-def free_port() -> int:
-    with socket.socket() as handle:
-        handle.bind(("127.0.0.1", 0))
-        return int(handle.getsockname()[1])
 
 
 class Process:

@@ -11,7 +11,21 @@ import threading
 from http.server import HTTPServer
 from typing import Any
 
+_held: list[socket.socket] = []  # as long as this process lives
 END_SECONDS = 30.0  # for what a handler still does when its connection is gone
+
+
+def free_port() -> int:
+    """Return a port for a program that cannot find one for itself; nobody else is given it until this process ends.
+
+    It stays bound here, without listening: the kernel gives it to nobody who asks for any port, and lets a program have it that
+    asks for it by number and may reuse addresses, as all servers do.
+    """
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", 0))
+    _held.append(one)
+    return int(one.getsockname()[1])
 
 
 class Threads(socketserver.ThreadingMixIn):

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.images import SERVICES, SLIM, WEB, Builder, Debian, Modules, run
 from benchmarks.layers import EPOCH, Item, Layer, from_difference, from_items, walk_folder, write_archive, write_layer
 
+from loopback import free_port
 from real import apks, rpms
 
 MIRROR = "http://deb.debian.org/debian"
@@ -174,8 +174,7 @@ IMAGES = {
 @contextlib.contextmanager
 def registry(folder: Path) -> Iterator[str]:
     """Run a registry on the loopback interface; yield its HOST:PORT."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "registry.yml"
     configuration.write_text(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import imagebuilder as ib
+import loopback
 import vexing
 from pratique.cli.main import run
 from vexing import attestation, encode, envelope, openvex, statement
@@ -71,8 +72,7 @@ class Pushing:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushing]:
     """A registry with an image that has an exploited vulnerability."""
     folder = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    host = f"127.0.0.1:{loopback.free_port()}"
     said = (
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\nhttp: {{addr: '{host}'}}\n"
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import loopback
 from pratique.advisory.repository import client
 from pratique.advisory.repository.bundle import export_signed, import_signed
 from pratique.advisory.repository.pull import How, Pulled, pull
@@ -60,9 +61,7 @@ class Registry:
 @pytest.fixture(params=["open", "login"])
 def registry(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     """Run a registry, one that asks for a login among them; the login is where Docker keeps it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{loopback.free_port()}"
     folder = tmp_path / "registry"
     folder.mkdir()
     configuration = {

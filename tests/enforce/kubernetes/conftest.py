@@ -14,6 +14,7 @@ import pytest
 
 import kubeserver
 from kubeserver import ApiServer, Etcd, Gate, Process
+from loopback import free_port
 from pratique.enforce.kubernetes import certificates
 from reviewing import ONCALL, POLICY
 
@@ -39,7 +40,7 @@ def real() -> Iterator[Real]:
         started.append(etcd)
         bare = ApiServer(folder / "bare", etcd)
         started.append(bare)
-        port = kubeserver.free_port()
+        port = free_port()
         token = folder / "token"
         token.write_text("gate")
         certificates.make(folder / "gated" / "own", ("127.0.0.1",), dt.datetime.now(dt.UTC))

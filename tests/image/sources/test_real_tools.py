@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import imagebuilder as ib
+import loopback
 import registrysim as sim
 from pratique.image.open import list_platforms, open_target
 from pratique.image.options import SourceOptions
@@ -96,9 +97,7 @@ def check(
 
 
 def _registry_config(folder: Path, auth: bool = False) -> tuple[Path, str, int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = loopback.free_port()
     (folder / "users").write_text(f"ann:{HASH}\n")
     login = f"auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}\n" if auth else ""
     storage = f"storage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
