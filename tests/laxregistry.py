@@ -1,7 +1,8 @@
 """A registry's gate that forgets one check: a stand-in before a bare registry, to show that an attempt works where nobody looks.
 
 It does what token services in front of registries do, written independently of pratique's: it gives tokens, reads them, and
-passes on what their `access` lists. `missing` is the check that it does not make; with none missing it refuses what pratique's refuses.
+passes on what their `access` lists. `missing` is the check that it does not make; with none missing it refuses what pratique's
+gate refuses.
 """
 
 from __future__ import annotations

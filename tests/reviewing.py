@@ -188,7 +188,7 @@ class Judge:
         self.privilege = privilege
         self.seen: list[Image] = []
 
-    async def judge(self, image: Image, point: str, *, deadline: float | None = None) -> Judgement:
+    async def judge(self, image: Image, point: str, *, deadline: float | None = None, subject: str = "") -> Judgement:
         self.seen.append(image)
         bad = "bad" in image.reference
         reason = "critical vulnerabilities" if bad else ""

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -637,3 +638,33 @@ def test_the_ledger_says_which_image(place: Place) -> None:
     keep(place, verdict("deny", reference="reg.example/app@" + IMAGE))
     (said,) = [sentence(line) for line in lines(place, Filter()) if line.event == "verdict"]
     assert f"records a verdict on reg.example/app@{IMAGE} -> deny" in said
+
+
+def test_who_asks_for_a_hundred_strangers_keeps_nobody_waiting(place: Place) -> None:
+    """Eve's hundred scans never end; some are refused with the reason, and Alice's one stranger is judged."""
+    forever = "docker:" + IMAGE
+
+    class Slow(Scans):
+        async def run(self, job: Job, seconds: float) -> Outcome:
+            if job.target != forever:
+                await asyncio.sleep(3600)
+            return await super().run(job, seconds)
+
+    async def crowd(admission: Admission) -> tuple[list[Judgement], Judgement]:
+        strangers = [f"sha256:{number:064x}" for number in range(100)]
+        eves = [
+            asyncio.create_task(
+                admission.judge(Image("app", (one,), "docker:" + one), "registry", deadline=0.5, subject="unix:eve")
+            )
+            for one in strangers
+        ]
+        await asyncio.sleep(0)
+        alices = await admission.judge(Image("app", (IMAGE,), forever), "registry", deadline=30, subject="unix:alice")
+        return await asyncio.gather(*eves), alices
+
+    eves, alices = judging(place, SPEC, crowd, Slow(lambda _: Outcome(verdicts=(verdict(),))))
+    assert alices.allowed
+    assert not any(one.allowed for one in eves)
+    reasons = Counter(one.reason.partition(": ")[2] for one in eves)
+    assert reasons["20 images that you asked for wait to be scanned: ask again when they are done"] == 78
+    assert reasons["it is being scanned: ask again"] == 22

@@ -10,7 +10,8 @@ How gates use it
   the gate cannot say; a daemon's own image is read through the engine's real socket (`engine`), not through the gate.
 - `judge` never raises and never blocks the loop. It answers within `deadline` (the policy's own, where none is given): a known
   image in well under a millisecond, a stranger as soon as its scan ends. A scan that takes longer goes on, so that whoever
-  asks again finds the verdict. All who ask for one image at once share one scan.
+  asks again finds the verdict. All who ask for one image at once share one scan. Scans wait in line by `subject`
+  (`fairness`): who asks for a hundred strangers keeps nobody else waiting.
 - A refused image is not the end: `judgement.privilege` is `run.image:NAME@DIGEST`. A gate adds it to what the request needs
   (`Request.extra`) and decides as ever; a grant of it, where a policy entitles anybody to one, lets the image run for a
   task, and every denial carries the command that asks for it. "" where the admission policy says `grants: false`.
@@ -36,6 +37,7 @@ import msgspec
 
 from pratique._kit.references import repository
 from pratique.enforce.admissionfile import AdmissionSpec, Stale, load_admission
+from pratique.enforce.fairness import FullError, Line, Ticket
 from pratique.enforce.scanning import Job, Scanner, Stage
 from pratique.enforce.verdicts import Heard, index_rules, record, rules_digest
 from pratique.granting.desk import Desk
@@ -50,8 +52,8 @@ STAGES: dict[Point, Stage] = {
     "docker": "runtime", "podman": "runtime", "runtime": "runtime", "kubernetes": "deploy", "registry": "registry", "ci": "ci",
     "prompt": "dev",
 }  # fmt: skip
-# Different strangers that wait to be scanned; beyond it a new one is refused at once, so that nobody fills the memory by names.
-MAX_WAITING = 200
+# Scans that failed and are remembered, so that nobody fills the memory by names.
+_MAX_FAILED = 200
 # A scan that failed is not tried again for so many seconds: a broken image must not keep the machine busy.
 RETRY = 30.0
 # Seconds between looks whether the files of rules have changed.
@@ -107,22 +109,26 @@ class Admission:
         self._verdicts = Verdicts(place, gate=True)
         self._scanner = scanner or Scanner(engine)
         self._thread = ThreadPoolExecutor(1, "admission")  # one writer: the ledger is another's, too
-        self._running: dict[str, asyncio.Task[KeptVerdict | str]] = {}
+        self._line = Line()
+        self._running: dict[str, tuple[asyncio.Task[KeptVerdict | str], Ticket]] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         self._cleaned = 0.0
         self._looked = time.monotonic()
         self._loaded = self._load()
 
-    async def judge(self, image: Image, point: Point, *, stage: Stage | None = None, deadline: float | None = None) -> Judgement:
+    async def judge(
+        self, image: Image, point: Point, *, stage: Stage | None = None, deadline: float | None = None, subject: str = ""
+    ) -> Judgement:
         """Say whether an image may run, or be pulled. Never raises: what goes wrong is a refusal that says so.
 
-        `deadline` is in seconds; 0 looks into the store and no further.
+        `deadline` is in seconds; 0 looks into the store and no further. `subject` is who asks, and waits in their own line where
+        there has to be a scan.
         """
         try:
             found = self._known(image, stage or STAGES[point])
             if isinstance(found, Judgement):
                 return found
-            return await self._stranger(image, stage or STAGES[point], point, found, deadline)
+            return await self._stranger(image, stage or STAGES[point], point, found, deadline, subject)
         except PratiqueError as error:
             return self._refused(image, "unknown", f"its verdict cannot be read: {error.message}")
         except Exception as error:  # noqa: BLE001 - a gate that cannot decide refuses, and says so
@@ -133,12 +139,12 @@ class Admission:
         found = self._known(image, stage or STAGES[point])
         return found if isinstance(found, Judgement) else None
 
-    def begin(self, image: Image, point: Point) -> None:
+    def begin(self, image: Image, point: Point, *, subject: str = "") -> None:
         """Have a stranger scanned in time, before anybody waits for it; nothing where that cannot be."""
         stage = STAGES[point]
         try:
             if not isinstance(self._known(image, stage), Judgement) and self.spec.unknown == "scan":
-                self._scan(image, stage, point)
+                self._scan(image, stage, point, subject)
         except PratiqueError:
             return  # whoever asks for the image is told
 
@@ -151,9 +157,10 @@ class Admission:
 
     async def close(self) -> None:
         """End all scans, and let go of the store."""
-        for task in list(self._running.values()):
+        running = [task for task, _ in self._running.values()]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         self._thread.shutdown()
         self._verdicts.close()
         self._desk.close()
@@ -234,10 +241,10 @@ class Admission:
     # -- strangers -------------------------------------------------------------------------------------------------------------
 
     async def _stranger(
-        self, image: Image, stage: Stage, point: Point, old: KeptVerdict | None, deadline: float | None
+        self, image: Image, stage: Stage, point: Point, old: KeptVerdict | None, deadline: float | None, subject: str
     ) -> Judgement:
         wait = float(self.spec.deadline) if deadline is None else deadline
-        task = self._scan(image, stage, point)
+        task = self._scan(image, stage, point, subject)
         if isinstance(task, str):
             return self._refused(image, "unknown", task, old)
         done, _ = await asyncio.wait({task}, timeout=wait)
@@ -249,21 +256,25 @@ class Admission:
             return self._refused(image, "unknown", outcome, old)
         return self._judged(image, outcome, "scan")
 
-    def _scan(self, image: Image, stage: Stage, point: Point) -> asyncio.Task[KeptVerdict | str] | str:
+    def _scan(self, image: Image, stage: Stage, point: Point, subject: str) -> asyncio.Task[KeptVerdict | str] | str:
         """Return the scan of an image, which may be running already; or why there is none."""
         if not image.target or not image.digests:
             return "nobody has scanned this image, and it has no digest by which it could be"
         loaded = self._current()
         name = "\n".join((loaded.digests[stage], *image.digests))
         if (running := self._running.get(name)) is not None:
-            return running
+            task, ticket = running
+            self._line.join(ticket, subject)
+            return task
         at, why = self._failed.get(name, (0.0, ""))
         if why and time.monotonic() - at < RETRY:
             return why
-        if len(self._running) >= MAX_WAITING:
-            return f"more than {MAX_WAITING} images wait to be scanned: ask again"
-        task = asyncio.get_running_loop().create_task(self._scanned(image, stage, point, loaded.digests[stage]))
-        self._running[name] = task
+        try:
+            ticket = self._line.enter(subject)
+        except FullError as error:
+            return error.message
+        task = asyncio.get_running_loop().create_task(self._in_turn(ticket, image, stage, point, loaded.digests[stage]))
+        self._running[name] = task, ticket
         task.add_done_callback(lambda done: self._ended(name, done))
         return task
 
@@ -272,8 +283,12 @@ class Admission:
         self._failed.pop(name, None)
         if not task.cancelled() and task.exception() is None and isinstance(why := task.result(), str):
             self._failed[name] = (time.monotonic(), why)
-            while len(self._failed) > MAX_WAITING:
+            while len(self._failed) > _MAX_FAILED:
                 self._failed.pop(next(iter(self._failed)))
+
+    async def _in_turn(self, ticket: Ticket, image: Image, stage: Stage, point: Point, rules: str) -> KeptVerdict | str:
+        async with self._line.turn(ticket):
+            return await self._scanned(image, stage, point, rules)
 
     async def _scanned(self, image: Image, stage: Stage, point: Point, rules: str) -> KeptVerdict | str:
         """Have an image scanned and its verdict put on record; return that, or why there is none."""

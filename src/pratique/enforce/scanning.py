@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pratique.pipeline import ScanOptions
 
 Stage = Literal["dev", "ci", "registry", "deploy", "runtime"]
-# Scans at once: each takes a core while it reads an image.
-MAX_SCANS = 2
+# Scans at once, whoever asks: each takes a core while it reads an image. Names are looked up beside them, which takes a moment.
+MAX_SCANS, MAX_LOOKUPS = 3, 4
 # Images of one index that are scanned: the largest official ones have some twelve platforms.
 MAX_IMAGES = 32
 # Bytes of an outcome: a verdict with its reasons has some KiB.
@@ -81,6 +81,7 @@ class Scanner:
         self._login = (username, password)
         self._at_once = at_once
         self._turn: asyncio.Semaphore | None = None
+        self._lookup: asyncio.Semaphore | None = None
 
     async def run(self, job: Job, seconds: float) -> Outcome:
         """Run a job, waiting for its turn. `seconds` bound it from then on. Never raises, cancellation aside."""
@@ -88,9 +89,9 @@ class Scanner:
 
         if self._login[0]:
             job = msgspec.structs.replace(job, username=self._login[0], password=self._login[1])
-        if self._turn is None:
-            self._turn = asyncio.Semaphore(self._at_once)
-        async with self._turn:
+        if self._turn is None or self._lookup is None:
+            self._turn, self._lookup = asyncio.Semaphore(self._at_once), asyncio.Semaphore(MAX_LOOKUPS)
+        async with self._lookup if job.resolve else self._turn:
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,

@@ -160,7 +160,8 @@ class AuthzPlugin:
                 raise ParseError(f"{image.reference}: a tag is whatever it is moved to: pull NAME@sha256:...")
             digest = await admission.resolve(image.reference)
             image = image._replace(digests=(digest,) if digest else (), target=f"registry:{_pinned(image.reference, digest)}")
-        judgement = await admission.judge(image, "docker")
+        subject = question.request.subject
+        judgement = await admission.judge(image, "docker", subject=key(subject) if subject is not None else "")
         if judgement.allowed:
             return question, ""
         if not judgement.privilege:

@@ -175,7 +175,7 @@ class Admitter:
         extra = podsecurity.lifting(pods, standard)
         if extra:  # what the standard forbids is asked for, so that a grant can be found for it
             requests[0] = msgspec.structs.replace(requests[0], extra=(*requests[0].extra, *extra))
-        bad = await refusals(self._judge_images, specs) if self._judge_images is not None else {}
+        bad = await refusals(self._judge_images, specs, f"k8s:{review.namespace}") if self._judge_images is not None else {}
         for number, spec in enumerate(specs):
             if spec.image in bad and bad[spec.image].privilege:
                 more_of = (*requests[number].extra, bad[spec.image].privilege)

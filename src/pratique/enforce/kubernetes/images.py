@@ -18,7 +18,7 @@ SECONDS = 0.3  # of the 0.5 s that a review may take; a scan that takes longer g
 class Judge(Protocol):
     """What of `pratique.enforce.admission.Admission` is used here."""
 
-    async def judge(self, image: Image, point: Point, *, deadline: float | None = None) -> Judgement: ...
+    async def judge(self, image: Image, point: Point, *, deadline: float | None = None, subject: str = "") -> Judgement: ...
 
     async def resolve(self, reference: str, deadline: float | None = None) -> str: ...
 
@@ -32,16 +32,19 @@ class Refused(NamedTuple):
     privilege: str
 
 
-async def refusals(judge: Judge, specs: Sequence[Spec]) -> dict[str, Refused]:
-    """Return what may not run, by reference. A tag is judged by what it means now, which it need not mean later."""
+async def refusals(judge: Judge, specs: Sequence[Spec], whose: str = "") -> dict[str, Refused]:
+    """Return what may not run, by reference. A tag is judged by what it means now, which it need not mean later.
+
+    Scans wait in the line of `whose` they are: the namespace's, as most pods are made by controllers.
+    """
     import asyncio
 
     names = list(dict.fromkeys(spec.image for spec in specs))
-    found = await asyncio.gather(*(_refusal(judge, name) for name in names))
+    found = await asyncio.gather(*(_refusal(judge, name, whose) for name in names))
     return {name: refused for name, refused in zip(names, found, strict=True) if refused is not None}
 
 
-async def _refusal(judge: Judge, name: str) -> Refused | None:
+async def _refusal(judge: Judge, name: str, whose: str) -> Refused | None:
     from pratique.enforce.admission import Image  # noqa: PLC0415 - the whole inspection hangs on it
 
     if not name:
@@ -50,5 +53,5 @@ async def _refusal(judge: Judge, name: str) -> Refused | None:
     if not digest:
         return Refused(f"{name}: nobody knows which digest this tag means now: name the image by digest", "")
     target = name if digest_in(name) else f"{name.partition('@')[0]}@{digest}"
-    judged = await judge.judge(Image(name, (digest,), f"registry:{target}"), "kubernetes", deadline=SECONDS)
+    judged = await judge.judge(Image(name, (digest,), f"registry:{target}"), "kubernetes", deadline=SECONDS, subject=whose)
     return None if judged.allowed else Refused(judged.reason or f"{name} may not run", judged.privilege)

@@ -129,7 +129,9 @@ class Conversation:
             raise UpstreamError("the registry gave another manifest than it was asked for")
         if not self._own:
             await self._proxy.judging.learn(route.repository, manifest)
-            judged = await self._proxy.judging.manifest(self._proxy.image(route.repository, manifest.digest), manifest)
+            judged = await self._proxy.judging.manifest(
+                self._proxy.image(route.repository, manifest.digest), manifest, asker.line
+            )
             await self._proxy.refuse(asker, route, judged)
         headers = [(name, value) for name, value in self._headers(answered) if name != b"transfer-encoding"]
         await client.begin(200, [(n, v) for n, v in headers if n != b"content-length"] + [(b"content-length", b"%d" % len(body))])
@@ -167,7 +169,7 @@ class Conversation:
     async def _blob(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:
         await self._proxy.allow(route, asker, access)
         if client.method == "GET" and not self._own:
-            judged = await self._proxy.judging.blob(self._proxy.front.name, route.repository, route.reference)
+            judged = await self._proxy.judging.blob(self._proxy.front.name, route.repository, route.reference, asker.line)
             if judged is None:
                 raise Refused(problem(404, "BLOB_UNKNOWN", "pratique: ask for the manifest that needs it first"))
             await self._proxy.refuse(asker, route, judged)
@@ -180,7 +182,7 @@ class Conversation:
         mounts = "mount" in route.query and self._proxy.may_mount(route, asker, access)
         if mounts:
             source, blob = route.query["from"], route.query["mount"]
-            mounts = await self._proxy.judging.blob(self._proxy.front.name, source, blob) == ()
+            mounts = await self._proxy.judging.blob(self._proxy.front.name, source, blob, asker.line) == ()
         if mounts:
             answered = await self._ask(client, route, own, Access("repository", route.query["from"], ("pull",)), asker=asker)
         else:

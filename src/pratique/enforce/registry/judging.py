@@ -28,23 +28,23 @@ class Judging:
         if self._contents is not None and is_digest(digest):
             self._contents.forget(repository, digest)
 
-    def begin(self, image: Image, manifest: Manifest) -> None:
-        """Have what was pushed scanned before anybody pulls it."""
+    def begin(self, image: Image, manifest: Manifest, subject: str) -> None:
+        """Have what somebody pushed scanned before anybody pulls it."""
         if self._admission is not None and manifest.kind == "image":
-            self._admission.begin(self._aimed(image), "registry")
+            self._admission.begin(self._aimed(image), "registry", subject=subject)
 
-    async def manifest(self, image: Image, manifest: Manifest) -> tuple[Judgement, ...]:
-        """Return the judgement by which a manifest may not be had; none where it may."""
+    async def manifest(self, image: Image, manifest: Manifest, subject: str) -> tuple[Judgement, ...]:
+        """Return the judgement by which a manifest may not be had by whoever asks; none where it may."""
         if self._admission is None or manifest.kind != "image":
             return ()
-        return _refusals(await self._admission.judge(self._aimed(image), "registry"))
+        return _refusals(await self._admission.judge(self._aimed(image), "registry", subject=subject))
 
     def known(self, image: Image) -> tuple[Judgement, ...]:
         """Return the judgement by which an image may not be had, as far as that is known without a scan."""
         judgement = self._admission.known(image, "registry") if self._admission is not None else None
         return _refusals(judgement) if judgement is not None and judgement.source == "store" else ()
 
-    async def blob(self, front: str, repository: str, blob: str) -> tuple[Judgement, ...] | None:
+    async def blob(self, front: str, repository: str, blob: str, subject: str) -> tuple[Judgement, ...] | None:
         """Return the judgements by which a blob may not be had, none where it may, None where no manifest needs it."""
         if self._admission is None or self._contents is None:
             return ()
@@ -64,7 +64,7 @@ class Judging:
             else:
                 refusals.append(judgement)
         for image in waits[:1]:  # the youngest
-            judgement = await self._admission.judge(self._aimed(image), "registry")
+            judgement = await self._admission.judge(self._aimed(image), "registry", subject=subject)
             if judgement.allowed:
                 return ()
             refusals.append(judgement)

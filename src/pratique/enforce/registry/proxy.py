@@ -170,7 +170,7 @@ class Proxy:
         await self._judging.learn(route.repository, manifest)
         if not is_digest(route.reference):
             self._doorman.tagged(asker.subject, route.repository)
-        self._judging.begin(self.image(route.repository, manifest.digest), manifest)
+        self._judging.begin(self.image(route.repository, manifest.digest), manifest, asker.line)
 
     def image(self, repository: str, digest: str) -> Image:
         """Name an image as people do. It is known by its manifest's digest alone: another may name the same configuration."""

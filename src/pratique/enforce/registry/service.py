@@ -22,6 +22,7 @@ from pratique.enforce.registry.accounts import Account, Accounts
 from pratique.enforce.registry.routes import is_repository
 from pratique.enforce.registry.tokens import REFRESH_SECONDS, SECONDS, Access, Signer, TokenError, Tokens
 from pratique.enforce.serving import Answer
+from pratique.grant.request import key
 from pratique.model.errors import GrantError, ParseError
 from pratique.model.privilege import CERTIFICATE, Decision, Subject
 
@@ -37,6 +38,11 @@ class Asker(NamedTuple):
 
     name: str
     subject: Subject | None
+
+    @property
+    def line(self) -> str:
+        """Whose scans wait together; all who did not sign in are one."""
+        return key(self.subject) if self.subject is not None else ""
 
 
 class AskedForToken(NamedTuple):
