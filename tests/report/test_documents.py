@@ -38,6 +38,7 @@ CHECKED = (
     ("spdx", "", "spdx-2.3.schema.json"),
     ("openvex", "", "openvex-0.2.0.schema.json"),
     ("gitlab", "", "gitlab-container-scanning.own.json"),
+    ("gitlab", "dependency-scanning", "gitlab-dependency-scanning.own.json"),
     ("github", "", "github-snapshot.own.json"),
 )
 

@@ -1,12 +1,14 @@
 """Report in, GitLab's container scanning report out, or its dependency scanning report (schema 15.x).
 
-https://gitlab.com/gitlab-org/security-products/security-report-schemas
+https://gitlab.com/gitlab-org/security-products/security-report-schemas. What the schema lets pass and the database behind it does
+not (gitlab-org/gitlab, db/structure.sql) has the whole report refused after it was taken, so those limits hold here, too.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from pratique.model.errors import UsageError
@@ -15,9 +17,15 @@ from pratique.model.report import Report, Target
 from pratique.report.document import VULNERABLE, encode, fix_of, identifier, is_link, vex_text, worst_first
 from pratique.report.text import cut, safe
 
-VERSION = "15.2.1"
+# The lowest version that has all that is written here. GitLab refuses a minor version that it does not know, and takes 15.0 of
+# any patch wherever it takes 15 at all; the documents are valid by 15.2.1, too.
+VERSION = "15.0.7"
 KINDS = ("container-scanning", "dependency-scanning")
-MAX_NAME, MAX_DESCRIPTION, MAX_SOLUTION = 255, 100_000, 7000  # characters; the schema's own, the description's is a tenth of it
+MAX_NAME, MAX_DESCRIPTION, MAX_SOLUTION = 255, 15_000, 7000  # characters, as `vulnerability_occurrences` takes them
+MAX_FLAG = 1024  # of `vulnerability_flags.description`
+MAX_IMAGE = 2048  # of `vulnerability_reads.location_image`; the schema allows 255 for that of the default branch
+MAX_IDENTIFIERS = 20  # GitLab passes over the others
+MAX_LINKS = 100  # of one finding; records have some dozens
 _SEVERITIES = {
     Severity.CRITICAL: "Critical",
     Severity.HIGH: "High",
@@ -26,11 +34,16 @@ _SEVERITIES = {
     Severity.NEGLIGIBLE: "Info",
     Severity.UNKNOWN: "Unknown",
 }
+_REFERENCE = r"[A-Za-z0-9._:/@-]+"
 _LINKS = {"cve": "https://nvd.nist.gov/vuln/detail/{}", "ghsa": "https://github.com/advisories/{}"}
 
 
 # A report with a vector that the schema does not know is refused as a whole. It knows no CVSS 4; version 2 is not kept here.
-_VECTOR = re.compile(r"CVSS:3\.[01](?:/[A-Z]{1,3}:[A-Z])+")
+_METRIC = (
+    "AV:[NALP]|AC:[LH]|PR:[NLH]|UI:[NR]|S:[UC]|[CIA]:[NLH]|E:[XUPFH]|RL:[XOTWU]|RC:[XURC]|[CIA]R:[XLMH]"
+    "|MAV:[XNALP]|MAC:[XLH]|MPR:[XNLH]|MUI:[XNR]|MS:[XUC]|M[CIA]:[XNLH]"
+)
+_VECTOR = re.compile(rf"CVSS:3\.[01](?:/(?:{_METRIC}))+")
 _VECTOR_LENGTH = range(32, 129)
 # What GitLab calls the managers of packages; a distribution's packages are the business of container scanning.
 _MANAGERS = {
@@ -99,7 +112,7 @@ def _vulnerability(finding: Finding, report: Report, kind: str) -> dict[str, Any
         "severity": _SEVERITIES[finding.severity],
         "solution": cut(safe(fix_of(finding)), MAX_SOLUTION),
         "identifiers": list(_identifiers(finding)),
-        "links": [{"url": link} for link in finding.references if is_link(link)],
+        "links": [{"url": link} for link in dict.fromkeys(finding.references) if is_link(link)][:MAX_LINKS],
         "location": _location(finding, report, kind),
     }
     if finding.status in ("not_affected", "fixed"):  # the format has no status, but a mark that its readers show
@@ -109,10 +122,12 @@ def _vulnerability(finding: Finding, report: Report, kind: str) -> dict[str, Any
             {
                 "type": "flagged-as-likely-false-positive",
                 "origin": cut(safe(origin), MAX_NAME),
-                "description": cut(safe(reason), MAX_SOLUTION),
+                "description": cut(safe(reason), MAX_FLAG),
             }
         ]
-    vectors = [{"vendor": item.source or "unknown", "vector": item.vector} for item in finding.cvss if _allowed(item.vector)]
+    vectors = [
+        {"vendor": safe(item.source) or "unknown", "vector": item.vector} for item in finding.cvss if _allowed(item.vector)
+    ]
     if vectors:
         found["cvss_vectors"] = vectors[:10]  # as many as the schema allows
     return found
@@ -129,11 +144,24 @@ def _location(finding: Finding, report: Report, kind: str) -> dict[str, Any]:
     if kind == "dependency-scanning":
         path = safe(finding.location.path) if finding.location is not None else ""
         return {"file": path or "packages", "dependency": dependency}
-    return {"dependency": dependency, "operating_system": _system(report.target), "image": image_name(report.target)}
+    place = {
+        "dependency": dependency,
+        "operating_system": _system(report.target),
+        "image": cut(image_name(report.target), MAX_IMAGE),
+    }
+    return {**place, **_default_branch(os.environ)}
+
+
+def _default_branch(environment: Mapping[str, str]) -> dict[str, str]:
+    """Name the image of the default branch, as GitLab's own scanner is told it: by that a branch's findings are known again."""
+    name = environment.get("CS_DEFAULT_BRANCH_IMAGE", "")
+    return {"default_branch_image": name} if re.fullmatch(_REFERENCE, name) and len(name) <= MAX_NAME else {}
 
 
 def _identifiers(finding: Finding) -> Iterator[dict[str, str]]:
-    for name in (finding.id, *finding.aliases):
+    """Yield each name once, that of the finding first: by it, the image and the package GitLab knows a finding again."""
+    names = dict.fromkeys(name for name in (finding.id, *finding.aliases) if name)
+    for name in list(names)[:MAX_IDENTIFIERS]:
         kind = name.partition("-")[0].lower() or "pratique"
         entry = {"type": kind, "name": safe(name), "value": safe(name)}
         link = _LINKS.get(kind, "https://osv.dev/vulnerability/{}").format(name)
