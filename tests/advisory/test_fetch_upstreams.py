@@ -225,16 +225,18 @@ def test_upstreams_are_asked_for_few_things_at_a_time(server: FeedServer, tmp_pa
     """Never more than four requests are under way."""
     names = sorted(name for name, source in sources().items() if source.feed.path in small_mirror())
     server.files = small_mirror()
-    lock, now, most = threading.Lock(), 0, 0
+    turn, now, most = threading.Condition(), 0, 0
 
     def counted(path: str) -> Callable[[Any], None]:
         def send(handler: Any) -> None:
             nonlocal now, most
-            with lock:
+            with turn:
                 now += 1
                 most = max(most, now)
+                turn.notify_all()
+                turn.wait_for(lambda: most > 1, 60)
             time.sleep(0.02)
-            with lock:
+            with turn:
                 now -= 1
             handler._answer(200, {}, server.files[path])
 
