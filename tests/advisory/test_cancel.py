@@ -26,7 +26,7 @@ pytestmark = pytest.mark.loopback
 _ARCHIVE = "osv/PyPI/all.zip"
 _FEED = Feed(name="osv/PyPI", path=_ARCHIVE, url="https://example.invalid/x", max_bytes=2_000_000)
 # A dead connection is given up after thirty seconds: who interrupts does not wait for that.
-_AT_ONCE = 30.0
+_AT_ONCE = 25.0
 
 
 @pytest.fixture
