@@ -171,7 +171,7 @@ def judge_inventory(
     `more` are findings on the image itself, None where nobody looked at it; `configured` is false for a folder, which has files
     and accounts, and no configuration that a policy could ask about.
     """
-    findings, gaps, database = _match(inventory, target, how)
+    findings, gaps, database, inventory = _match(inventory, target, how)
     findings = [*_end_of_life(inventory, how.now), *(more or ()), *findings]
     findings, vex, unused = _vexed(findings, inventory, target, how)
     attestations, unread = _attested(target, how)
@@ -257,11 +257,12 @@ def _judge(seen: Seen, how: ScanOptions) -> tuple[Verdict, list[Finding], Baseli
     return judgement.verdict, list(judgement.findings), None
 
 
-def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list[Finding], list[Gap], DatabaseInfo]:
-    """Ask the database about every package, in batches, and match."""
+def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list[Finding], list[Gap], DatabaseInfo, Inventory]:
+    """Ask the database about every package, in batches, and match; return the inventory with what that told of its gaps."""
     import datetime as dt  # noqa: PLC0415 - start-up stays lazy
 
     from pratique.advisory.lookup import open_database  # noqa: PLC0415 - as above
+    from pratique.match.brought import narrowed  # noqa: PLC0415 - as above
     from pratique.match.eol import eol_findings, runtimes  # noqa: PLC0415 - as above
     from pratique.match.find import find, subjects, unanswered, unnamed  # noqa: PLC0415 - as above
     from pratique.match.merge import Knowledge, merge, names_of  # noqa: PLC0415 - as above
@@ -278,6 +279,8 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
         hits = {ecosystem: database.lookup(ecosystem, sorted(wanted)) for ecosystem, wanted in names.items()}
         if inventory.release and database.has(inventory.release):
             more, unasked = unanswered(inventory.packages, inventory.release, hits)
+            left = narrowed(inventory.gaps, inventory.packages, inventory.release, hits)
+            inventory = msgspec.structs.replace(inventory, gaps=left)
             if more:
                 names = _names([*asked, *more])
                 _refresh(names, how)
@@ -296,7 +299,7 @@ def _match(inventory: Inventory, target: Target, how: ScanOptions) -> tuple[list
         info = database.info(depends)
     created = {layer.diff_id: layer.created_by for layer in target.layers}
     ended = eol_findings(seen, cycles, how.now, created)
-    return [*ended, *merge(matches.found, matches.denied, known, created)], gaps, info
+    return [*ended, *merge(matches.found, matches.denied, known, created)], gaps, info, inventory
 
 
 def _names(asked: Iterable[Subject]) -> dict[str, set[str]]:

@@ -116,10 +116,15 @@ def unanswered(
         if owner is None:
             continue
         if owner.purl not in answered:
-            answered[owner.purl] = any(s.name in hits.get(s.ecosystem, {}) for s in _os_subjects(owner, release))
+            answered[owner.purl] = is_answered(owner, release, hits)
         if not answered[owner.purl]:
             free.append(msgspec.structs.replace(package, owner=""))
     return subjects(free, "")
+
+
+def is_answered(package: Package, release: str, hits: Mapping[str, Mapping[str, Sequence[Hit]]]) -> bool:
+    """Return whether the distributor's feed speaks of a package of the system, whatever it says."""
+    return any(subject.name in hits.get(subject.ecosystem, {}) for subject in _os_subjects(package, release))
 
 
 def _os_subjects(package: Package, release: str) -> list[Subject]:

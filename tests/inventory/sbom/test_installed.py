@@ -40,17 +40,30 @@ def owner(purl: str, path: str, system: str, *installed: str, tool: str = "syft"
         ("pkg:pypi/pygobject@3.50.0", "usr/lib/python3/dist-packages/pygobject-3.50.0.dist-info/METADATA",
          ("python3-gi 3.50.0-4", "python3-apt 3.0.0"), "python3-gi"),
         ("pkg:pypi/unknown@1", "usr/lib/python3/dist-packages/unknown-1.egg-info", ("python3 3.13-1",), "python3"),
+        ("pkg:pypi/unknown@1", "usr/lib/python3/dist-packages/unknown-1.egg-info",
+         ("python3 3.13-1", "libpython3.13-stdlib 3.13-1"), "libpython3.13-stdlib"),
         ("pkg:npm/acorn@8.8.1", "usr/share/nodejs/acorn/package.json", ("node-acorn 8.8.1+ds-2",), "node-acorn"),
+        ("pkg:npm/acorn-jsx@5.3", "usr/share/nodejs/acorn-jsx/package.json", ("nodejs 20-1", "node-acorn 8.8.1-2"), "node-acorn"),
+        ("pkg:npm/%40types/brace-expansion@1.1", "usr/share/nodejs/@types/brace-expansion/package.json",
+         ("nodejs 20-1", "node-brace-expansion 2.0-2"), "node-brace-expansion"),
+        ("pkg:npm/other@1", "usr/share/nodejs/other/package.json", ("nodejs 20-1", "node-acorn 8.8.1-2"), "nodejs"),
         ("pkg:npm/busboy@3.1", "usr/share/nodejs/undici/node_modules/busboy/package.json", ("node-undici 7-1",), "node-undici"),
         ("pkg:gem/rack@3.1", "usr/share/rubygems-integration/all/specifications/rack-3.1.gemspec", ("ruby-rack 3.1-1",),
          "ruby-rack"),
+        ("pkg:gem/csv@3.2.8", "usr/lib/ruby/gems/3.3.0/specifications/csv-3.2.8.gemspec",
+         ("ruby 1:3.3", "libruby3.1 3.1.2-7", "libruby3.3 3.3.8-2", "ruby-csv 3.3.4-1"), "libruby3.3"),
+        ("pkg:gem/net-imap@0.4", "usr/lib/ruby/gems/3.3.0/specifications/net-imap-0.4.gemspec", ("ruby 1:3.3",), "ruby"),
         ("pkg:maven/com.a/databind@2.14.0", "usr/share/java/jackson-databind.jar",
          ("libjackson2-core-java 2.14.0-1", "libjackson2-databind-java 2.14.0+ds-1"), "libjackson2-databind-java"),
         ("pkg:golang/github.com/junegunn/fzf@v0.60", "usr/bin/fzf", ("fzf 0.60-1",), "fzf"),
     ],
 )  # fmt: skip
 def test_debian(purl: str, path: str, installed: tuple[str, ...], expected: str) -> None:
-    """Only dpkg writes into these folders: by name, by version, or the interpreter's."""
+    """Only dpkg writes into these folders: by name, by version, by the first words, or the interpreter's own package.
+
+    Not the package that names the default interpreter: advisories never speak of that, and what it is said to have brought
+    would be matched as if nobody answered for it.
+    """
     assert owner(purl, path, DEBIAN, *installed) == expected
 
 

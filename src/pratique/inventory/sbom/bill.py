@@ -54,9 +54,9 @@ class BillLayer(msgspec.Struct, kw_only=True):
 class Bill(msgspec.Struct, kw_only=True):
     """A whole document. `subject` is the name of what it describes, `digest` and `platform` what it says of that.
 
-    `owners` is False where its writer lists what packages of the system brought along, and does not say so. `needs` are the
-    references of what each component needs, `known` how much of it that is where the document says so ("complete", "incomplete",
-    "unknown"); `sure` means that it is all where it does not.
+    `owners` is False where its writer lists what packages of the system brought along, and does not say so; `silent` names a
+    writer that leaves some of it, or all, out. `needs` are the references of what each component needs, `known` how much of it
+    that is where the document says so ("complete", "incomplete", "unknown"); `sure` means that it is all where it does not.
     """
 
     format: str
@@ -64,6 +64,7 @@ class Bill(msgspec.Struct, kw_only=True):
     digest: str = ""
     platform: str = ""
     owners: bool = True
+    silent: str = ""
     needs: dict[str, list[str]] = msgspec.field(default_factory=dict)
     known: dict[str, str] = msgspec.field(default_factory=dict)
     sure: bool = False

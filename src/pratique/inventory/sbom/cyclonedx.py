@@ -31,8 +31,11 @@ _NO_PACKAGES = frozenset(
     ("file", "operating-system", "container", "device", "data", "cryptographic-asset", "machine-learning-model")
 )
 _SOURCE = "source"  # cdxgen's tag of what is no package of its own
-# Writers that list what packages of the system brought along beside them, without a word on it (Trivy leaves it out).
-_SILENT = frozenset(("syft", "cdxgen"))
+_BARE_SOURCE = "aquasecurity:trivy:PackageSource"  # cdxgen's, a name alone; elsewhere than for Debian it is something else
+# Writers that list what packages of the system brought along beside them, without a word on it.
+_WORDLESS = frozenset(("syft", "cdxgen"))
+# Writers that leave it out: cdxgen Python's and Go's, Trivy all. cdxgen names the Trivy inside of it, too: it is asked for first.
+_SILENT = {"cdxgen": "cdxgen", "trivy": "Trivy"}
 
 
 class _Property(msgspec.Struct):
@@ -127,7 +130,9 @@ def read(data: bytes) -> Bill:
     bill = Bill(format=f"{FORMAT} {document.specVersion}".strip())
     for metadata in entries([document.metadata], _Metadata, bill, "metadata", 1):
         tools = metadata.tools.components or [] if isinstance(metadata.tools, _Tools) else metadata.tools or []
-        bill.owners = not any(tool.name in _SILENT for tool in tools)
+        names = {tool.name for tool in tools}
+        bill.owners = _WORDLESS.isdisjoint(names)
+        bill.silent = next((called for name, called in _SILENT.items() if name in names), "")
         if metadata.component is not None:
             _subject(metadata.component, bill)
             _nested(metadata.component, document)
@@ -144,7 +149,9 @@ def read(data: bytes) -> Bill:
             bill.components.append(_package(component))
     _needs(document, bill)
     for package in bill.components if sources else ():
-        package.source = package.source or sources.get(package.name.rpartition("/")[2])
+        stated = sources.get(package.name.rpartition("/")[2])
+        if stated is not None and (package.source is None or not package.source.version):
+            package.source = stated
     return bill
 
 
@@ -246,7 +253,7 @@ def _package(component: _Component) -> Component:
         version=component.version or "",
         licenses=tuple(_licences(component.licenses or ())),
         locations=tuple(dict.fromkeys(_locations(component, facts))),
-        source=_source(facts),
+        source=_source(facts, component.purl or ""),
         hashes=tuple(_hashes(component, facts)),
         module=facts.get("aquasecurity:trivy:Modularitylabel", ""),
         owner=facts.get("pratique:owner", ""),
@@ -282,7 +289,7 @@ def _locations(component: _Component, facts: dict[str, str]) -> Iterator[Locatio
     yield from (location for location in found if location is not None)
 
 
-def _source(facts: dict[str, str]) -> SourcePackage | None:
+def _source(facts: dict[str, str], purl: str) -> SourcePackage | None:
     for name, version in (
         ("pratique:source:name", "pratique:source:version"),
         ("syft:metadata:source", "syft:metadata:sourceVersion"),
@@ -291,6 +298,8 @@ def _source(facts: dict[str, str]) -> SourcePackage | None:
             return SourcePackage(facts[name], facts.get(version, ""))
     if facts.get("syft:metadata:originPackage"):
         return SourcePackage(facts["syft:metadata:originPackage"])
+    if facts.get(_BARE_SOURCE) and purl.startswith("pkg:deb/"):
+        return SourcePackage(facts[_BARE_SOURCE])
     if not facts.get("aquasecurity:trivy:SrcName"):
         return None
     version, release, epoch = (facts.get(f"aquasecurity:trivy:Src{part}", "") for part in ("Version", "Release", "Epoch"))

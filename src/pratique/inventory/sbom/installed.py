@@ -5,7 +5,8 @@ installed them with pip, gem or npm; its other formats say who did. Place and na
 folders of its own, and names what it packages by a rule.
 
 - Debian's own folders are written by dpkg alone (Debian Python Policy 3.1; gem and npm of Debian install to /var/lib/gems and
-  /usr/local). What lies in one came with the package that its name or version points to, else counts to the interpreter's.
+  /usr/local). What lies in one came with the package that its name or version points to, or the first words of its name; else it
+  counts to the interpreter's own package (not to the one that only names the default: no advisory ever speaks of that).
 - Elsewhere pip and gem write into the same folders as the distribution: there name and version must agree.
 """
 
@@ -23,7 +24,8 @@ OS_TYPES = ("deb", "apk", "rpm")
 class _Place(NamedTuple):
     """Where packages of a kind lie that come with packages of the system of some type, and how those are named.
 
-    `own` folders are nobody else's; `interpreters` then stand for a package that cannot be told.
+    `own` folders are nobody else's; the first of `interpreters` that is installed then stands for a package that cannot be told.
+    `whole` folders are the interpreter's alone: no name counts there.
     """
 
     kind: str
@@ -32,16 +34,19 @@ class _Place(NamedTuple):
     names: tuple[str, ...]
     own: bool = False
     interpreters: tuple[str, ...] = ()
+    whole: bool = False
 
 
 _TRIPLET = r"(?:[a-z0-9_]+-linux-[a-z]+/)?"
 _PLACES = (
     _Place("pypi", "deb", re.compile(r"usr/lib/python3(?:\.\d+)?/"), ("python3-{}", "python-{}", "{}"), own=True,
-           interpreters=("python3", "python3-minimal", "libpython3-stdlib")),
+           interpreters=(r"libpython3\.\d+-stdlib", r"libpython3\.\d+-minimal", "python3")),
     _Place("npm", "deb", re.compile(rf"usr/(?:share/|lib/{_TRIPLET})nodejs/(?P<top>@[^/]+/[^/]+|[^/]+)"), ("node-{}", "{}"),
            own=True, interpreters=("nodejs",)),
+    _Place("gem", "deb", re.compile(r"usr/lib/ruby/gems/(?P<release>\d+\.\d+)\."), ("ruby-{}",), own=True, whole=True,
+           interpreters=("libruby{}", r"libruby\d+\.\d+\w*", "ruby")),
     _Place("gem", "deb", re.compile(rf"usr/(?:share/rubygems-integration|lib/{_TRIPLET}rubygems-integration|lib/ruby)/"),
-           ("ruby-{}", "{}"), own=True, interpreters=("ruby", "ruby-rubygems")),
+           ("ruby-{}", "{}"), own=True, interpreters=(r"libruby\d+\.\d+\w*", "ruby", "ruby-rubygems")),
     _Place("maven", "deb", re.compile(r"usr/share/(?:java|maven-repo)/"), ("lib{}-java", "{}"), own=True),
     _Place("pypi", "rpm", re.compile(r"usr/lib(?:64)?/python3\.\d+/site-packages/"), ("python3-{}", "python3.{}", "{}")),
     _Place("gem", "rpm", re.compile(r"usr/(?:share/gems|lib64/gems|lib(?:64)?/ruby/gems)/"), ("rubygem-{}", "{}")),
@@ -53,6 +58,7 @@ _PLACES = (
 )  # fmt: skip
 # A program has the name of its package, or of the one that it was built from.
 _PROGRAM = re.compile(r"usr/s?bin/(?P<name>[^/]+)$")
+MAX_SAME = 200  # packages of one version that are looked at for each of a language; Debian builds some forty of one source
 _PROGRAMS = frozenset(("golang", "cargo"))
 _ENDS = re.compile(r"(?:[+~](?:dfsg|ds|repack|really|git|debian|deb).*|-[^-]*)$")
 
@@ -64,12 +70,15 @@ class Installed:
         self._names: dict[tuple[str, str], Package] = {}
         self._versions: dict[tuple[str, str, str], list[Package]] = {}
         self._tops: dict[str, str] = {}
+        self._matching: dict[tuple[str, str], str] = {}
         for package in packages:
             if package.type in OS_TYPES:
                 name = package.name.lower()
                 self._names.setdefault((package.type, name), package)
                 key = (package.type, _stem(name), _upstream(package))
-                self._versions.setdefault(key, []).append(package)
+                same = self._versions.setdefault(key, [])
+                if len(same) < MAX_SAME:
+                    same.append(package)
             elif package.type == "npm":
                 ends = f"/{package.name}/package.json"
                 if any(place.path.endswith(ends) for place in package.locations):
@@ -95,14 +104,18 @@ class Installed:
             return there.purl if there is not None else ""
         for place in _PLACES:
             where = place.folder.match(path) if place.kind == package.type else None
-            if where is not None and (owner := self._placed(place, package, where.groupdict().get("top", ""))):
+            if where is not None and (owner := self._placed(place, package, where.groupdict())):
                 return owner
         return ""
 
     def _named(self, name: str) -> Package | None:
         return next((self._names[kind, name] for kind in OS_TYPES if (kind, name) in self._names), None)
 
-    def _placed(self, place: _Place, package: Package, top: str) -> str:
+    def _placed(self, place: _Place, package: Package, where: Mapping[str, str]) -> str:
+        found = "" if place.whole else self._by_name(place, package, where.get("top", ""))
+        return found or (self._interpreter(place, where.get("release", "")) if place.own else "")
+
+    def _by_name(self, place: _Place, package: Package, top: str) -> str:
         name, version = _plain(top or package.name), package.version
         if top and top != package.name:  # what is bundled by another counts to that one
             version = self._tops.get(top, "")
@@ -118,8 +131,25 @@ class Installed:
         if same:  # of several built from one source, the one whose name has most of the words
             words = set(name.split("-"))
             return max(same, key=lambda one: (len(words.intersection(one.name.lower().split("-"))), one.purl)).purl
-        there = (self._names.get((place.system, interpreter)) for interpreter in place.interpreters)
-        return next((owner.purl for owner in there if owner is not None), "")
+        for shorter in _beginnings(top or package.name):
+            owner = self._names.get((place.system, place.names[0].format(shorter)))
+            if owner is not None:
+                return owner.purl
+        return ""
+
+    def _interpreter(self, place: _Place, release: str) -> str:
+        for pattern in place.interpreters:
+            name = pattern.format(release) if "{}" in pattern else self._newest(place.system, pattern)
+            if (place.system, name) in self._names:
+                return self._names[place.system, name].purl
+        return ""
+
+    def _newest(self, system: str, pattern: str) -> str:
+        """Return the last of the names of packages that a pattern matches; looked for once."""
+        if (system, pattern) not in self._matching:
+            names = (name for kind, name in self._names if kind == system and re.fullmatch(pattern, name))
+            self._matching[system, pattern] = max(names, default="")
+        return self._matching[system, pattern]
 
 
 def _plain(name: str) -> str:
@@ -132,6 +162,16 @@ def _spellings(name: str) -> Iterator[str]:
     for shorter in (name.removeprefix("python-"), name.removesuffix("-python"), name.removeprefix("py"), name.replace("-", "")):
         if shorter != name and len(shorter) > 1:
             yield shorter
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    """Yield the first words of a name, most first: Debian ships plugins and types with what they are for.
+
+    `acorn-jsx` comes with node-acorn, `@types/brace-expansion` with node-brace-expansion.
+    """
+    words = _plain(name.rpartition("/")[2]).split("-")
+    for count in range(len(words), 0, -1):
+        yield "-".join(words[:count])
 
 
 def _stem(name: str) -> str:

@@ -73,6 +73,8 @@ def settle(bill: Bill, *, details: bool = False) -> Inventory:
     packages, refs = _completed(assembled.packages, serial)
     packages += [package for package in _foreign(others, refs) if package is not None]
     owned = _owned(packages, refs)
+    if bill.silent and any(package.type in OS_TYPES for package in owned):
+        gaps.append(_unlisted(bill))
     if not bill.owners:
         inferred = infer(owned)
         owned = [msgspec.structs.replace(one, owner=inferred.get(one.purl, one.owner)) for one in owned]
@@ -81,6 +83,12 @@ def settle(bill: Bill, *, details: bool = False) -> Inventory:
 
         owned = detailed(owned, bill, refs)
     return Inventory(distro=distro, release=release, packages=tuple(owned), gaps=tuple(dict.fromkeys(gaps)))
+
+
+def _unlisted(bill: Bill) -> Gap:
+    """Tell that a document leaves something out; `pratique.match.brought` says of whom, where it makes a difference."""
+    what = f"{bill.format} of {bill.silent}, which leaves out packages of languages that packages of the system installed"
+    return Gap(code="inventory.brought-unlisted", message=what)
 
 
 def _parsed(component: Component, gaps: list[Gap]) -> Purl | None:
@@ -168,7 +176,9 @@ def _evidence(component: Component, purl: Purl, distro: Distro | None) -> Packag
         name=name,
         version=version,
         licenses=component.licenses,
-        qualifiers=_kept(purl, ()),
+        qualifiers=_kept(
+            purl, ("type",) if kind == "maven" and purl.qualifiers.get("type") == "jar" else ()
+        ),  # jar is the default
         role=component.role or _role(kind, version, component),
         declared=component.declared,
     )
@@ -231,11 +241,11 @@ def _source(component: Component, purl: Purl, version: str) -> SourcePackage | N
             name, release, build = upstream.removesuffix(".src.rpm").rsplit("-", 2)
             epoch, colon, _ = version.partition(":")
             source = SourcePackage(name, f"{epoch}:{release}-{build}" if colon else f"{release}-{build}")
-    if not source.name and purl.type == "deb" and (rebuilt := _REBUILT.search(version)):
-        return SourcePackage(purl.name, version[: rebuilt.start()])
+    if not source.name and purl.type == "deb" and _REBUILT.search(version):
+        return SourcePackage(purl.name, _REBUILT.sub("", version))
     if not source.name or (source.name == purl.name and source.version in ("", version)):
         return None
-    return source if source.version else SourcePackage(source.name, version)
+    return source if source.version else SourcePackage(source.name, _REBUILT.sub("", version) if purl.type == "deb" else version)
 
 
 def _renamed(gap: Gap, serial: Sequence[Component]) -> Gap:

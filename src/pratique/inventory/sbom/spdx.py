@@ -109,8 +109,9 @@ def read(data: bytes) -> Bill:
     """Read a JSON document. Raises ParseError where it is none."""
     document = decode(data, _Document, FORMAT)
     bill = Bill(format=document.version[:20], subject=document.name)
-    for creation in entries([document.creation], _Creation, bill, "creation", 1):  # ours say NOASSERTION where it is not all
-        bill.sure = any(creator.startswith("Tool: pratique-") for creator in creation.creators or ())
+    for creation in entries([document.creation], _Creation, bill, "creation", 1):
+        for creator in creation.creators or ():
+            written_by(creator, bill)
     packages = list(entries(document.packages, Package, bill, "package", MAX_COMPONENTS))
     words = list(entries(document.words, Words, bill, "licence", MAX_COMPONENTS))
     fill(bill, packages, entries(document.relations, Relation, bill, "relationship", MAX_RELATIONS), words)
@@ -118,6 +119,14 @@ def read(data: bytes) -> Bill:
         names = {file.id: file.name for file in entries(document.files, FileName, bill, "file", MAX_RELATIONS)}
         put_files(unplaced, names)
     return bill
+
+
+def written_by(creator: str, bill: Bill) -> None:
+    """Note what is known of a document's writer."""
+    if creator.startswith("Tool: pratique-"):
+        bill.sure = True  # ours say NOASSERTION where it is not all
+    elif creator.startswith("Tool: trivy-"):
+        bill.silent = "Trivy"
 
 
 def unplaced_files(bill: Bill) -> list[Component]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sized
 
 from pratique.inventory.sbom.bill import MAX_COMPONENTS, MAX_RELATIONS, Bill
 from pratique.inventory.sbom.spdx import (
@@ -16,6 +17,7 @@ from pratique.inventory.sbom.spdx import (
     fill,
     put_files,
     unplaced_files,
+    written_by,
 )
 from pratique.model.errors import ParseError
 from pratique.model.inventory import Gap
@@ -27,6 +29,8 @@ _PACKAGE = {
     "PackageLicenseConcluded": "concluded",
     "PackageSourceInfo": "source",
 }
+_MOST = {"packages": MAX_COMPONENTS, "relationships": MAX_RELATIONS, "licences": MAX_COMPONENTS}
+MAX_CREATORS = 100
 MAX_REFERENCES = 500  # of one package; Syft writes a CPE for each spelling of a name, some thirty
 # Tags that begin an element of another kind: what follows is not the package's.
 _OTHERS = frozenset(("FileName", "SnippetSPDXID", "LicenseID", "Reviewer"))
@@ -44,8 +48,10 @@ def read(data: bytes) -> Bill:
     if not reader.version:
         raise ParseError(f"not a {FORMAT} document: no SPDXVersion")
     bill = Bill(format=reader.version[:20], subject=reader.name)
-    if reader.dropped:
-        message = f"{FORMAT}: more than {MAX_COMPONENTS} packages; {reader.dropped} were not read"
+    for creator in reader.creators:
+        written_by(creator, bill)
+    for what, dropped in sorted((+reader.dropped).items()):
+        message = f"{FORMAT}: more {what} than {_MOST[what]}; {dropped} were not read"
         bill.gaps.append(Gap(code="inventory.truncated", message=message))
     fill(bill, reader.packages, iter(reader.relations), reader.words)
     put_files(unplaced_files(bill), reader.files)
@@ -79,7 +85,8 @@ class _Reader:
         self.relations: list[Relation] = []
         self.words: list[Words] = []
         self.files: dict[str, str] = {}
-        self.dropped = 0
+        self.creators: list[str] = []
+        self.dropped: Counter[str] = Counter()
         self._file = ""
         self._current: Package | None = None
         self._by_id: dict[str, Package] = {}
@@ -91,7 +98,7 @@ class _Reader:
             self._begin(value)
         elif tag in _OTHERS:
             self._current, self._file = None, value if tag == "FileName" else ""
-            if tag == "LicenseID":
+            if tag == "LicenseID" and self._has_room(self.words, "licences"):
                 self.words.append(Words(id=value))
         elif tag in _PACKAGE and self._current is not None:
             setattr(self._current, _PACKAGE[tag], value)
@@ -108,13 +115,16 @@ class _Reader:
             self._rest(tag, value)
 
     def _begin(self, name: str) -> None:
-        if len(self.packages) >= MAX_COMPONENTS:
-            self.dropped += 1
-            self._current = None
+        self._file, self._current = "", None
+        if not self._has_room(self.packages, "packages"):
             return
-        self._file = ""
         self._current = Package(name=name, references=[], annotations=[])
         self.packages.append(self._current)
+
+    def _has_room(self, found: Sized, what: str) -> bool:
+        room = len(found) < _MOST[what]
+        self.dropped[what] += not room
+        return room
 
     def _reference(self, value: str) -> None:
         parts = value.split(" ", 2)
@@ -129,7 +139,7 @@ class _Reader:
                 self.relations[-1].comment = value
             return
         parts = value.split()
-        if len(parts) == 3:
+        if len(parts) == 3 and self._has_room(self.relations, "relationships"):
             self.relations.append(Relation(left=parts[0], type=parts[1], right=parts[2]))
 
     def _rest(self, tag: str, value: str) -> None:
@@ -137,6 +147,8 @@ class _Reader:
             self.version = value
         elif tag == "DocumentName":
             self.name = value
+        elif tag == "Creator" and len(self.creators) < MAX_CREATORS:
+            self.creators.append(value)
         elif tag == "LicenseName" and self.words:
             self.words[-1].name = value
         elif tag == "ExtractedText" and self.words:
