@@ -130,3 +130,18 @@ def test_lines_read_back() -> None:
     made = make(Entry(**values), (before.seq, before.time, before.prev), b"k")
     assert decode(made).reason == "é\n"
     assert decode(made).seq == 7
+
+
+def test_a_number_of_denials_is_told() -> None:
+    """A line that stands for many says so in each format, with the first and the last time."""
+    first, last = "2026-11-25T04:15:05.000000Z", "2026-11-25T04:16:04.250000Z"
+    many = line(event="decision", decision="deny", count=57, first=first, last=last)
+    event = json.loads(ocsf.write(many))
+    check(event)
+    assert (event["count"], event["start_time"], event["end_time"]) == (57, 1795580105000, 1795580164250)
+    assert " cnt=57 start=1795580105000 end=1795580164250" in cef.write(many)
+    assert f' count="57" first="{first}" last="{last}"' in rfc5424.write(many)
+    for text in (event["message"], cef.write(many), rfc5424.write(many)):
+        assert "57 times more" in text
+    assert "count" not in json.loads(ocsf.write(line()))
+    assert " cnt=" not in cef.write(line())

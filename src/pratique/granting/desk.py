@@ -32,6 +32,7 @@ from pratique.grant.request import key
 from pratique.grant.sealed import opened, sealed
 from pratique.granting.alert import Alarm, AlertError, check, sound
 from pratique.granting.clock import present
+from pratique.granting.folding import Folding, is_denial
 from pratique.granting.rules import Rules, Standing
 from pratique.model.errors import GrantError, LedgerError, StoreError
 from pratique.model.privilege import Asked, Grant, Moment, Subject
@@ -42,7 +43,7 @@ from pratique.store.interface import Used, Wanted
 from pratique.store.ledger import Ledger
 from pratique.store.line import Entry, Who, stamp
 from pratique.store.place import Place
-from pratique.store.writer import Receipt
+from pratique.store.room import Room
 
 CLOCK_SLACK = 2.0  # seconds that a clock may go back: what a time server corrects
 MAX_CODES = 50  # sealed codes made at once: each is an envelope in a safe
@@ -67,8 +68,13 @@ class Desk:
         self.facts = Facts(self.store, self.ledger.keys)
         self.rules = Rules(self.facts)
         self._checked = False
+        self._folding = Folding(self._append, Room(place))
 
     def close(self) -> None:
+        """Write what was counted only, and let go of the store."""
+        if counted := self._folding.end():
+            with contextlib.suppress(StoreError):
+                self._say(counted, must=False)
         self.store.close()
         self.ledger.close()
 
@@ -258,14 +264,25 @@ class Desk:
             self._say([self._filled(seen, "use-again", grant, session)])
         return used
 
-    def record(self, entry: Entry) -> Receipt:
+    def record(self, entry: Entry) -> None:
         """Write what a gate decided; it is on disk when this returns. Raises LedgerError: then nothing may be allowed.
 
         What gives nobody anything (a denial that is not only observed, the end of what ran) is written, and on disk soon after.
+        A denial that is like many before it is counted only, see `folding`.
         """
+        entry = entry if entry.node else msgspec.structs.replace(entry, node=self.node)
+        if not is_denial(entry):
+            self._append(entry)
+            return
+        for one in self._folding.take(entry):
+            if one.count:
+                self._say([one], must=False)
+            else:
+                self._append(one)
+
+    def _append(self, entry: Entry) -> None:
         self._check_ledger()
-        sync = not (is_denial(entry) or entry.event == "ended")
-        return self.ledger.append(entry if entry.node else msgspec.structs.replace(entry, node=self.node), sync=sync)
+        self.ledger.append(entry, sync=not (is_denial(entry) or entry.event == "ended"))
 
     # Entries
 
@@ -305,17 +322,19 @@ class Desk:
 
     def _say(self, entries: Sequence[Entry], *, must: bool = True) -> None:
         """Write entries in the ledger, after those that it did not take before; what need not be there now is kept for later."""
+        said = 0
         try:
             self._check_ledger()
             for number, entry in self.facts.unsaid():
                 self.ledger.append(entry)
                 self.facts.said(number)
             for entry in entries:
-                self.ledger.append(entry)
+                self.ledger.append(entry, sync=not is_denial(entry))
+                said += 1
         except LedgerError:
             if must:
                 raise
-            for entry in entries:
+            for entry in entries[said:]:
                 self.facts.leave_unsaid(entry)
 
     def _check_ledger(self) -> None:
@@ -383,11 +402,6 @@ class Desk:
                 f"the clock went back by {last - now.wall:.0f} s: nothing begins now", hint="see to the clock, then ask again"
             )
         return now
-
-
-def is_denial(entry: Entry) -> bool:
-    """Say whether an entry is of something that a gate did not let through."""
-    return entry.event == "decision" and entry.decision == "deny" and not entry.detail.get("observed")
 
 
 def _detail(**values: str | None) -> dict[str, str]:

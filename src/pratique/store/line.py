@@ -64,6 +64,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What happened. `subject` asks or holds, `by` did it where that is somebody else. Hashes: "sha256:..." or "hmac-sha256:...".
 
     `request` is the hash of what was asked, `effective` that of what would really run, `policy` that of the policy decided by.
+    With a `count` it stands for so many more that were alike, the first and the last of them then (RFC 3339).
     """
 
     event: str
@@ -84,6 +85,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rule: str = ""
     state: str = ""
     until: str = ""
+    count: int = 0
+    first: str = ""
+    last: str = ""
     detail: dict[str, str] = {}
 
 

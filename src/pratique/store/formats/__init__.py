@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from pratique.store.line import Line, Who
 
 FORMATS = ("ocsf", "cef", "rfc5424")
@@ -46,6 +48,11 @@ def name_of(who: Who | None) -> str:
     return f"{who.provider}:{who.id}" if who is not None else ""
 
 
+def milliseconds(time: str) -> int:
+    """Return a time of a line (RFC 3339) in milliseconds since the epoch."""
+    return round(dt.datetime.fromisoformat(time).timestamp() * 1000)
+
+
 def sentence(line: Line) -> str:
     """Say in one line who did what for which task."""
     actor = line.by or line.subject
@@ -62,6 +69,8 @@ def sentence(line: Line) -> str:
         parts.append(f"-> {line.decision}")
     if line.reason:
         parts.append(f": {line.reason}")
+    if line.count:
+        parts.append(f"({line.count} times more, {line.first[:19]}Z to {line.last[:19]}Z)")
     return printable(" ".join(parts).replace(" :", ":"))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pratique._version import __version__
-from pratique.store.formats import ALARMING, name_of, printable, sentence
+from pratique.store.formats import ALARMING, milliseconds, name_of, printable, sentence
 from pratique.store.line import Line
 
 _HEADER = str.maketrans({"\\": "\\\\", "|": "\\|"})
@@ -19,7 +17,7 @@ def write(line: Line) -> str:
     severity = 8 if line.event in ALARMING else 5 if line.decision == "deny" else 3
     header = "|".join(_header(part) for part in ("pratique", "pratique", __version__, line.event, f"ledger: {line.event}"))
     values = {
-        "rt": str(round(dt.datetime.fromisoformat(line.time).timestamp() * 1000)),
+        "rt": str(milliseconds(line.time)),
         "externalId": str(line.seq),
         "suser": name_of(line.by or line.subject),
         "duser": name_of(line.subject),
@@ -30,6 +28,8 @@ def write(line: Line) -> str:
         "dvchost": line.node,
         "msg": sentence(line),
     }
+    if line.count:
+        values |= {"cnt": str(line.count), "start": str(milliseconds(line.first)), "end": str(milliseconds(line.last))}
     strings = (line.grant, line.task, line.ticket, " ".join(line.needed), line.policy, line.request)
     for number, (label, text) in enumerate(zip(_LABELS, strings, strict=True), 1):
         if text:

@@ -6,13 +6,12 @@ else is asked or done is API Activity (6003). A class gets what it demands; what
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import msgspec
 
 from pratique._version import __version__
-from pratique.store.formats import ALARMING, name_of, sentence
+from pratique.store.formats import ALARMING, milliseconds, name_of, sentence
 from pratique.store.line import Line, Who
 
 VERSION = "1.5.0"
@@ -52,7 +51,7 @@ def _common(line: Line, class_uid: int, activity: int) -> dict[str, Any]:
         "class_uid": class_uid,
         "activity_id": activity,
         "type_uid": class_uid * 100 + activity,
-        "time": round(dt.datetime.fromisoformat(line.time).timestamp() * 1000),
+        "time": milliseconds(line.time),
         "severity_id": 4 if line.event in ALARMING else 3 if denied else 1,
         "status_id": 2 if denied else 1,
         "message": sentence(line),
@@ -66,6 +65,8 @@ def _common(line: Line, class_uid: int, activity: int) -> dict[str, Any]:
         },
         "unmapped": {name: value for name in _UNMAPPED if (value := getattr(line, name))},
     }
+    if line.count:
+        found |= {"count": line.count, "start_time": milliseconds(line.first), "end_time": milliseconds(line.last)}
     if activity == _OTHER:
         found["activity_name"] = line.event
     if line.grant:

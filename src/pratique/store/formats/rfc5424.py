@@ -33,6 +33,9 @@ def write(line: Line) -> str:
         "point": line.point,
         "session": line.session,
         "rule": line.rule,
+        "count": str(line.count or ""),
+        "first": line.first,
+        "last": line.last,
         "prev": line.prev,
     }
     data = "".join(f' {name}="{_parameter(text)}"' for name, text in values.items() if text)
