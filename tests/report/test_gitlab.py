@@ -19,6 +19,8 @@ from pratique.model.report import Report
 from pratique.report import gitlab
 
 KINDS = gitlab.KINDS
+# GitLab's own files, where somebody put them beside the other schemas: gitlab-container-scanning-15.2.1.schema.json and so on.
+OFFICIAL = sorted(path.name for path in schemas.SCHEMAS.glob("gitlab-*-scanning-*.schema.json")) or [""]
 GOOD = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
 texts = st.text(max_size=12) | st.sampled_from(
     (
@@ -67,6 +69,16 @@ def test_the_schema_can_say_no(kind: str) -> None:
         damaged(*first, "flags", value=[{"type": "false-positive", "origin": "x", "description": "y"}]),
     ):  # fmt: skip
         assert errors(damage, kind)
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("of", hostilereport.REPORTS)
+def test_the_official_schemas(name: str, of: str) -> None:
+    """They have nothing against our reports, either, and agree with ours."""
+    if not name:
+        pytest.skip(f"GitLab's own schemas (gitlab-KIND-VERSION.schema.json) are not in {schemas.SCHEMAS}")
+    kind = next(kind for kind in KINDS if kind in name)
+    assert schemas.errors(json.dumps(written(hostilereport.REPORTS[of](), kind)).encode(), name) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
