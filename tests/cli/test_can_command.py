@@ -178,3 +178,38 @@ def test_policy_check(call: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(POLICY.replace("exec.root", "exec.rot"))
     bad = call("grant", "policy", "check", tmp_path / "bad.yaml")
     assert (bad.code, "bad.yaml:" in bad.err, "did you mean 'exec.root'" in bad.err) == (2, True, True)
+
+
+def test_a_grant_for_one_container_is_told_of(call: Any) -> None:
+    """No without the container, with the place where it is yes and the question that says so; the exit code stays no."""
+    container, image = "c" * 64, f"reg.example/app@{DIGEST}"
+    asked = ("grant", "request", "--privilege", "run.cap:NET_ADMIN", "--task", "T-1", "--reason", "x", "--for", "10m")
+    for scope in (("--container", container), ("--image", image), ("--namespace", "team-a", "--host", "build-*")):
+        assert call(*asked, *scope).code == 0
+    no = call("can", "run.cap:NET_ADMIN")
+    assert no.code == 1
+    assert f"but you may for the container {container}: g-" in no.out
+    assert f"but you may for the image {image}: g-" in no.out
+    assert "but you may for the host build-*, the namespace team-a: g-" in no.out
+    sees = [line.partition("see: ")[2] for line in no.out.splitlines() if "see: " in line]
+    assert len(sees) == 3
+    for line in sees:
+        assert call(*shlex.split(line)[1:]).code == 0, line
+    document = call("can", "run.cap:NET_ADMIN", "--format", "json")
+    assert document.code == 1
+    there = document.json["answers"][0]["elsewhere"]
+    assert sorted(one["container"] for one in there) == ["", "", container]
+    assert all(one["seconds_left"] > 500 and one["uses_left"] == 1 for one in there)
+    overview = call("can")
+    assert f"for the container {container}, 1 more use (g-" in overview.out
+
+
+def test_a_grant_elsewhere_that_a_rule_denies_is_not_offered(call: Any) -> None:
+    """Nothing is promised that a gate would deny there; and nobody is told of the grants of others."""
+    asked = ("grant", "request", "--privilege", "run.cap:NET_ADMIN", "--task", "T-1", "--reason", "x", "--for", "10m")
+    assert call(*asked, "--container", "d" * 64).code == 0
+    line = ("can", "docker", "run", "-u", "1000", "--cap-add", "NET_ADMIN", "-v", "/var/run/docker.sock:/s", "alpine")
+    denied = call(*line)
+    assert denied.code == 1
+    assert "but you may" not in denied.out
+    assert "but you may" not in call("can", "run.cap:NET_ADMIN", "--as", "unix:nobody").out
