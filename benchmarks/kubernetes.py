@@ -78,12 +78,14 @@ async def load(gate: Gate, path: str, bodies: list[bytes], rate: int, seconds: i
     return taken
 
 
-def distinct(review: dict[str, Any], count: int) -> list[bytes]:
-    """Return reviews that differ in their uid, as an API server's do."""
+def distinct(review: dict[str, Any], count: int, *, users: bool = False) -> list[bytes]:
+    """Return reviews that differ in their uid, as an API server's do, and in who asks, so that no denial is like another."""
     made = []
     for number in range(count):
         one = copy.deepcopy(review)
         one["request"]["uid"] = f"uid-{number}"
+        if users:
+            one["request"]["userInfo"]["username"] = f"user-{number}"
         made.append(json.dumps(one).encode())
     return made
 
@@ -125,9 +127,10 @@ def main() -> int:
                 "admission of a pod within the baseline": ("/admit", distinct(creates(pod()), 500), given.rate),
                 "admission of a deployment, denied, on record": (
                     "/admit",
-                    distinct(deployment, 500),
+                    distinct(deployment, 500, users=True),
                     given.rate,
                 ),
+                "admission of the same again and again, counted": ("/admit", distinct(deployment, 500), given.rate),
                 "authorisation without a grant": ("/authorize", [json.dumps(sar(**_EXEC, user="nobody")).encode()], given.rate),
                 "exec by a grant, used and on record": ("/admit", distinct(enters(), 5_000), USES),
             }
