@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,6 +125,13 @@ class Gated:
             return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:
             connection.close()
+
+    def ask_until(self, statuses: Collection[int], *words: Any) -> int:
+        """Ask again and again until the answer has one of these statuses, for a minute; return the last one."""
+        until = time.monotonic() + 60
+        while (status := self.ask(*words).status) not in statuses and time.monotonic() < until:
+            time.sleep(0.1)
+        return status
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes as they are; return all that comes until the gate hangs up."""
