@@ -21,9 +21,9 @@ import reporting
 import schemas
 from pratique._kit.discover import offers
 from pratique.model.errors import UsageError
-from pratique.model.finding import Cvss
+from pratique.model.finding import Cvss, FindingLocation
 from pratique.model.report import Report
-from pratique.report import markdown, template
+from pratique.report import markdown, sarif, template
 from pratique.report.csv import guarded
 from pratique.report.document import checksum, image_purl
 from pratique.report.licences import expression, joined, licence_id
@@ -169,6 +169,36 @@ def test_sarif_rules_and_places() -> None:
         "inventory.unreadable",
         "advisories.stale",
     }
+
+
+def test_sarif_keeps_within_what_code_scanning_takes() -> None:
+    """25,000 results and 10 tags of a rule: a file beyond that is refused as a whole, so the worst are written and it is said."""
+    package = reporting.pypi("x")
+    worst = msgspec.structs.replace(
+        reporting.finding("CVE-X", package, "critical"), controls=tuple(f"C {n}" for n in range(30)), kev=True
+    )
+    mass = [reporting.finding(f"CVE-{number}", package, "low") for number in range(sarif.MAX_RESULTS + 7)]
+    run = json.loads(written("sarif", reporting.report(*mass, worst)))["runs"][0]
+    assert len(run["results"]) == len(run["tool"]["driver"]["rules"]) == sarif.MAX_RESULTS
+    assert run["results"][0]["ruleId"] == "CVE-X"
+    tags = run["tool"]["driver"]["rules"][0]["properties"]["tags"]
+    assert len(tags) == len(set(tags)) == 10
+    assert "exploited" in tags
+    (note,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert note["level"] == "error"
+    assert note["message"]["text"].startswith("8 more findings")
+
+
+def test_junit_calls_no_two_cases_alike() -> None:
+    """GitLab shows one of those that are; the names stay as they are where others come and go."""
+    place = FindingLocation(path="k8s.yaml", line=3)
+    lines = [msgspec.structs.replace(place, line=number) for number in (3, 9, 12)]
+    found = [reporting.finding("ct-root", None, kind="misconfiguration", location=line) for line in lines]
+    found.append(reporting.finding("ct-tag", None, kind="misconfiguration", location=place))
+    suite = etree.fromstring(written("junit", reporting.report(*found)))[0]
+    names = [case.get("name") for case in suite.findall("testcase")]
+    start = "[high] ct-root title of ct-root"
+    assert names == [start, f"{start} (2)", f"{start} (3)", "[high] ct-tag title of ct-tag"]
 
 
 def test_gitlab_takes_no_vector_that_its_schema_refuses() -> None:

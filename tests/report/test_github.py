@@ -82,14 +82,10 @@ def test_the_description(accepts: Any, monkeypatch: pytest.MonkeyPatch, kind: st
         monkeypatch.setenv(name, value) if inside else monkeypatch.delenv(name, raising=False)
     document = json.loads(written(REPORTS[kind]()))
     assert [error.message for error in accepts.iter_errors(document)] == []
-    for damage in (
-        {"sha": "1"},
-        {"ref": "main"},
-        {"more": 1},
-        {"job": {"id": "1"}},
-        {"manifests": {"a": {}}},
-        {"scanned": "now"},
-    ):
+    damages: tuple[dict[str, Any], ...] = (
+        {"sha": "1"}, {"ref": "main"}, {"more": 1}, {"job": {"id": "1"}}, {"manifests": {"a": {}}}, {"scanned": "now"},
+    )  # fmt: skip
+    for damage in damages:
         assert not accepts.is_valid({**document, **damage}), damage
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -74,8 +75,13 @@ def _suite(root: _Element, number: int, name: str, findings: Sequence[Finding], 
         }
     )
     _described(suite, report)
+    cases: Counter[tuple[str, str]] = Counter()
     for finding in findings:
-        _case(suite, finding)
+        case = _case(suite, finding)
+        called = (str(case.get("classname")), str(case.get("name")))
+        cases[called] += 1
+        if cases[called] > 1:  # GitLab shows the first of those that are called alike, and no other
+            case.set("name", f"{called[1]} ({cases[called]})")
     if not findings:
         etree.SubElement(suite, "testcase", {"name": "no findings", "classname": _token(report.target.scheme), "time": "0"})
     etree.SubElement(suite, "system-out")
@@ -103,7 +109,7 @@ def _settled(finding: Finding) -> bool:
     return accepted(finding) or known(finding) or finding.status in ("not_affected", "fixed")
 
 
-def _case(suite: _Element, finding: Finding) -> None:
+def _case(suite: _Element, finding: Finding) -> _Element:
     from lxml import etree
 
     package, place = finding.package, finding.location
@@ -114,7 +120,7 @@ def _case(suite: _Element, finding: Finding) -> None:
         settled = vex_text(finding) or finding.status.replace("_", " ")
         reason = waiver_text(finding) or ("in the baseline" if known(finding) else settled)
         etree.SubElement(case, "skipped", {"message": shown(reason)})
-        return
+        return case
     told = etree.SubElement(case, "failure", {"type": finding.kind, "message": shown(finding.message or fix_of(finding))})
     lines = [finding.title, fix_of(finding), f"status: {finding.status}"]
     lines += ["known to be exploited"] if finding.kev else []
@@ -122,6 +128,7 @@ def _case(suite: _Element, finding: Finding) -> None:
     lines += [f"path: {place.path}", f"layer: {place.layer} {place.instruction}"] if place is not None else []
     lines += [f"fingerprint: {finding.fingerprint}", *finding.references]
     told.text = "\n".join(shown(line) for line in lines if line)
+    return case
 
 
 def _gaps(suite: _Element, report: Report) -> None:

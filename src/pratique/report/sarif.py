@@ -19,8 +19,9 @@ from pratique.report.text import cut, safe
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 MAX_TEXT = 1000  # characters of one message or description; GitHub cuts at 1024
-MAX_CONTROLS = 10  # tags of a rule; code scanning shows 20 in all
-MAX_LOCATIONS = 10  # per result, as many as GitHub shows
+MAX_TAGS = 10  # of a rule; code scanning refuses more than 20 and keeps the first 10
+MAX_LOCATIONS = 10  # per result; code scanning refuses more than 1,000, and nobody reads them
+MAX_RESULTS = 25_000  # of a run; code scanning refuses a file with more as a whole
 _LEVELS = {
     Severity.CRITICAL: "error",
     Severity.HIGH: "error",
@@ -45,7 +46,8 @@ class _Sarif:
 
     def write(self, report: Report, out: BinaryIO) -> None:
         """Write one run, the worst first: readers that show only so many results show those."""
-        findings = worst_first(report)
+        found = worst_first(report)
+        findings = found[:MAX_RESULTS]
         rules: dict[str, list[Finding]] = {}
         for finding in findings:
             rules.setdefault(finding.id, []).append(finding)
@@ -54,7 +56,7 @@ class _Sarif:
         run = {
             "tool": {"driver": {**_driver(report), "rules": [_rule(group) for group in rules.values()]}},
             "automationDetails": {"id": f"pratique/{safe(name_of(report.target))}/"},
-            "invocations": [_invocation(report)],
+            "invocations": [_invocation(report, len(found) - len(findings))],
             "columnKind": "utf16CodeUnits",
             "results": [_result(finding, places[finding.id], _paths(report, finding, packages)) for finding in findings],
             "properties": {"target": safe(name_of(report.target)), "digest": report.target.digest, "complete": report.complete},
@@ -66,10 +68,14 @@ def _driver(report: Report) -> dict[str, Any]:
     return {"name": "pratique", "version": report.meta.version, "semanticVersion": report.meta.version}
 
 
-def _invocation(report: Report) -> dict[str, Any]:
+def _invocation(report: Report, left_out: int) -> dict[str, Any]:
     found: dict[str, Any] = {"executionSuccessful": True, "endTimeUtc": report.meta.scanned_at}
-    if report.problems:
-        found["toolExecutionNotifications"] = [_notification(gap) for gap in report.problems]
+    told = [_notification(gap) for gap in report.problems]
+    if left_out:
+        text = f"{left_out} more findings, the least grave, are left out: a run with more than {MAX_RESULTS} results is refused"
+        told.insert(0, {"descriptor": {"id": "sarif.too-many"}, "level": "error", "message": {"text": text}})
+    if told:
+        found["toolExecutionNotifications"] = told
     return found
 
 
@@ -98,9 +104,8 @@ def _rule(group: Sequence[Finding]) -> dict[str, Any]:
         "defaultConfiguration": {"level": _LEVELS[first.severity]},
         "properties": {"tags": ["security", first.kind, first.severity.value], "precision": _precision(group)},
     }
-    rule["properties"]["tags"] += [safe(control) for control in first.controls[:MAX_CONTROLS]]
-    if first.kev:
-        rule["properties"]["tags"].append("exploited")
+    tags = [*rule["properties"]["tags"], *(["exploited"] if first.kev else []), *map(safe, first.controls)]
+    rule["properties"]["tags"] = list(dict.fromkeys(tags))[:MAX_TAGS]
     if score := _security_severity(first):
         rule["properties"]["security-severity"] = score
     if links:
