@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -15,7 +16,9 @@ from attacking import Side
 from dockergate import GatedEngine
 from pratique.cli.main import run
 from pratique.enforce.doctor import engine, records, runtimes, ways
-from storing import filled
+from pratique.model.errors import LedgerError
+from pratique.store.ledger import Ledger
+from storing import entry, filled, place_in
 
 
 def colours(side: Side, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -170,3 +173,36 @@ def test_a_ledger_that_was_edited_is_red(tmp_path: Path) -> None:
     first.write_bytes(first.read_bytes().replace(b"T-1", b"T-9", 1))
     found = {one.check: one.colour for one in records.look(place)}
     assert found["ledger"] == "red"
+
+
+def test_a_disk_that_does_not_take_the_ledger_is_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync failed behind an answer that was given: nothing more is taken, and that is said."""
+    place = place_in(tmp_path)
+    ledger = Ledger(place)
+    ledger.append(entry())
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fails)
+        with pytest.raises(LedgerError):
+            ledger.append(entry(1))
+        ledger.close()
+        found = {one.check: one for one in records.look(place)}
+    assert found["ledger"].colour == "red"
+    assert "sync failed" in found["ledger"].found
+    ledger.append(entry(2))
+    ledger.close()
+    assert next(one.colour for one in records.look(place) if one.check == "ledger") == "green"
+
+
+@pytest.mark.parametrize(("level", "colour"), [("enough", "green"), ("little", "amber"), ("none", "red")])
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, colour: str) -> None:
+    """With little room denials are folded, with none they are counted only: doctor says which."""
+    place = place_in(tmp_path)
+    Ledger(place).append(entry())
+    monkeypatch.setattr(records.room, "look", lambda _: level)
+    (found,) = [one for one in records.look(place) if one.check == "room"]
+    assert found.colour == colour
+    assert ("counted" in found.found) == (level != "enough")

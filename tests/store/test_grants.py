@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -355,3 +356,24 @@ def test_processes_make_a_store_at_once(tmp_path: Path) -> None:
     running = [beside(code, tmp_path / "store", number) for number in range(5)]
     assert [process.communicate()[1] for process in running] == [""] * 5
     assert len(SqliteGrants(place_in(tmp_path)).find()) == 5
+
+
+def test_a_store_of_an_earlier_version_finds_its_broken_glasses(tmp_path: Path) -> None:
+    """A database without the index gets it, and says the same as one that always had it; the index is what is asked."""
+    place = place_in(tmp_path)
+    database.opened(place.database, database._STEPS[:1], patience=1.0).close()
+    row = "INSERT INTO grants VALUES (?, 1, 'expired', 'unix', ?, 1.0, 0.0, ?, ?)"
+    kept = [grant(f"g-{number:04}", who=f"u{number % 3}") for number in range(9)]
+    broken = [msgspec.structs.replace(one, asked=msgspec.structs.replace(one.asked, break_glass=True)) for one in kept[:4]]
+    with contextlib.closing(sqlite3.connect(place.database)) as raw, raw:
+        for number, one in enumerate([*broken, *kept[4:]]):
+            raw.execute(row, (one.id, one.asked.subject.id, number, msgspec.json.encode(one)))
+    store = SqliteGrants(place)
+    assert sorted(store.broken(), key=lambda one: one.id) == broken
+    assert store.broken("u1") == [broken[1]]
+    assert store.broken("nobody") == []
+    with store.reading() as connection:
+        for condition in (database.BROKEN, f"provider IN ('unix', 'k8s') AND subject = 'u1' AND {database.BROKEN}"):
+            plan = str(connection.execute(f"EXPLAIN QUERY PLAN SELECT body FROM grants WHERE {condition}").fetchall())
+            assert "grants_broken" in plan
+    store.close()

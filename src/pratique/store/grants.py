@@ -15,7 +15,7 @@ import msgspec
 
 from pratique.model.errors import StoreError
 from pratique.model.privilege import Grant, Provider, State
-from pratique.store.database import PATIENCE, connect, telling, writing
+from pratique.store.database import BROKEN, PATIENCE, connect, telling, writing
 from pratique.store.interface import Kept, Step, Used, Wanted
 from pratique.store.place import Place, open_own
 
@@ -108,8 +108,7 @@ class SqliteGrants:
         one = f"provider IN ({', '.join('?' * len(_PROVIDERS))}) AND subject = ? AND " if subject is not None else ""
         values = (*_PROVIDERS, subject) if subject is not None else ()
         with self._lock, telling(self._path):
-            sql = f"SELECT body FROM grants WHERE {one}instr(body, ?)"  # noqa: S608 - of our own words
-            rows = self._connection.execute(sql, (*values, b'"break_glass":true'))
+            rows = self._connection.execute(f"SELECT body FROM grants WHERE {one}{BROKEN}", values)  # noqa: S608 - of our own words
             return [grant for (body,) in rows if (grant := self._read(body)).asked.break_glass]
 
     def change(self, name: str, step: Step) -> Kept:

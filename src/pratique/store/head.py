@@ -36,6 +36,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     signature: str = ""
     loose: str | msgspec.UnsetType = msgspec.UNSET
 
+    @property
+    def doubted(self) -> bool:
+        """Whether the disk did not take the loose lines: a sync failed, and no line is taken until one succeeds."""
+        return self.loose is not msgspec.UNSET and self.loose.endswith("!")
+
     def payload(self) -> bytes:
         """Return what is signed."""
         return b"pratique ledger head\n" + canonical(msgspec.structs.replace(self, signature=""))
@@ -87,7 +92,7 @@ def _age(head: Head) -> tuple[int, int, bool]:
     if head.loose is msgspec.UNSET:
         return -head.count, 0, False
     lines = head.loose.partition(" ")[0]
-    return -head.count, int(lines) if lines.isdecimal() and len(lines) < 9 else 0, not head.loose.endswith("!")
+    return -head.count, int(lines) if lines.isdecimal() and len(lines) < 9 else 0, not head.doubted
 
 
 class HeadFile:

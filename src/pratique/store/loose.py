@@ -43,7 +43,7 @@ class Loose(NamedTuple):
             return None
         words = head.loose.split(" ")
         if len(words) == 4 and words[0].isdecimal() and words[1].isdecimal():
-            found = cls(int(words[0]), int(words[1]), words[2], words[3].removesuffix("!"), words[3].endswith("!"))
+            found = cls(int(words[0]), int(words[1]), words[2], words[3].removesuffix("!"), head.doubted)
             if 0 < found.lines <= min(MAX_LOST, head.count) and 0 < found.size < head.size and len(found.hash) == _HASH:
                 return found
         raise LedgerError("the head says something of its last lines that cannot be read", hint=LOOK)

@@ -12,12 +12,11 @@ from pratique.enforce.doctor.finding import Checked, amber, green, red
 from pratique.grant.lifecycle import unreviewed
 from pratique.granting.clock import present
 from pratique.granting.desk import Desk
+from pratique.store import room
 from pratique.store.facts import ledger_name
 from pratique.store.place import Place
 from pratique.store.verify import Expected, Outcome, verify
 
-# A decision is about 600 bytes of ledger: this much is a hundred thousand of them.
-_LITTLE_ROOM = 64 << 20
 _UNSYNCHRONISED = 0x0040  # STA_UNSYNC of adjtimex(2)
 _CLOCK_SLACK = 2.0
 
@@ -43,6 +42,12 @@ def _ledger(outcome: Outcome) -> Checked:
     if outcome.unsure:
         return amber(
             "ledger", "the last lines cannot be told from forged ones: the secret cannot be read", "run as the store's owner"
+        )
+    if outcome.head is not None and outcome.head.doubted:
+        return red(
+            "ledger",
+            "the disk did not take its last lines (a sync failed)",
+            "see to the disk: no privilege is allowed until it does",
         )
     return green("ledger", f"whole: {outcome.lines} lines in {outcome.segments} segments")
 
@@ -101,7 +106,7 @@ def _policy(desk: Desk) -> Checked:
 def _broken_glass(desk: Desk) -> Checked:
     """Look whether broken glass waits for its review: whoever broke it gets nothing more until then."""
     now = present()
-    waiting = unreviewed((kept.grant for kept in desk.store.find()), desk.rules.current(now).policy, now)
+    waiting = unreviewed(desk.store.broken(), desk.rules.current(now).policy, now)
     if waiting:
         names = ", ".join(grant.id for grant in waiting[:5])
         return amber("break-glass", f"not reviewed in time: {names}", "pratique break-glass review ID")
@@ -112,6 +117,11 @@ def _room(place: Place) -> Checked:
     free = shutil.disk_usage(place.folder).free
     if os.statvfs(place.folder).f_favail == 0:
         return red("room", f"there are no inodes left for {place.folder}", "make room: without it no privilege is allowed")
-    if free < _LITTLE_ROOM:
-        return amber("room", f"{free >> 20} MiB are left for {place.folder}", "make room: without it no privilege is allowed")
-    return green("room", f"{free >> 20} MiB are left for {place.folder}")
+    said = f"{free >> 20} MiB are left for {place.folder}"
+    match room.look(place):
+        case "none":
+            return red("room", f"{said}: denials are counted, and not written", "make room: without it no privilege is allowed")
+        case "little":
+            why = f"{said}: denials are counted, and written once a minute"
+            return amber("room", why, "make room: without it no privilege is allowed")
+    return green("room", said)
