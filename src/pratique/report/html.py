@@ -167,7 +167,7 @@ def _findings(report: Report) -> Iterator[str]:
     if not found:
         yield "<section><h2>Vulnerabilities</h2><p>None found.</p></section>\n"
         return
-    yield f'<section>\n<h2>Vulnerabilities: <span id="shown">{len(found)}</span></h2>\n<div class="controls">'
+    yield f'<section>\n<h2>Vulnerabilities: <span id="shown">{len(found):,}</span></h2>\n<div class="controls">'
     yield '<input type="search" id="search" placeholder="Search in everything" aria-label="Search">'
     for severity in counts(report):
         yield f'<label><input type="checkbox" data-severity="{severity.value}" checked>{severity.value}</label>'
@@ -279,7 +279,7 @@ def _gaps(gaps: Iterable[Gap]) -> Iterator[str]:
     found = list(gaps)
     if not found:
         return
-    yield f'<section>\n<details class="print"><summary><b>What could not be examined or known: {len(found)}</b></summary>'
+    yield f'<section>\n<details class="print"><summary><b>What could not be examined or known: {len(found):,}</b></summary>'
     yield '<div class="wide"><table>'
     yield "<thead><tr><th>Code</th><th>What</th><th>Where</th></tr></thead><tbody>\n"
     for gap in found:
@@ -291,7 +291,7 @@ def _gaps(gaps: Iterable[Gap]) -> Iterator[str]:
 def _packages(packages: tuple[Package, ...]) -> Iterator[str]:
     if not packages:
         return
-    yield f'<section>\n<details><summary><b>Packages: {len(packages)}</b></summary><div class="wide"><table>'
+    yield f'<section>\n<details><summary><b>Packages: {len(packages):,}</b></summary><div class="wide"><table>'
     yield "<thead><tr><th>Package</th><th>Version</th><th>Kind</th><th>Licences</th><th>Where</th></tr></thead><tbody>\n"
     for package in packages[:MAX_PACKAGES]:
         where = package.locations[0].path if package.locations else ""
@@ -300,7 +300,7 @@ def _packages(packages: tuple[Package, ...]) -> Iterator[str]:
         yield f'<td>{text(cut(licences, 200))}</td><td class="mono">{text(where)}</td></tr>\n'
     yield "</tbody></table></div>"
     if len(packages) > MAX_PACKAGES:
-        yield f"<p>{len(packages) - MAX_PACKAGES} more are in the JSON report.</p>"
+        yield f"<p>{len(packages) - MAX_PACKAGES:,} more are in the JSON report.</p>"
     yield "</details></section>\n"
 
 

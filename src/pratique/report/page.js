@@ -29,7 +29,8 @@
       row.hidden = !keep;
       count += keep ? 1 : 0;
     }
-    shown.textContent = count === rows.length ? String(count) : count + " of " + rows.length;
+    const told = (number) => number.toLocaleString("en");
+    shown.textContent = count === rows.length ? told(count) : told(count) + " of " + told(rows.length);
     none.hidden = count > 0;
   }
 

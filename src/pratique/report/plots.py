@@ -68,11 +68,11 @@ def _bars(rows: Sequence[tuple[str, list[Severity]]], title: str) -> str:
         for severity in reversed(Severity):
             if counted[severity]:
                 width = counted[severity] / longest * (_WIDTH - _COUNT)
-                tip = f"{counted[severity]} {severity.value}"
+                tip = f"{counted[severity]:,} {severity.value}"
                 parts.append(
                     f'<rect class="bar {severity.value}" x="{left:.1f}" y="{top + 17}" width="{width:.1f}" height="11">'
                     f"<title>{escape(tip)}</title></rect>"
                 )
                 left += width
-        parts.append(f'<text class="soft" x="{_WIDTH - _COUNT + 8}" y="{top + 27}">{len(severities)}</text>')
+        parts.append(f'<text class="soft" x="{_WIDTH - _COUNT + 8}" y="{top + 27}">{len(severities):,}</text>')
     return "".join([*parts, "</svg>"])
