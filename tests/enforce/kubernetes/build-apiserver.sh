@@ -25,10 +25,10 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$cache" "$work/lists/partial" "$work/sources" "$work/go/src/k8s.io/kubernetes"
 
 go=/usr/lib/go-1.24/bin/go
-[ -x "$go" ] || apt-get install -y --no-install-recommends golang-1.24-go >&2 || give_up "Go 1.24 cannot be installed"
+[ -x "$go" ] || apt-get -o Acquire::Retries=3 install -y --no-install-recommends golang-1.24-go >&2 || give_up "Go 1.24 cannot be installed"
 
 # Its JSON library asks the runtime for maps as Go had them before 1.18; Debian has the version that does not.
-(cd "$work" && apt-get download golang-github-modern-go-reflect2-dev >&2 && dpkg-deb -x golang-github-modern-go-reflect2-dev_*.deb new) \
+(cd "$work" && apt-get -o Acquire::Retries=3 download golang-github-modern-go-reflect2-dev >&2 && dpkg-deb -x golang-github-modern-go-reflect2-dev_*.deb new) \
     || give_up "reflect2 cannot be fetched"
 
 # A list of sources of its own: the machine's stays as it is.
@@ -46,6 +46,7 @@ Dir::State::lists "$work/lists";
 Dir::Cache::pkgcache "";
 Dir::Cache::srcpkgcache "";
 APT::Sandbox::User "root";
+Acquire::Retries "3";
 CONF
 APT_CONFIG=$work/apt.conf
 export APT_CONFIG
