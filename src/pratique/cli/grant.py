@@ -31,7 +31,7 @@ from pratique.cli.store import (
 )
 from pratique.cli.target import HELP
 from pratique.model.errors import StoreError
-from pratique.model.privilege import LIVE_STATES, Grant
+from pratique.model.privilege import LIVE_STATES, PEER, Grant
 from pratique.report.text import pad, plural, safe
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def _what_next(at: Desk | RemoteDesk, grant: Grant) -> list[str]:
         whom = " or ".join(terms.whom) or "somebody"
         but = "" if not terms.four_eyes else f", not {wanted.subject.id}"
         count = "" if terms.count == 1 else f" ({terms.count} of them)"
-        lines.append(f"to be approved by {whom}{count}{but}: pratique grant approve {grant.id}")
+        # A user name alone is strength 1: who must have more shows a key that an administrator registered.
+        shown = " --key FILE" if terms.strength > PEER and not found.claimed else ""
+        lines.append(f"to be approved by {whom}{count}{but}: pratique grant approve {grant.id}{shown}")
     lines.append(f"lapses {when(grant.requested_at + PENDING)} if nobody does")
     return lines
 

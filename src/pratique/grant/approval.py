@@ -35,6 +35,13 @@ def objection(by: Subject, asked: Asked, terms: Approvals) -> str:
     return ""
 
 
+def remedy(by: Subject, terms: Approvals) -> str:
+    """Return what helps an approver who is not known well enough, "" where nothing would."""
+    if by.provider == "unix" and by.strength < terms.strength:
+        return f"--key FILE, of a key that the store's owner registered: pratique grant key add {by.id} FILE.pub"
+    return ""
+
+
 def acceptable(by: Subject, asked: Asked, entitlement: CompiledEntitlement) -> str:
     """Return why an approval may not even be recorded: where claimed identities may approve, they need no more than two eyes."""
     terms = entitlement.written.approvals

@@ -189,7 +189,7 @@ def _approve(grant: Grant, event: Approve, policy: PrivilegePolicy, now: Moment)
     entitlement = _still(grant, policy)
     why = approvals.acceptable(event.by, grant.asked, entitlement)
     if why:
-        raise GrantError(why)
+        raise GrantError(why, hint=approvals.remedy(event.by, entitlement.written.approvals))
     if any(approvals.is_same_person(one.by, event.by) for one in grant.approvals):
         raise GrantError(f"{event.by.id} has approved {grant.id} already")
     given = Approval(by=event.by, at=now.wall, request=grant.request, reason=event.reason[:MAX_TEXT])
@@ -211,9 +211,10 @@ def _still(grant: Grant, policy: PrivilegePolicy) -> CompiledEntitlement:
 
 def _deny(grant: Grant, event: Deny, policy: PrivilegePolicy, now: Moment) -> Grant:
     _in(grant, ("requested",), "denied")
-    why = approvals.acceptable(event.by, grant.asked, _still(grant, policy))
+    entitlement = _still(grant, policy)
+    why = approvals.acceptable(event.by, grant.asked, entitlement)
     if why:
-        raise GrantError(why)
+        raise GrantError(why, hint=approvals.remedy(event.by, entitlement.written.approvals))
     return _end(grant, "denied", now, key(event.by), event.reason)
 
 

@@ -155,7 +155,8 @@ def _written(public: Ed25519PublicKey) -> str:
 def sign(path: Path, signed: Signed, passphrase: Callable[[], str]) -> Signed:
     """Sign with a private key; `passphrase` is asked for where it has one.
 
-    A public key's file stands for its private half in an agent or in hardware: ssh-keygen signs then. Raises UsageError.
+    A public key's file stands for its private half in an agent or in hardware: ssh-keygen signs then, and where a key of
+    OpenSSH's is under a passphrase, which it asks for itself. Raises UsageError.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -163,6 +164,8 @@ def sign(path: Path, signed: Signed, passphrase: Callable[[], str]) -> Signed:
     if data.startswith((b"ssh-", b"sk-")) or b"sk-ssh-" in _decoded(data):
         return msgspec.structs.replace(signed, signature=_by_ssh(path, signed.statement()))
     private = _private(path, passphrase)
+    if private is None:
+        return msgspec.structs.replace(signed, signature=_by_ssh(path, signed.statement()))
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageError(f"{path}: an Ed25519 key is needed", hint="ssh-keygen -t ed25519")
     return msgspec.structs.replace(signed, signature=private.sign(signed.statement()).hex())
@@ -192,11 +195,13 @@ def _by_ssh(path: Path, statement: bytes) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"{path}: ssh-keygen did not sign: {type(error).__name__}") from None
     if done.returncode != 0:
-        raise UsageError(f"{path}: ssh-keygen did not sign", hint="is the key in the agent (ssh-add -l), or plugged in?")
+        hint = "is its passphrase right? is it in the agent (ssh-add -l), or plugged in?"
+        raise UsageError(f"{path}: ssh-keygen did not sign", hint=hint)
     return done.stdout.decode("ascii", "replace")
 
 
-def _private(path: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey | object:
+def _private(path: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey | object | None:
+    """Return a private key; None for one of OpenSSH's that is locked: deriving its key from a passphrase takes bcrypt."""
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
     data = read_bounded(path)
@@ -207,6 +212,8 @@ def _private(path: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey | o
         locked = isinstance(error, TypeError) or "password" in str(error).lower() or "encrypted" in str(error).lower()
         if not locked:
             raise UsageError(f"{path}: no private key: {error}") from None
+    if load is load_ssh_private_key:
+        return None
     try:
         return load(data, passphrase().encode())
     except (TypeError, ValueError):
