@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -213,6 +214,20 @@ def test_an_output_keeps_its_permissions(call: Call, image: str, tmp_path: Path)
     assert private.stat().st_mode & 0o777 == 0o600
     assert json.loads(private.read_bytes())["packages"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "private.json"]
+
+
+def test_a_file_in_shared_memory_is_a_file(call: Call, image: str) -> None:
+    """It is replaced when the new one is whole, as everywhere; what a shell leads to a file is written to."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        report, other = Path(folder, "report.json"), Path(folder, "other")
+        report.write_text("before")
+        assert call("scan", image, "--offline", "-o", "nonsense", "-o", f"json={report}").code == 2
+        assert report.read_text() == "before"
+        with report.open("rb") as former, other.open("wb") as led:
+            assert call("scan", image, "--offline", "-o", f"json={report}", "-o", f"json=/dev/fd/{led.fileno()}").code == 0
+            assert former.read() == b"before"
+            assert other.stat().st_ino == os.fstat(led.fileno()).st_ino
+        assert json.loads(report.read_text())["packages"] == json.loads(other.read_text())["packages"]
 
 
 def test_no_link_is_followed_to_write(call: Call, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

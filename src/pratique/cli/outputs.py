@@ -74,7 +74,7 @@ def open_outputs(outputs: Outputs, stack: ExitStack) -> list[tuple[Reporter, Bin
         real = os.path.realpath(path) if path else ""
         if real in files:
             raise UsageError(f"-o {text}: {path} is named twice")
-        if real and not real.startswith("/dev/"):
+        if real and (not real.startswith("/dev/") or os.path.isfile(real)):  # noqa: PTH113 - as `real` is a text
             files.add(real)
         reporter = _reporter(name, outputs, terminal=not path)
         writers.append((reporter, stack.enter_context(_Output(Path(path))) if path else sys.stdout.buffer))
@@ -137,11 +137,16 @@ def replaced(path: Path) -> AbstractContextManager[BinaryIO]:
     return _Output(path)
 
 
+# What a shell leads elsewhere: to a file maybe, which is written to. Below /dev lie ordinary files as well, in /dev/shm.
+_STREAMS = ("/dev/stdout", "/dev/stderr")
+
+
 class _Output:
     """A file that appears whole or not at all: written beside, synced, renamed. Devices, pipes and the like are written to."""
 
     def __init__(self, path: Path) -> None:
-        special = path.is_relative_to("/dev") or (path.exists() and not path.is_file() and not path.is_dir())
+        stream = str(path) in _STREAMS or path.is_relative_to("/dev/fd") or path.is_relative_to("/proc")
+        special = stream or (path.exists() and not path.is_file() and not path.is_dir())
         self._path = path.resolve() if path.is_symlink() and not special else path  # the link stays, what it names is replaced
         if self._path.is_dir():
             raise UsageError(f"{path}: is a directory")
