@@ -74,7 +74,7 @@ def open_outputs(outputs: Outputs, stack: ExitStack) -> list[tuple[Reporter, Bin
         real = os.path.realpath(path) if path else ""
         if real in files:
             raise UsageError(f"-o {text}: {path} is named twice")
-        if real and (not real.startswith("/dev/") or os.path.isfile(real)):  # noqa: PTH113 - as `real` is a text
+        if real and not (real.startswith("/dev/") and Path(real).exists() and not Path(real).is_file()):
             files.add(real)
         reporter = _reporter(name, outputs, terminal=not path)
         writers.append((reporter, stack.enter_context(_Output(Path(path))) if path else sys.stdout.buffer))
