@@ -157,10 +157,18 @@ class Keeper:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.refused, point, subject, what, why)
 
-    def refused(self, point: Point, subject: Subject | None, what: str, why: str) -> str:
+    async def failed(self, point: Point, subject: Subject | None, what: str, why: str) -> None:
+        """Record what was denied because no decision came, whether or not denials are only observed."""
+        import asyncio
+
+        words = (point, subject, what, why)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: self.refused(*words, observe=False))
+
+    def refused(self, point: Point, subject: Subject | None, what: str, why: str, *, observe: bool | None = None) -> str:
         """Record what was denied before it could be decided; return the sentence for who asked ("" where it is only observed)."""
+        observe = self.observe if observe is None else observe
         who = Who.of(subject) if subject else None
-        detail = {"request": what, **({"observed": "true"} if self.observe else {})}
+        detail = {"request": what, **({"observed": "true"} if observe else {})}
         entry = Entry(
             event="decision", subject=who, decision="deny", point=point, rule="unreadable", reason=why[:1000], detail=detail
         )
@@ -168,7 +176,7 @@ class Keeper:
             self.desk.record(entry)
         except PratiqueError as error:
             return f"pratique: denied: {why}; {error}"
-        return "" if self.observe else f"pratique: denied: {why}"
+        return "" if observe else f"pratique: denied: {why}"
 
     def close(self) -> None:
         """Let go of the store."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio  # noqa: TID253 - only `gate docker` imports this module
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 from collections import OrderedDict, deque
@@ -139,6 +140,16 @@ class AuthzPlugin:
         self._remember(_fingerprint(message), Pending(question, session))
         return ""
 
+    async def told(self, asked: Asked, why: str) -> None:
+        """Record a request that was denied as nobody decided on it; what answers it is gone already. Raises what goes wrong."""
+        if asked.target != "/AuthZPlugin.AuthZReq":
+            return
+        message = self.decoder.decode(asked.body)
+        subject: Subject | None = None
+        with contextlib.suppress(ParseError):  # then nobody can tell who it was
+            subject, _ = self._claimed(message)
+        await self._keeper.failed("docker", subject, f"{message.request_method} {message.request_uri}"[:300], why)
+
     async def _refused(self, subject: Subject | None, what: str, why: str) -> str:
         """Record what was denied before it could be decided, in the turn of who asked."""
         who = key(subject) if subject is not None else ""
@@ -203,17 +214,24 @@ class AuthzPlugin:
         Raises ParseError where it is claimed twice, or falsely.
         """
         stamped = message.request_headers.get(HEADER, "")
+        if stamped in self._stamps:
+            raise ParseError("the identity was used for an earlier request")
+        found = self._claimed(message)
+        if stamped:
+            self._stamps[stamped] = None
+            while len(self._stamps) > _MAX_PENDING:
+                self._stamps.popitem(last=False)
+        return found
+
+    def _claimed(self, message: Message) -> tuple[Subject | None, bool]:
+        """Return the same, whether or not a stamp was used before."""
+        stamped = message.request_headers.get(HEADER, "")
         peers = message.request_peer_certificates
         if stamped and peers:
             raise ParseError("the request has two identities")
         if stamped:
             now = self._keeper.moment().wall
-            if stamped in self._stamps:
-                raise ParseError("the identity was used for an earlier request")
             peer = read_stamp(self._key, stamped, message.request_method, message.request_uri, now)
-            self._stamps[stamped] = None
-            while len(self._stamps) > _MAX_PENDING:
-                self._stamps.popitem(last=False)
             if peer.uid == GATE:
                 return None, True
             return (None if is_nobody(peer.uid) else unix_subject(peer.uid, peer.gid)), False

@@ -68,7 +68,7 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     interpreter.channels.is_open = front.holds
     agent = RuntimeAgent(keeper, records, interpreter, host)
     patience = 3 * DEADLINE + (2 * float(admission.spec.deadline) if admission is not None else 0.0)
-    server = HttpServer(plugin.handle, failed, seconds=patience, max_body=_MAX_MESSAGE)
+    server = HttpServer(plugin.handle, failed, seconds=patience, max_body=_MAX_MESSAGE, told=plugin.told)
     revoker = Revoker(keeper, records, engine, plugin, front)
     for path in (settings.plugin, settings.front, settings.agent):
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from pratique.enforce.kubernetes.settings import DEADLINE, Settings
 from pratique.enforce.kubernetes.tls import Identity, names_in
 from pratique.enforce.serving import Answer, HttpServer
 from pratique.enforce.serving import Asked as HttpAsked
-from pratique.model.errors import ConfigurationError, PratiqueError
+from pratique.model.errors import ConfigurationError, ParseError, PratiqueError
 from pratique.store.place import Place
 
 ADMIT, AUTHORIZE, ALIVE, READY, POLICY = "/admit", "/authorize", "/livez", "/readyz", "/policy"
@@ -70,6 +70,21 @@ class Gate:
             placed, self.admitter.placed = self.admitter.placed, []
             self._evictor.remember(placed)
         return Answer(200, body)
+
+    async def told(self, asked: HttpAsked, why: str) -> None:
+        """Record a review that was denied as nobody decided on it; its answer is gone already. Raises what goes wrong."""
+        path = asked.target.partition("?")[0]
+        if asked.method != "POST" or path not in (ADMIT, AUTHORIZE) or not is_known(self._settings, asked):
+            return
+        subject, what = None, path
+        with contextlib.suppress(ParseError):
+            if path == ADMIT:
+                review = reviews.read_admission(asked.body)
+                subject, what = review.subject, review.what
+            else:
+                access = reviews.read_access(asked.body)
+                subject, what = access.subject, f"{access.verb} {access.resource or '(no resource)'} {access.name}"
+        await self.keeper.failed("kubernetes", subject, what[:300], why)
 
     async def tend(self) -> None:
         """Do what is due; called several times a second."""
@@ -143,6 +158,8 @@ class Service(Protocol):
 
     async def handle(self, asked: HttpAsked) -> Answer: ...
 
+    async def told(self, asked: HttpAsked, why: str) -> None: ...
+
     async def tend(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -153,7 +170,7 @@ async def run(settings: Settings, service: Service, ready: Callable[[int], None]
     server: HttpServer | None = None
     try:
         identity = Identity(settings.certificate, settings.key, settings.client_authority)
-        server = HttpServer(service.handle, failed, seconds=DEADLINE, max_body=reviews.MAX_BODY)
+        server = HttpServer(service.handle, failed, seconds=DEADLINE, max_body=reviews.MAX_BODY, told=service.told)
         port = await server.listen(settings.host, settings.port, identity.context)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()

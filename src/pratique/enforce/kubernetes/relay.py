@@ -144,6 +144,9 @@ class Relay:
         except CouldNotError as error:
             return _away(path, asked.body, error.message)
 
+    async def told(self, asked: HttpAsked, why: str) -> None:
+        """Record nothing: the ledger is with the store."""
+
     async def tend(self) -> None:
         """Do what is due; called several times a second."""
         now = time.monotonic()
