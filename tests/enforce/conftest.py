@@ -15,6 +15,7 @@ from attacking import Side
 from dockerengine import PEOPLE, Engine, Person
 from dockergate import GatedEngine
 from podmanengine import GatedPodman, Podman, PodmanSide, can_log_in
+from volumeplugin import VolumePlugin
 
 # The profiler answers, and there is a second runtime, which no gate stands in front of.
 RUNC = next((path for path in ("/usr/sbin/runc", "/usr/bin/runc") if Path(path).exists()), "runc")
@@ -45,22 +46,26 @@ def people() -> Iterator[dict[str, Person]]:
 def bare(engines_folder: Path, people: dict[str, Person]) -> Iterator[Side]:
     """Return an engine without a gate: what an attack does there is what it would do."""
     engine = Engine(engines_folder / "bare", extra=EXTRA)
+    plugin = VolumePlugin(engine.plugins, engine.folder / "disk")
     try:
         engine.start().load(engineimages.archive())
         yield Side(engine, people)
     finally:
         engine.remove()
+        plugin.close()
 
 
 @pytest.fixture(scope="session")
 def gated(engines_folder: Path, people: dict[str, Person]) -> Iterator[Side]:
     """Return an engine behind the gate, filled by an ordinary user through it."""
     engine = GatedEngine(engines_folder / "gated", extra=EXTRA)
+    plugin = VolumePlugin(engine.plugins, engine.folder / "disk")
     try:
         engine.start().load(engineimages.archive(), people["alice"].connect(engine.socket, 60))
         yield Side(engine, people)
     finally:
         engine.remove()
+        plugin.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import msgspec
 
 from pratique._kit.yamltree import Node
 from pratique.model.errors import BudgetExceededError
-from pratique.workload.docker_create import is_elsewhere
+from pratique.workload.docker_create import backing
 from pratique.workload.place import Place
 from pratique.workload.security import options as security_options
 from pratique.workload.security import split
@@ -264,11 +264,10 @@ class _Service:
         options = (
             self._document.get("volumes", mount.source, "driver_opts") if mount.kind == "volume" else Node("none", mount.place)
         )
-        device = text_of(options.get("device"))
-        if is_elsewhere(text_of(options.get("type")), text_of(options.get("o"))) or not (device or options.get("o").given):
+        source = backing(text_of(options.get("type")), text_of(options.get("o")), text_of(options.get("device")))
+        if not source:
             return mount
-        device = device if device.startswith("/") else "/"  # an overlay names its folders in the options
-        return Mount(kind="bind", source=device, target=mount.target, read_only=mount.read_only, place=mount.place)
+        return Mount(kind="bind", source=source, target=mount.target, read_only=mount.read_only, place=mount.place)
 
     def _devices(self) -> Iterator[Device]:
         for item in _listed(self._node.get("devices")):

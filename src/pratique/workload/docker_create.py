@@ -6,6 +6,7 @@ https://docs.docker.com/reference/api/engine/version/v1.51/#tag/Container/operat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,11 @@ _NAMESPACES = (
     ("CgroupnsMode", "cgroup"),
 )
 _BINDS = frozenset(("bind", "rbind", "move", "remount"))  # what is done with a folder that exists; the kernel looks at no type
-NETWORKED = frozenset(("nfs", "nfs4", "cifs", "tmpfs"))  # file systems of a volume that hold nothing of the machine
+# File systems of other machines, and how their shares are called among the paths of this one, as automounters do.
+_REMOTE = {"nfs": "/net", "nfs4": "/net", "cifs": "/cifs", "smb3": "/cifs"}
+_HOST = re.compile(r"[A-Za-z0-9\[\]:_-][A-Za-z0-9\[\]:._%-]{0,252}")
+# Options by which the kernel goes elsewhere than the device says.
+_ADDRESSES, _DETOURS = ("addr", "ip"), ("unc", "target", "path", "prefixpath", "source")
 
 
 def extract(body: Mapping[str, Any], *, subject: str = "container", format: Format = "docker-create") -> Spec:  # noqa: A002 - as in Spec
@@ -112,15 +117,42 @@ def backed(name: str, target: str, given: Mapping[str, Any], *, driver: str = "l
     """
     device, kind = str(given.get("device") or ""), str(given.get("type") or "")
     words = str(given.get("o") or "")
-    if driver not in ("", "local") or not (device or words) or is_elsewhere(kind, words):
+    source = backing(kind, words, device) if driver in ("", "local") else ""
+    if not source:
         return Mount(kind="volume", source=name, target=target, read_only=read_only, place=HERE)
-    source = device if device.startswith("/") else "/"  # an overlay names its folders in the options: any of the machine's
     return Mount(kind="bind", source=source, target=target, read_only=read_only, place=HERE)
 
 
-def is_elsewhere(kind: str, options_: str) -> bool:
-    """Say whether a volume's file system holds nothing of the machine: a bind does, whatever type it is said to be."""
-    return kind in NETWORKED and not _BINDS & {word.strip() for word in options_.split(",")}
+def backing(kind: str, options_: str, device: str) -> str:
+    """Return the path that a volume of the local driver stands for; "" where it holds nothing of this machine or another.
+
+    A bind is one whatever type it is said to be. What lies on another machine is `/net/HOST/PATH` (NFS) or `/cifs/HOST/SHARE`:
+    the engine mounts it as root, with what that machine trusts this one with. "/" is what nobody can tell.
+    """
+    words = [word.strip() for word in options_.split(",")]
+    bound = not _BINDS.isdisjoint(words)
+    if not (device or options_) or (kind == "tmpfs" and not bound):
+        return ""
+    if kind in _REMOTE and not bound:
+        return _remote(_REMOTE[kind], words, device)
+    return device if device.startswith("/") else "/"  # an overlay names its folders in the options: any of the machine's
+
+
+def _remote(root: str, words: list[str], device: str) -> str:
+    given = dict(word.partition("=")[::2] for word in words)
+    if root == "/net":
+        host, colon, path = device.rpartition(":/")
+        path = colon[1:] + path
+    else:
+        host, _, path = device.replace("\\", "/").lstrip("/").partition("/")
+    hosts = {given[name] for name in _ADDRESSES if given.get(name)} or {host}
+    host = min(hosts)
+    sure = (
+        len(hosts) == 1 and _HOST.fullmatch(host) and len(given) == len(words) and not any(given.get(name) for name in _DETOURS)
+    )
+    if not sure or ".." in path.split("/"):
+        return "/"
+    return f"{root}/{host}/{path.strip('/')}".rstrip("/")
 
 
 def texts(value: Any) -> tuple[str, ...]:

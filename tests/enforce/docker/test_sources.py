@@ -75,6 +75,31 @@ def test_a_volume_that_a_path_is_mounted_on_is_that_path(monkeypatch: pytest.Mon
     assert bound.folders == (("8:1", "/var/data"), ("8:2", "/alice/x"))
 
 
+DEVICES = [
+    *TABLE,
+    Mounted("8:17", "/", "/var/lib/docker/volumes/disk/_data", "ext4", "/dev/sdb1"),
+    Mounted("0:41", "/", "/var/lib/docker/volumes/memory/_data", "tmpfs", "tmpfs"),
+    Mounted("0:42", "/", "/var/lib/docker/volumes/nas/_data", "nfs4", "nas:/export"),
+    Mounted("0:43", "/", "/var/lib/docker/volumes/over/_data", "overlay", "overlay"),
+]
+
+
+def test_a_volume_that_a_device_is_mounted_on_is_that_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is nobody's. What lies on another machine was decided on at the edge, where there is one; else it may be all."""
+    monkeypatch.setattr(Path, "resolve", lambda self, strict=False: self)
+    monkeypatch.setattr("pratique.enforce.docker.sources._is_root", lambda path: path == "/")
+    monkeypatch.setattr("pratique.enforce.docker.sources.mounts", lambda: DEVICES)
+    volumes = ("/var/lib/docker/volumes/",)
+    given = spec("disk:/a", "memory:/b", "nas:/c", "over:/d", "/var/lib/docker/volumes/disk/_data/part:/e")
+    made, bound = with_real_sources(given, volumes)
+    seen = [(one.kind, one.source) for one in made.mounts]
+    assert seen == [("bind", "/dev/sdb1"), ("volume", "memory"), ("volume", "nas"), ("bind", "/"), ("bind", "/dev/sdb1")]
+    assert bound.folders == (("8:17", "/"), ("0:43", "/"), ("8:17", "/part"))
+    made, _ = with_real_sources(given, volumes, at_edge=False)
+    assert made.mounts[2].kind == "bind"
+    assert made.mounts[2].source == "/"
+
+
 def test_nothing_bound_nothing_to_look_for() -> None:
     bare = msgspec.structs.replace(spec(), mounts=())
     assert with_real_sources(bare) == (bare, Bound(()))
@@ -96,7 +121,7 @@ def test_what_is_mounted_is_found_again() -> None:
 def test_blanks_in_names(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
     table.write_text("36 35 98:0 /mnt1\\040a /mnt2\\134b rw,noatime master:1 - ext3 /dev/root rw\nodd\n")
-    assert read_mounts(table) == [Mounted("98:0", "/mnt1 a", "/mnt2\\b")]
+    assert read_mounts(table) == [Mounted("98:0", "/mnt1 a", "/mnt2\\b", "ext3", "/dev/root")]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")

@@ -194,7 +194,7 @@ class RuntimeAgent:
     def _podman_run(self, bundle: podman.Bundle, question: dict[str, Any], asking: int) -> Looked:
         engine = bundle.engine(str(question.get("pid_file") or ""), shared_cgroups=SHARED_CGROUPS)
         spec = podman.with_own_root(oci_runtime.extract(question["spec"], engine), bundle, question["spec"]["root"])
-        spec, bound = with_real_sources(spec, engine.volumes, asking)
+        spec, bound = with_real_sources(spec, engine.volumes, asking, at_edge=False)
         reference, digest = podman.image_of(bundle)
         target = Target(host=self._host, container=bundle.id, reference=reference, digest=digest)
         request = Request(

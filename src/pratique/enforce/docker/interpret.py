@@ -18,7 +18,7 @@ from pratique.enforce.docker.engine import Engine, EngineError, digests, image_o
 from pratique.enforce.docker.question import Known, Question
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route
-from pratique.enforce.docker.shapes import by_name, user_of, with_image, without_default
+from pratique.enforce.docker.shapes import by_name, drivers, user_of, with_image, without_default
 from pratique.enforce.docker.sources import with_real_sources
 from pratique.enforce.docker.users import resolve
 from pratique.enforce.keeper import Session
@@ -107,6 +107,8 @@ class Interpreter:
         spec = await joins.asked(spec, subject, self._engine, self._records)
         target = self._of_image(asked["Image"], image, asked.get("Labels") or {})
         spec, extra = await self._volumes(by_name(await self._sources(spec)))
+        if drivers(asked):
+            extra = (*extra, "engine.admin")  # a plugin makes a volume as root, before the container is there
         if image is not None and self._records.is_tainted(str(image.get("Id"))):
             extra = (*extra, f"run.image:{target.reference or asked['Image']}@{image['Id']}")
         judged = image_of(asked["Image"], image) if image is not None else None  # else there is nothing to run yet

@@ -19,6 +19,14 @@ def with_image(asked: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def drivers(asked: dict[str, Any]) -> set[str]:
+    """Return the plugins of the engine that a request has make a container's volumes."""
+    host = asked.get("HostConfig") or {}
+    options = [one.get("VolumeOptions") or {} for one in host.get("Mounts") or ()]
+    named = {host.get("VolumeDriver"), *((one.get("DriverConfig") or {}).get("Name") for one in options)}
+    return {str(name) for name in named if name} - {"local"}
+
+
 def without_default(inspect: dict[str, Any]) -> dict[str, Any]:
     """Take away what the engine filled in itself: with control groups of the first kind all containers share the machine's."""
     host = inspect.get("HostConfig") or {}

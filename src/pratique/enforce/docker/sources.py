@@ -22,12 +22,19 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _MAX_MOUNTS = 16 << 20
 
 
+# File systems of a volume that hold nothing of this machine: memory, and those of other machines, on which the edge has decided.
+_OF_NOBODY = frozenset(("tmpfs", "ramfs"))
+_OF_OTHERS = frozenset(("nfs", "nfs4", "cifs", "smb3"))
+
+
 class Mounted(NamedTuple):
-    """One mount: which folder (`root`) of which file system (`device`) is seen at `point`."""
+    """One mount: which folder (`root`) of which file system (`device`, of a `kind`, from `origin`) is seen at `point`."""
 
     device: str
     root: str
     point: str
+    kind: str = ""
+    origin: str = ""
 
 
 class Bound(NamedTuple):
@@ -41,40 +48,57 @@ class Bound(NamedTuple):
         return all(found[folder] >= count for folder, count in Counter(self.folders).items())
 
 
-def with_real_sources(spec: Spec, volumes: Sequence[str] = (), asking: int = 0) -> tuple[Spec, Bound]:
+def with_real_sources(spec: Spec, volumes: Sequence[str] = (), asking: int = 0, *, at_edge: bool = True) -> tuple[Spec, Bound]:
     """Return a Spec whose binds are named by where they really are, and how to know them again.
 
-    A volume (a folder in one of `volumes`) on which a path of the machine is mounted is a bind of that path. `asking` is the
-    runtime's process, which sees what its engine mounted, also where that has a mount namespace of its own.
+    A volume (a folder in one of `volumes`) on which a path or a device of the machine is mounted is a bind of that. `asking` is
+    the runtime's process, which sees what its engine mounted, also where that has a mount namespace of its own. `at_edge` says
+    that there is an edge, where volumes on other machines were decided on by what they are called; without one they are "/".
     """
     if not any(mount.kind in ("bind", "volume") for mount in spec.mounts):
         return spec, Bound(())
     mounted = mounts_of(asking)
-    made = tuple(_really(mount, volumes, mounted) for mount in spec.mounts)
-    sources = [mount.source for mount in made if mount.kind == "bind"]
-    return msgspec.structs.replace(spec, mounts=made), Bound(tuple(inside(path, mounted) for path in sources))
+    own = _OF_NOBODY | _OF_OTHERS if at_edge else _OF_NOBODY
+    made = [_really(mount, volumes, mounted, own) for mount in spec.mounts]
+    bound = Bound(tuple(inside(path, mounted) for _, path in made if path))
+    return msgspec.structs.replace(spec, mounts=tuple(mount for mount, _ in made)), bound
 
 
-def _really(mount: Mount, volumes: Sequence[str], mounted: list[Mounted]) -> Mount:
+def _really(mount: Mount, volumes: Sequence[str], mounted: list[Mounted], own: frozenset[str]) -> tuple[Mount, str]:
+    """Return a mount as what it is, and where it is to be looked for; "" where it is nothing of the machine's."""
     if mount.kind == "bind":
         path = real(mount.source, mounted)
-        name = _volume(path, volumes)
-        return msgspec.structs.replace(mount, kind="volume" if name else "bind", source=name or path)
+        name, place = _volume(path, volumes)
+        device = _device(place, mounted, own) if name else path
+        made = msgspec.structs.replace(mount, kind="bind" if device else "volume", source=device or name)
+        return made, path if device else ""
     if mount.kind == "volume":
         for folder in volumes:
-            path = real(f"{folder.rstrip('/')}/{mount.source}/_data", mounted)
+            place = f"{folder.rstrip('/')}/{mount.source}/_data"
+            path = real(place, mounted)
             if not path.startswith(folder):
-                return msgspec.structs.replace(mount, kind="bind", source=path)
-    return mount
+                return msgspec.structs.replace(mount, kind="bind", source=path), path
+            device = _device(os.path.realpath(place), mounted, own)
+            if device:
+                return msgspec.structs.replace(mount, kind="bind", source=device), path
+    return mount, ""
 
 
-def _volume(path: str, volumes: Sequence[str]) -> str:
-    """Return the volume that a path is a part of, "" for none: engines mount a part of one by way of a folder of their own."""
+def _device(place: str, mounted: list[Mounted], own: frozenset[str]) -> str:
+    """Return what is mounted on a volume's folder: a device, "/" for what nobody can tell, "" for nothing of the machine's."""
+    found = next((one for one in reversed(mounted) if one.point == place), None)
+    if found is None or found.kind in own:
+        return ""
+    return found.origin if found.origin.startswith("/") else "/"
+
+
+def _volume(path: str, volumes: Sequence[str]) -> tuple[str, str]:
+    """Return the volume that a path is a part of, and its folder; "" for none: engines show a part elsewhere."""
     for folder in volumes:
         name, data, _ = path.removeprefix(folder).partition("/_data/")
         if path.startswith(folder) and name and data and "/" not in name:
-            return name
-    return ""
+            return name, f"{folder.rstrip('/')}/{name}/_data"
+    return "", ""
 
 
 def inside(path: str, mounted: list[Mounted]) -> tuple[str, str]:
@@ -138,7 +162,13 @@ def read_mounts(file: Path) -> list[Mounted]:
     with file.open("rb") as stream:
         lines = stream.read(_MAX_MOUNTS).decode("utf-8", "surrogateescape").splitlines()
     parted = (line.split(" ", 5) for line in lines)
-    return [Mounted(parts[2], _plain(parts[3]), _plain(parts[4])) for parts in parted if len(parts) > 5]
+    return [Mounted(parts[2], _plain(parts[3]), _plain(parts[4]), *_of_what(parts[5])) for parts in parted if len(parts) > 5]
+
+
+def _of_what(rest: str) -> tuple[str, str]:
+    """Return the type of a file system and where it comes from: they follow a hyphen that stands alone."""
+    kind, _, more = rest.partition(" - ")[2].partition(" ")
+    return kind, _plain(more.partition(" ")[0])
 
 
 def _plain(text: str) -> str:
