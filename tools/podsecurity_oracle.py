@@ -1,34 +1,108 @@
-"""The generated pods in, what a real API server's own PodSecurity admission says about them out; compared with ours.
+"""Pods in, what the API server's own PodSecurity admission says about them out: recorded, and compared with the gate and lint.
 
-    python tools/podsecurity_oracle.py https://HOST:PORT TOKEN-FILE CA-FILE [VERSION...]
+    python tools/podsecurity_oracle.py build GOPATH PROGRAM
+    python tools/podsecurity_oracle.py compare PROGRAM [FIRST [PODS]]
+    python tools/podsecurity_oracle.py record PROGRAM ABOUT [PODS]
+    python tools/podsecurity_oracle.py server https://HOST:PORT TOKEN-FILE CA-FILE [VERSION...]
 
-For somebody with a cluster of 1.25 or later at hand: it makes two namespaces a version, labelled with the level,
-and pods in them with `dryRun=All`; nothing runs. Exit codes: 0 no difference, 1 there are some, 3 the server does not answer.
+`build` compiles podsecurity_oracle.go with upstream's sources: GOPATH/src/k8s.io/pod-security-admission holds `api` and `policy`
+of the release that is wanted (1.34 or later), and Debian 13's golang-k8s-api-dev, golang-k8s-apimachinery-dev and
+golang-k8s-component-base-dev what they import. `compare` asks the program about fresh pods. `record` writes the file that the
+tests read; ABOUT is a JSON file that says which release that is, from where, and what is changed in it.
+
+`server` is for somebody with a cluster of 1.25 or later at hand: it makes two namespaces a version (v1.N; the server's own minor
+at most), labelled with the level, and the recorded pods in them with `dryRun=All`; nothing runs.
+
+Exit codes: 0 no difference, 1 there are some, 2 bad usage, 3 it could not be done.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import podmaking
-from pratique.workload import pss
+import podreading
 
-PODS = 3_000
-INVALID = 422  # refused before any standard was asked
+_GO = "/usr/lib/go-1.24/bin/go"
+_DEBIANS = "/usr/share/gocode"
+_PODS = 4_000  # recorded: enough that each check decides alone about some, in some hundreds of kilobytes
+_FRESH = 100_000  # the first number of the pods that are compared and not recorded
+_INVALID = 422  # refused before any standard was asked
 
 
-def main() -> int:
-    """Compare, print each difference, and say how many."""
+def build(gopath: str, program: str) -> int:
+    """Compile the program that answers."""
+    source = Path(__file__).with_suffix(".go")
+    go = _GO if Path(_GO).exists() else "go"
+    settings = {
+        "GO111MODULE": "off",
+        "GOPATH": f"{Path(gopath).absolute()}:{_DEBIANS}",
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
+    return subprocess.run([go, "build", "-o", program, str(source)], env=os.environ | settings, check=False).returncode and 3
+
+
+def _ask(program: str, pods: list[dict[str, Any]]) -> list[podreading.Case]:
+    lines = "".join(json.dumps(pod) + "\n" for pod in pods)
+    done = subprocess.run([str(Path(program).absolute())], input=lines, capture_output=True, text=True, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    if len(answers) != len(pods):
+        raise ValueError(f"{len(answers)} answers about {len(pods)} pods")
+    for number, answer in enumerate(answers):
+        if "error" in answer:
+            raise ValueError(f"pod {pods[number]['metadata']}: {answer['error']}")
+    return [
+        podreading.Case(number, pod, {level: podreading.changes(answer[level]) for level in podreading.LEVELS})
+        for number, (pod, answer) in enumerate(zip(pods, answers, strict=True))
+    ]
+
+
+def _minors(cases: list[podreading.Case]) -> list[int]:
+    newest = max(minor for case in cases for minor in case.boundaries())
+    return list(range(newest + 2))
+
+
+def compare(program: str, first: str = str(_FRESH), many: str = "20000") -> int:
+    """Ask about fresh pods at every version, print each difference, and say how many."""
+    pods = [podmaking.make(number) for number in range(int(first), int(first) + int(many))]
+    cases = _ask(program, pods)
+    minors, different = _minors(cases), 0
+    for case in cases:
+        for difference in podreading.differences(case, minors):
+            different += 1
+            print(difference, json.dumps(case.pod))
+    print(f"{len(cases)} pods at v1.0 to v1.{minors[-1]}, both levels: {different} differences")
+    return 1 if different else 0
+
+
+def record(program: str, about: str, many: str = str(_PODS)) -> int:
+    """Write the file that the tests read."""
+    said = json.loads(Path(about).read_text("utf-8"))
+    cases = _ask(program, [podmaking.make(number) for number in range(int(many))])
+    lines = [json.dumps(said | {"pods": len(cases)}, sort_keys=True)]
+    for case in cases:
+        answers = {level: [[since, sorted(checks)] for since, checks in case.said[level]] for level in podreading.LEVELS}
+        lines.append(json.dumps({"pod": case.pod, **answers}, separators=(",", ":")))
+    podreading.RECORDED.write_bytes(gzip.compress("".join(line + "\n" for line in lines).encode(), 9, mtime=0))
+    print(f"{podreading.RECORDED}: {len(cases)} pods, {podreading.RECORDED.stat().st_size} bytes")
+    return 0
+
+
+def _poster(address: str, token: str, authority: str) -> Callable[[str, dict[str, Any]], tuple[int, str]]:
     import ssl
 
-    address, token, authority, *versions = sys.argv[1:]
     context = ssl.create_default_context(cafile=authority)
     bearer = Path(token).read_text("ascii").strip()
 
@@ -41,29 +115,51 @@ def main() -> int:
         except urllib.error.HTTPError as error:
             return error.code, str(json.loads(error.read()).get("message", ""))
 
-    different = compared = 0
-    for text in versions or ["latest"]:
-        for level in ("baseline", "restricted"):
+    return post
+
+
+def server(address: str, token: str, authority: str, *versions: str) -> int:
+    """Ask a real API server about the recorded pods, print where it says something else, and say how many."""
+    post, different, compared = _poster(address, token, authority), 0, 0
+    cases = podreading.recorded().cases
+    for text in versions or ("v1.25",):
+        minor = int(text.removeprefix("v1."))
+        for level in podreading.LEVELS:
             name = f"pss-{level}-{text.replace('.', '-')}"
             labels = {"pod-security.kubernetes.io/enforce": level, "pod-security.kubernetes.io/enforce-version": text}
             post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-            for number in range(PODS):
-                pod = podmaking.make(number)
-                pod["metadata"]["namespace"] = name
+            for number, expected in ((case.number, not case.violated(level, minor)) for case in cases):
+                pod = {**cases[number].pod, "metadata": {**cases[number].pod["metadata"], "namespace": name}}
                 status, message = post(f"/api/v1/namespaces/{name}/pods?dryRun=All", pod)
-                if status == INVALID:
+                if status == _INVALID:
                     continue
                 compared += 1
-                theirs = not (status == 403 and "violates PodSecurity" in message)
-                if theirs != (not pss.violations(pod, level, pss.parse_version(text))):
+                if expected != (not (status == 403 and "violates PodSecurity" in message)):
                     different += 1
                     print(f"pod {number}, {level}:{text}: the server says {message or 'yes'}")
     print(f"{compared} compared, {different} differences")
     return 1 if different else 0
 
 
-if __name__ == "__main__":
+_ORDERS: dict[str, Callable[..., int]] = {"build": build, "compare": compare, "record": record, "server": server}
+
+
+def _usage() -> Iterator[str]:
+    yield from (line.strip() for line in str(__doc__).splitlines() if line.startswith("    python"))
+
+
+def main() -> NoReturn:
+    """Do what is asked for."""
+    order, given = _ORDERS.get(sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    if order is None or len(given) < order.__code__.co_argcount - len(order.__defaults__ or ()):
+        print("\n".join(_usage()), file=sys.stderr)
+        sys.exit(2)
     try:
-        sys.exit(main())
-    except OSError as error:
-        sys.exit(f"the API server does not answer: {error}")
+        sys.exit(order(*given))
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        print(f"podsecurity_oracle: {error}", file=sys.stderr)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

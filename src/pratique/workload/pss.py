@@ -7,6 +7,7 @@ stands: an API server's own defaults are in it when a gate sees it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -51,6 +52,7 @@ _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 _PROFILES = ("RuntimeDefault", "Localhost")
+_VERSION = re.compile(r"v?1\.(0|[1-9][0-9]{0,2})")
 
 
 class Violation(NamedTuple):
@@ -111,10 +113,10 @@ def parse_version(text: str) -> Version:
     """Read `v1.34`, `1.34` or `latest`. Raises ValueError."""
     if text == "latest":
         return LATEST
-    major, _, minor = text.removeprefix("v").partition(".")
-    if major != "1" or not (minor.isascii() and minor.isdigit()) or len(minor) > 3:
+    found = _VERSION.fullmatch(text)
+    if found is None:
         raise ValueError(f"{text[:40]!r} is no version such as v1.34 or latest")
-    return 1, int(minor)
+    return 1, int(found[1])
 
 
 class _Check(NamedTuple):
@@ -200,7 +202,7 @@ def _host_ports(pod: _Pod) -> Iterator[tuple[str, str]]:
 
 def _apparmor(pod: _Pod) -> Iterator[tuple[str, str]]:
     for key, value in pod.annotations.items():
-        if key.startswith(_APPARMOR) and value not in ("", "runtime/default") and not str(value).startswith("localhost/"):
+        if key.startswith(_APPARMOR) and value not in ("", None, "runtime/default") and not str(value).startswith("localhost/"):
             yield f"metadata.annotations[{key}]", f"the AppArmor profile is {value}"
     for path, context in pod.secured():
         profile = context.get("appArmorProfile")
@@ -242,10 +244,11 @@ def _seccomp(pod: _Pod) -> Iterator[tuple[str, str]]:
 
 
 def _seccomp_annotations(pod: _Pod) -> Iterator[tuple[str, str]]:
-    for key in [_SECCOMP_POD, *(_SECCOMP_CONTAINER + str(container.get("name")) for _, container in pod.containers)]:
-        value = pod.annotations.get(key)
+    for key in [_SECCOMP_POD, *(_SECCOMP_CONTAINER + str(container.get("name") or "") for _, container in pod.containers)]:
         usual = ("runtime/default", "docker/default")
-        if value is not None and value not in usual and not str(value).startswith("localhost/"):
+        # Null is the empty string, which is no profile's name here, as it is for AppArmor.
+        value = pod.annotations.get(key, usual[0])
+        if value not in usual and not str(value or "").startswith("localhost/"):
             yield f"metadata.annotations[{key}]", f"the seccomp profile is {value}"
 
 

@@ -25,6 +25,7 @@ _LIFTED_BY: dict[str, tuple[str, ...]] = {
     "appArmorProfile": ("run.unconfined:apparmor",),
     "seLinuxOptions": ("run.unconfined:selinux",),
     "procMount": ("run.unconfined:proc",),
+    "procMount_restricted": ("run.unconfined:proc",),
     "seccompProfile_baseline": ("run.unconfined:seccomp",),
     "seccompProfile_restricted": ("run.unconfined:seccomp",),
     "windowsHostProcess": ("run.privileged",),
@@ -105,6 +106,5 @@ def _lifted(pod: Mapping[str, Any], violation: Violation, granted: Sequence[Priv
 
 
 def _is_host_path(pod: Mapping[str, Any], path: str) -> bool:
-    number = path.removeprefix("spec.volumes[").rstrip("]")
-    volumes = pod["spec"]["volumes"] if number.isdigit() else []
-    return bool(number.isdigit() and int(number) < len(volumes) and volumes[int(number)].get("hostPath") is not None)
+    volume = pod["spec"]["volumes"][int(path.removeprefix("spec.volumes[").removesuffix("]"))]
+    return isinstance(volume, Mapping) and volume.get("hostPath") is not None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from pratique._kit.yamltree import Node
 from pratique.lint.hit import Hit
-from pratique.workload.kubernetes import Container, Pod
+from pratique.workload.kubernetes import CONTAINERS, Container, Pod
 from pratique.workload.place import Place
 
 Version = tuple[int, int]
@@ -59,10 +59,17 @@ def _hit(pod: Pod, place: Place, who: str, what: str) -> Hit:
     return Hit(place, f"{pod.subject}, {who}: {what}", f"{pod.subject}\0{who}\0{what}", pod.subject)
 
 
+def _containers(pod: Pod) -> Iterator[Container]:
+    """Yield all containers; an empty item of the list is one that says nothing, as an API server reads it."""
+    for key, sort in CONTAINERS:
+        for number, node in enumerate(pod.spec.get(key)):
+            yield Container(node, node.get("name").string or f"number {number + 1}", sort)
+
+
 def _contexts(pod: Pod) -> Iterator[tuple[str, Node]]:
     """Yield the security contexts of the pod and of each container, with whose they are."""
     yield "pod", pod.spec.get("securityContext")
-    for container in pod.containers():
+    for container in _containers(pod):
         yield _who(container), container.node.get("securityContext")
 
 
@@ -96,7 +103,7 @@ def host_namespaces(pod: Pod, _: Version) -> Iterator[Hit]:
 
 def privileged(pod: Pod, _: Version) -> Iterator[Hit]:
     """Every privilege on the node."""
-    for container in pod.containers():
+    for container in _containers(pod):
         context = container.node.get("securityContext")
         if context.get("privileged").truth is True:
             yield _hit(pod, context.at("privileged"), _who(container), "privileged is true")
@@ -104,7 +111,7 @@ def privileged(pod: Pod, _: Version) -> Iterator[Hit]:
 
 def capabilities_baseline(pod: Pod, _: Version) -> Iterator[Hit]:
     """Capabilities beyond the default ones, and NET_RAW."""
-    for container in pod.containers():
+    for container in _containers(pod):
         for item in container.node.get("securityContext", "capabilities", "add"):
             if item.string not in _ADDABLE:
                 yield _hit(pod, item.place, _who(container), f"capabilities.add has {item.string}")
@@ -120,7 +127,7 @@ def host_path(pod: Pod, _: Version) -> Iterator[Hit]:
 
 def host_ports(pod: Pod, _: Version) -> Iterator[Hit]:
     """A port of the node."""
-    for container in pod.containers():
+    for container in _containers(pod):
         for port in container.node.get("ports"):
             if port.get("hostPort").integer:
                 yield _hit(pod, port.at("hostPort"), _who(container), f"hostPort {port.get('hostPort').integer}")
@@ -130,7 +137,7 @@ def host_probes(pod: Pod, version: Version) -> Iterator[Hit]:
     """Probes and hooks that make the node's agent call another host."""
     if version < (1, 34):
         return
-    for container in pod.containers():
+    for container in _containers(pod):
         handlers = [(key, container.node.get(key)) for key in ("livenessProbe", "readinessProbe", "startupProbe")]
         handlers += [(f"lifecycle.{key}", container.node.get("lifecycle", key)) for key in ("postStart", "preStop")]
         for name, handler in handlers:
@@ -166,7 +173,7 @@ def selinux(pod: Pod, version: Version) -> Iterator[Hit]:
 
 
 def _proc_mount(pod: Pod) -> Iterator[Hit]:
-    for container in pod.containers():
+    for container in _containers(pod):
         context = container.node.get("securityContext")
         value = context.get("procMount")
         if value.given and value.string != "Default":
@@ -216,7 +223,7 @@ def escalation(pod: Pod, _: Version) -> Iterator[Hit]:
     """A process may get more privileges than its parent."""
     if _is_windows(pod):
         return
-    for container in pod.containers():
+    for container in _containers(pod):
         context = container.node.get("securityContext")
         if context.get("allowPrivilegeEscalation").truth is not False:
             place = context.at("allowPrivilegeEscalation") if context.kind == "map" else container.node.place
@@ -229,7 +236,7 @@ def _unset(pod: Pod, key: str, good: Callable[[Node], bool]) -> Iterator[tuple[P
     covered = shared.get(key).given and good(shared.get(key))
     if shared.get(key).given and not covered:
         yield shared.at(key), "pod", True
-    for container in pod.containers():
+    for container in _containers(pod):
         context = container.node.get("securityContext")
         if context.get(key).given:
             if not good(context.get(key)):
@@ -267,7 +274,7 @@ def capabilities_restricted(pod: Pod, _: Version) -> Iterator[Hit]:
     """Capabilities are kept, or others added than that for low ports."""
     if _is_windows(pod):
         return
-    for container in pod.containers():
+    for container in _containers(pod):
         context = container.node.get("securityContext")
         capabilities = context.get("capabilities")
         if not any(item.string == "ALL" for item in capabilities.get("drop")):
