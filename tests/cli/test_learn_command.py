@@ -72,3 +72,21 @@ def test_without_a_store(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """No ledger is no answer."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "none"))
     assert call("learn").code == 3
+
+
+def test_what_the_policy_gives_already_is_not_proposed_again(desk: Desk, call: Any, tmp_path: Path) -> None:
+    """Learning twice proposes the same: neither a line of the baseline twice, nor an entitlement beside its like."""
+    for needed in ["run.root"] * 12 + ["run.cap:NET_ADMIN"] * 3:
+        desk.record(observed(needed))
+    first = call("learn")
+    assert first.code == 0, first.err
+    assert "# To be answered: who approves?" in first.out
+    assert "# To be answered: who breaks the glass?" in first.out
+    (tmp_path / "first.yaml").write_text(first.out)
+    again = call("learn", "--policy", tmp_path / "first.yaml")
+    assert again.code == 0, again.err
+    assert again.out.count("run.root") == 1
+    assert again.out.count("NET_ADMIN") == 1
+    assert "12 by the baseline, 3 by request, 0 denied still" in again.err
+    (tmp_path / "other.yaml").write_text(first.out.replace("unix:ann'", "unix:ben'"))
+    assert call("learn", "--policy", tmp_path / "other.yaml").out.count("NET_ADMIN") == 2

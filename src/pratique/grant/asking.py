@@ -97,7 +97,9 @@ def _check_asked(asked: Asked, wanted: tuple[Privilege, ...]) -> None:
 def _broken(asked: Asked, policy: PrivilegePolicy, *, code: bool) -> Asked:
     terms = policy.break_glass(asked.subject, target_of(asked))
     if terms is None:
-        raise GrantError("no policy lets anybody break the glass here")
+        raise GrantError(
+            "no policy lets anybody break the glass here", hint="breakGlass: {groups: [NAME], maxTTL: 30m, review: 24h} in one"
+        )
     if asked.lifetime > terms.max_ttl:
         raise GrantError(f"a broken glass lasts {lasts(terms.max_ttl)} at most", hint=f"--for {lasts(terms.max_ttl)}")
     if not code:

@@ -17,16 +17,20 @@ import msgspec
 
 from pratique._kit.written import Duration, Written
 from pratique.grant import privileges
+from pratique.grant.asking import holds_early
 from pratique.grant.document import Baseline
 from pratique.grant.globs import is_magic, plain
-from pratique.grant.policy import Part
+from pratique.grant.policy import CompiledEntitlement, Part
 from pratique.grant.privileges import FORMS, OF_HOST, Privilege
 from pratique.model.errors import UsageError
+from pratique.model.privilege import Asked, Moment, Scope, Subject, Task
 
 OFTEN = 10  # times that something is seen before it counts as usual
 FOLDED = 5  # names beside each other that are taken for one pattern: /builds/17, /builds/18, ...
 MAX_NAMED = 8  # people that an entitlement names; more are not a list but a group, which a ledger does not know
 MAX_OBSERVATIONS = 1_000_000  # more than a month of a busy machine
+
+_NEVER = Moment(wall=0.0, boot=0.0, boot_id="")  # a condition on the time holds at no time that is not known
 
 Heap = Literal["baseline", "entitlement", "guarded"]
 
@@ -80,15 +84,16 @@ def learn(observed: Iterable[Observation], holds: Part | None, name: str, often:
     people = {one.subject for one in observed if one.subject}
     usable = [one for one in observed if one.subject and one.needed and _by_privilege(one.rule)]
     heaps: dict[Heap, list[Seen]] = {"baseline": [], "entitlement": [], "guarded": []}
-    for seen in _folded(_counted(usable)):
+    for seen in _folded([one for one in _counted(usable) if holds is None or not _is_given(holds, one)]):
         heaps[_heap(seen, len(people), often)].append(seen)
     baseline = _baseline(holds.baseline.written if holds is not None else Baseline(), heaps["baseline"])
-    allowed, asked = _outcome(usable, heaps)
+    allowed, asked = _outcome(usable, heaps, holds)
     who = "1 person" if len(people) == 1 else f"{len(people)} people or robots"
     head = [
         f"# What {len(observed)} would-be denials of {who} come to.",
         f"# By the baseline: {allowed}. To be had by request: {asked}. Denied still: {len(observed) - allowed - asked}.",
         "# Read every line before it holds: what was seen may have been an attack. Numbers are times; names are who.",
+        *_to_be_answered(heaps, holds),
     ]
     body = [
         "apiVersion: pratique/v1",
@@ -103,6 +108,16 @@ def learn(observed: Iterable[Observation], holds: Part | None, name: str, often:
         *([f"  breakGlass: {_flow(holds.break_glass)}"] if holds is not None and holds.break_glass is not None else []),
     ]
     return Proposal("\n".join([*head, *body, *_left(observed), ""]), allowed, asked, len(observed) - allowed - asked)
+
+
+def _to_be_answered(heaps: Mapping[Heap, Sequence[Seen]], holds: Part | None) -> list[str]:
+    """Say what nobody can learn from watching: who approves, and who helps when nobody can."""
+    lines = []
+    if heaps["entitlement"] or heaps["guarded"]:
+        lines.append('# To be answered: who approves? (approvals: {from: ["group:NAME"]}; by a key: pratique grant key add)')
+    if holds is None or holds.break_glass is None:
+        lines.append("# To be answered: who breaks the glass? (breakGlass: {groups: [NAME], maxTTL: 30m, review: 24h})")
+    return lines
 
 
 def _by_privilege(rule: str) -> bool:
@@ -177,9 +192,37 @@ def _heap(seen: Seen, people: int, often: int) -> Heap:
     return "baseline" if usual else "entitlement"
 
 
-def _outcome(observed: Sequence[Observation], heaps: Mapping[Heap, Sequence[Seen]]) -> tuple[int, int]:
-    free = [seen.privilege for seen in heaps["baseline"]]
+def _is_given(holds: Part, seen: Seen) -> bool:
+    """Say whether the policy that holds gives it to all of them already, at once or when they ask.
+
+    What only something much wider would give (a capability by `run.privileged`) is still worth an entitlement of its own.
+    """
+    if privileges.covered(holds.baseline.privileges, seen.privilege):
+        return True
+    able = [
+        one
+        for one in holds.entitlements
+        if privileges.covered([each for each in one.privileges if each.form == seen.privilege.form], seen.privilege)
+    ]
+    return all(any(_is_for(one, subject, seen.privilege) for one in able) for subject in seen.subjects)
+
+
+def _is_for(entitlement: CompiledEntitlement, subject: str, privilege: Privilege) -> bool:
+    """Say whether an entitlement is surely for somebody of whom a ledger knows the name alone: no groups, no place, no time."""
+    provider, _, name = subject.partition(":")
+    try:
+        who = msgspec.convert({"id": name, "provider": provider}, Subject)
+    except msgspec.ValidationError:
+        return False  # a ledger of another version
+    asked = Asked(subject=who, task=Task(id="", purpose=""), privileges=(str(privilege),), scope=Scope(), lifetime=1.0)
+    return not holds_early(entitlement, asked, _NEVER)
+
+
+def _outcome(observed: Sequence[Observation], heaps: Mapping[Heap, Sequence[Seen]], holds: Part | None) -> tuple[int, int]:
+    kept = holds.entitlements if holds is not None else ()
+    free = [*(holds.baseline.privileges if holds is not None else ()), *(seen.privilege for seen in heaps["baseline"])]
     asked = [seen.privilege for seen in (*heaps["entitlement"], *heaps["guarded"])]
+    asked += [one for entitlement in kept for one in entitlement.privileges]
     allowed = by_request = 0
     for one in observed:
         wanted = [_tidy(privileges.parse(text)) for text in one.needed if _is_known(text)]
