@@ -113,7 +113,7 @@ def _authority(folder: Path, now: dt.datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _named("pratique gate authority")
     certificate = (
-        _builder(name, name, key, now, AUTHORITY_DAYS)
+        _builder(name, name, key, key, now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign=True), critical=True)
         .sign(key, hashes.SHA256())
@@ -138,7 +138,7 @@ def _leaf(folder: Path, leaf: str, names: Sequence[str], usage: str, now: dt.dat
     common = names[0] if names else CLIENT
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = (
-        _builder(_named(common[:64]), authority.subject, key, now, LEAF_DAYS)
+        _builder(_named(common[:64]), authority.subject, key, signer, now, LEAF_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -149,9 +149,18 @@ def _leaf(folder: Path, leaf: str, names: Sequence[str], usage: str, now: dt.dat
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey, now: dt.datetime, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: EllipticCurvePrivateKey,
+    signer: EllipticCurvePrivateKey,
+    now: dt.datetime,
+    days: int,
 ) -> x509.CertificateBuilder:
+    """Begin a certificate. Strict clients, as Python is from 3.13 on, want the identifiers of both keys (RFC 5280, 4.2.1)."""
     from cryptography import x509
+
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    above = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
 
     return (
         x509.CertificateBuilder()
@@ -161,6 +170,8 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACK)
         .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(own, critical=False)
+        .add_extension(above, critical=False)
     )
 
 
