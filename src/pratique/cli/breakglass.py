@@ -98,7 +98,7 @@ def seal(number: int, name: str | None, **given: Any) -> int:
     return 0
 
 
-@command.command(context_settings=HELP)
+@command.command(short_help="Say that you looked at what was done behind it.", context_settings=HELP)
 @click.argument("grant_id", metavar="ID")
 @click.option("--reason", required=True, metavar="TEXT", help="What you found.")
 @AS
@@ -123,7 +123,7 @@ def review(grant_id: str, reason: str, name: str | None, **given: Any) -> int:
     return 0
 
 
-@command.command(context_settings=HELP)
+@command.command(short_help="Say where alerts go; one is sent there first.", context_settings=HELP)
 @click.option(
     "--command", "program", metavar="COMMAND", help="Run this, whole path and arguments; the alert is its standard input."
 )

@@ -108,7 +108,7 @@ def _as_json(grant: Grant, given: dict[str, Any]) -> bool:
     return False
 
 
-@command.command(context_settings=HELP)
+@command.command(short_help="Approve what somebody else asks for.", context_settings=HELP)
 @click.argument("name", metavar="ID")
 @click.option("--request", "seen", default="", metavar="HASH", help="The request as you saw it; another one is not approved.")
 @_REASON
@@ -170,7 +170,7 @@ command.add_command(_ends("cancel", "Take back your own request."))
 command.add_command(_ends("complete", "Give a grant back when the task is done."))
 
 
-@command.command(context_settings=HELP)
+@command.command(short_help="Show all about a grant.", context_settings=HELP)
 @click.argument("name", metavar="ID")
 @FORMAT
 @STORE
@@ -238,7 +238,7 @@ def policy() -> None:
     """Say by which policy the store's grants are asked for and decided."""
 
 
-@policy.command("set", context_settings=HELP)
+@policy.command("set", short_help="Have a policy hold from now on.", context_settings=HELP)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
 @AS
 @STORE
@@ -256,7 +256,7 @@ def set_(file: Path, name: str | None, **given: Any) -> int:
     return 0
 
 
-@policy.command("check", context_settings=HELP)
+@policy.command("check", short_help="Check policies, and say what in them may not be meant.", context_settings=HELP)
 @click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE...")
 @click.option("--strict", is_flag=True, help="Refuse (exit 1) what is doubtful.")
 @FORMAT
