@@ -71,7 +71,10 @@ import asyncio, sys
 from pathlib import Path
 import storing
 from pratique.enforce.desk import serve
+from pratique.granting import alert, desk
 from pratique.granting.desk import Desk
+from pratique.enforce import desk as sockets
+alert.SECONDS, desk.LATEST, sockets.DEADLINE = 200.0, 400.0, 400.0  # an alert waits as long as a test does
 async def main():
     await serve(Desk(storing.place_in(Path(sys.argv[1]))), Path(sys.argv[2]))
     print("ready", flush=True)
@@ -113,6 +116,11 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def as_user(user: pwd.struct_passwd, act: Callable[[], Any]) -> Any:
     """Do something in a process of another user's; return what it returned, or raise what it raised."""
+    return begun_by(user, act)()
+
+
+def begun_by(user: pwd.struct_passwd, act: Callable[[], Any]) -> Callable[[], Any]:
+    """Begin to do something in a process of another user's; what is returned waits for its end, as `as_user`."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -130,6 +138,10 @@ def as_user(user: pwd.struct_passwd, act: Callable[[], Any]) -> Any:
         finally:
             os._exit(0)
     os.close(writer)
+    return partial(_end_of, child, reader)
+
+
+def _end_of(child: int, reader: int) -> Any:
     with os.fdopen(reader, "rb") as stream:
         found = msgspec.msgpack.decode(stream.read())
     os.waitpid(child, 0)
@@ -455,6 +467,66 @@ def test_one_user_does_not_crowd_others_out(served: Served) -> None:
     assert states.count("requested") <= 21
     assert set(states) == {"requested", "busy"}
     assert as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked("attach")).state) == "active"
+
+
+_PAGER = """
+message=$(cat)
+case "$message" in *alert-test*) exit 0;; esac
+echo >> {folder}/came
+until [ -s {folder}/takes ]; do sleep 0.05; done
+exit $(cat {folder}/takes)
+"""
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_an_alert_that_hangs_is_waited_for_by_who_needs_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch, *, takes: bool
+) -> None:
+    """Whoever breaks a glass waits, once; others ask, see and approve meanwhile. Nothing is given before the alert is taken."""
+    monkeypatch.setattr(remote, "SECONDS", 200.0)
+    folder, script = served.folder, served.folder / "pager"
+    script.write_text(_PAGER.format(folder=folder))
+    came = folder / "came"
+
+    def breaks(user: pwd.struct_passwd) -> Callable[[], Any]:
+        code = codes.pop()
+        return begun_by(user, lambda: RemoteDesk(served.socket).break_glass(asked(), code).state)
+
+    def waiting(number: int) -> bool:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if came.exists() and came.read_text().count("\n") == number:
+                return True
+            time.sleep(0.02)
+        return False
+
+    with served.desk() as desk:
+        desk.send_alerts_to(Alarm("command", ("/bin/sh", str(script))), ROOT)
+        codes = desk.seal_codes(6, ROOT)
+    first = breaks(EVE)
+    assert waiting(1)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="an alert of yours"):
+            breaks(EVE)()
+    second = breaks(BOB)
+    assert waiting(2)
+    for _ in range(6):
+        assert as_user(ALICE, lambda: RemoteDesk(served.socket).request(asked("attach")).state) == "active"
+        assert as_user(BOB, lambda: len(RemoteDesk(served.socket).store.find())) >= 0
+    with served.desk() as desk:
+        assert [grant for grant in desk.store.broken() if grant.state == "active"] == []
+    (folder / "takes").write_text("0" if takes else "1")
+    for end in (first, second):
+        if takes:
+            assert end() == "active"
+        else:
+            with pytest.raises(StoreError, match="did not go out"):
+                end()
+    with served.desk() as desk:
+        assert len(desk.store.broken()) == 2 * takes
+        events = [line.event for line in lines(desk.place) if line.event in ("alert-sent", "alert-failed", "break-glass")]
+    assert events[0] == ("alert-sent" if takes else "alert-failed")
+    assert sorted(events) == ["alert-sent", "alert-sent", "break-glass", "break-glass"] if takes else ["alert-failed"] * 2
 
 
 def test_a_desk_that_is_gone_is_said(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@
 The socket is open to every user of the machine. Who asks is what the kernel says (SO_PEERCRED), strength 1; a signature by a key
 that is registered with the store makes an approver strength 2 (see `granting.approvers`). Nobody sees more than their own
 grants, and those that they may approve or end. One user cannot keep others from being served: connections, requests and what
-waits for approval are bounded for each of them.
+waits for approval are bounded for each of them. Whoever breaks a glass waits for the alert, in a thread of their own: an address
+that takes alerts and does not answer keeps nobody else from approving or ending anything.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ MAX_PENDING = 20
 # Connections of one user at once.
 MAX_CONNECTIONS = 16
 _THREADS = 4
+# Glasses that are broken at once, each of which waits for its alert to go out, one for each user: root's place is kept.
+MAX_ALERTS = 8
 _USERS = 10_000
 _ACTS: dict[str, Callable[[Subject, Acted], Event]] = {
     "approve": lambda by, said: Approve(by, said.request, said.reason),
@@ -98,6 +101,8 @@ class DeskSocket:
         self._desk = desk
         self._approvers = Approvers(desk)
         self._threads = ThreadPoolExecutor(_THREADS, "desk")
+        self._alerting = ThreadPoolExecutor(MAX_ALERTS, "alert")
+        self._alerts: set[int] = set()
         self._users: OrderedDict[int, _User] = OrderedDict()
         self._server = HttpServer(self.handle, _failed, seconds=DEADLINE, max_body=MAX_MESSAGE, max_of_one=MAX_CONNECTIONS)
 
@@ -110,6 +115,7 @@ class DeskSocket:
         """Take no more connections; end when what is being written is."""
         self._server.close()
         self._threads.shutdown()
+        self._alerting.shutdown()
 
     async def handle(self, asked: Asked) -> Answer:
         """Answer one request."""
@@ -119,7 +125,21 @@ class DeskSocket:
         write = asked.method == "POST"
         if asked.peer.uid != 0 and not (user.writes if write else user.looks).take():
             return _problem("busy", "too many requests: wait a little")
+        if write and _path(asked) == ["v1", "break-glass"]:
+            return await self._alerted(asked)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, asked)
+
+    async def _alerted(self, asked: Asked) -> Answer:
+        """Answer who breaks a glass, which waits for the alert to go out."""
+        uid = asked.peer.uid
+        if uid in self._alerts:
+            return _problem("busy", "an alert of yours is going out: wait for it")
+        if len(self._alerts) >= MAX_ALERTS - (uid != 0):
+            return _problem("busy", "too many alerts are going out: wait a little")
+        self._alerts.add(uid)
+        work = asyncio.get_running_loop().run_in_executor(self._alerting, self._answer, asked)
+        work.add_done_callback(lambda _: self._alerts.discard(uid))  # not before: who stops waiting does not stop the alert
+        return await asyncio.shield(work)
 
     def _user(self, uid: int) -> _User:
         user = self._users.pop(uid, None) or _User()
@@ -144,8 +164,8 @@ class DeskSocket:
             return _problem("store", error.message, error.hint)
 
     def _served(self, asked: Asked, subject: Subject) -> Any:
-        path, _, query = asked.target.partition("?")
-        match asked.method, path.split("/")[1:]:
+        query = asked.target.partition("?")[2]
+        match asked.method, _path(asked):
             case "GET", ["v1", "standing"]:
                 return self._standing()
             case "GET", ["v1", "grants"]:
@@ -158,7 +178,7 @@ class DeskSocket:
                 return self._act(subject, name, act, _read(asked.body, Acted))  # type: ignore[arg-type]  # it is one of them
             case "POST", ["v1", "break-glass"]:
                 return self._break(subject, _read(asked.body, Broken))
-        raise UsageError(f"{asked.method[:10]!a} {path[:100]!a} is nothing that this desk does")
+        raise UsageError(f"{asked.method[:10]!a} {asked.target[:100]!a} is nothing that this desk does")
 
     # -- looking ---------------------------------------------------------------------------------------------------------------
 
@@ -247,6 +267,10 @@ class DeskSocket:
                 raise GrantError(f"what was signed is not what {grant.id} asks for", hint="look at it again")
             subject = self._approvers.strengthened(subject, said.signed)
         return self._desk.act(grant.id, _ACTS[act](subject, said))
+
+
+def _path(asked: Asked) -> list[str]:
+    return asked.target.partition("?")[0].split("/")[1:]
 
 
 def _read(body: bytes, kind: type[T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -22,7 +23,6 @@ from pratique.grant.lifecycle import (
     Revoke,
     Use,
     overdue,
-    review_within,
     settle,
     transition,
     unreviewed,
@@ -30,8 +30,9 @@ from pratique.grant.lifecycle import (
 from pratique.grant.policy import PrivilegePolicy, load
 from pratique.grant.request import key
 from pratique.grant.sealed import opened, sealed
-from pratique.granting.alert import Alarm, AlertError, check, sound
+from pratique.granting.alert import SECONDS, Alarm, AlertError, check, sound
 from pratique.granting.clock import present
+from pratique.granting.entries import alert, of_grant, of_use
 from pratique.granting.folding import Folding, is_denial
 from pratique.granting.rules import Rules, Standing
 from pratique.model.errors import GrantError, LedgerError, StoreError
@@ -46,12 +47,16 @@ from pratique.store.place import Place
 from pratique.store.room import Room
 
 CLOCK_SLACK = 2.0  # seconds that a clock may go back: what a time server corrects
+# Seconds that an alert may take: a desk answers within some more, so that nobody is told "no" and holds it all the same.
+LATEST = 2 * SECONDS
 MAX_CODES = 50  # sealed codes made at once: each is an envelope in a safe
 _NAMES: dict[type, str] = {
     Approve: "approve", Deny: "deny", Cancel: "cancel", Activate: "activate", Use: "use", Revoke: "revoke",
     Complete: "complete", Review: "review",
 }  # fmt: skip
 _ENDED_BY_TIME = {"lapsed": "lapse", "expired": "expire"}
+# Events that give nobody anything, and are not waited for until they are on disk; what follows an alert is.
+_GIVES_NOTHING = frozenset(("ended", "alert-sent"))
 # What gives nobody anything is done even when the ledger cannot be written.
 _TAKES = (Deny, Cancel, Revoke, Complete)
 
@@ -159,26 +164,31 @@ class Desk:
             if code and hashed is None:
                 raise GrantError("this code opens nothing", hint="each opens once; pratique break-glass seal makes new ones")
             grant = request(asked, policy, now, self._held(asked.subject), code=hashed is not None)
-        self.alarm(self._message(grant, policy), self._entry("break-glass", grant))
+        self.alarm(alert(grant, policy, self.node), self._entry("break-glass", grant))
         grant = transition(grant, Activate(), policy, self._clock())
 
         def before() -> None:
             if hashed is not None and not self.facts.spend(hashed, key(asked.subject), now.wall):
                 raise GrantError("this code was used a moment ago")
-            self._say([self._entry("break-glass", grant, detail=_detail(code=hashed)), self._entry("activate", grant)])
+            self._say(
+                [self._entry("break-glass", grant, detail={"code": hashed} if hashed else {}), self._entry("activate", grant)]
+            )
 
         with self._telling("break-glass", asked, asked.subject):
             return self.store.create(grant, before).grant
 
     def alarm(self, message: dict[str, Any], entry: Entry) -> None:
-        """Send an alert where alerts go. Raises AlertError, and records that it did not go out."""
+        """Send an alert where alerts go. Raises AlertError where it does not go out; what came of it is recorded."""
+        begun = time.monotonic()
         try:
             sound(self.alerts(), message)
+            _refuse_late(begun)
         except AlertError as error:
             failed = msgspec.structs.replace(entry, event="alert-failed", reason=error.message)
             with contextlib.suppress(LedgerError):
                 self.ledger.append(failed)
             raise
+        self._append(msgspec.structs.replace(entry, event="alert-sent"))
 
     def alerts(self) -> Alarm:
         """Return where alerts go; the system's log where nobody said."""
@@ -247,7 +257,7 @@ class Desk:
             if not grant.asked.break_glass:
                 self._refuse_frozen(grant, policy, now)
             after = transition(grant, Use(), policy, now)
-            entries = [self._filled(seen, "use", after, session)]
+            entries = [of_use(seen, "use", after, session, self.node)]
             if grant.state == "approved":
                 entries.insert(0, self._entry("activate", after))
             if after.state == "exhausted":
@@ -261,7 +271,7 @@ class Desk:
             why = overdue(grant, now) if grant.state in ("active", "exhausted") else f"it is {grant.state}"
             if why:
                 raise GrantError(f"{grant.id} no longer holds: {why}")
-            self._say([self._filled(seen, "use-again", grant, session)])
+            self._say([of_use(seen, "use-again", grant, session, self.node)])
         return used
 
     def record(self, entry: Entry) -> None:
@@ -282,43 +292,12 @@ class Desk:
 
     def _append(self, entry: Entry) -> None:
         self._check_ledger()
-        self.ledger.append(entry, sync=not (is_denial(entry) or entry.event == "ended"))
+        self.ledger.append(entry, sync=not (is_denial(entry) or entry.event in _GIVES_NOTHING))
 
     # Entries
 
-    def _entry(self, event: str, grant: Grant, *, by: Subject | None = None, reason: str = "", **extra: Any) -> Entry:
-        asked = grant.asked
-        return Entry(
-            event=event,
-            subject=Who.of(asked.subject),
-            by=Who.of(by) if by is not None else None,
-            needed=asked.privileges,
-            grant=grant.id,
-            task=asked.task.id,
-            ticket=asked.task.ticket,
-            reason=reason or (asked.task.purpose if event in ("request", "break-glass") else ""),
-            request=grant.request,
-            policy=asked.policy,
-            node=self.node,
-            state=grant.state,
-            until=stamp(grant.expires_at) if grant.expires_at else "",
-            **extra,
-        )
-
-    def _filled(self, seen: Entry, event: str, grant: Grant, session: str) -> Entry:
-        base = self._entry(event, grant)
-        return msgspec.structs.replace(
-            base,
-            decision="allow_with_grant",
-            session=session,
-            needed=seen.needed or base.needed,
-            effective=seen.effective,
-            policy=seen.policy or base.policy,
-            point=seen.point,
-            node=seen.node or base.node,
-            rule=seen.rule,
-            detail=seen.detail,
-        )
+    def _entry(self, event: str, grant: Grant, **more: Any) -> Entry:
+        return of_grant(event, grant, self.node, **more)
 
     def _say(self, entries: Sequence[Entry], *, must: bool = True) -> None:
         """Write entries in the ledger, after those that it did not take before; what need not be there now is kept for later."""
@@ -370,21 +349,6 @@ class Desk:
                 self.ledger.append(entry)
             raise
 
-    def _message(self, grant: Grant, policy: PrivilegePolicy) -> dict[str, Any]:
-        asked = grant.asked
-        return {
-            "event": "break-glass",
-            "grant": grant.id,
-            "subject": key(asked.subject),
-            "strength": asked.subject.strength,
-            "privileges": list(asked.privileges),
-            "task": asked.task.id,
-            "reason": asked.task.purpose,
-            "seconds": asked.lifetime,
-            "review_within": review_within(grant, policy),
-            "node": self.node,
-        }
-
     def _held(self, subject: Subject) -> list[Grant]:
         """Return the grants of a person, whatever they are known by."""
         return [kept.grant for kept in self.store.find(Wanted(subject=subject.id))]
@@ -404,5 +368,7 @@ class Desk:
         return now
 
 
-def _detail(**values: str | None) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value}
+def _refuse_late(begun: float) -> None:
+    """Raise AlertError where an alert took until whoever waits for it has given up."""
+    if time.monotonic() - begun > LATEST:
+        raise AlertError("the alert went out so late that whoever asked has given up: nothing was given")

@@ -22,6 +22,8 @@ SENTENCES = {
     "revoke": "revokes",
     "complete": "gives back",
     "break-glass": "breaks the glass for",
+    "alert-sent": "is told of, as an alert, for",
+    "alert-failed": "cannot be told of, as an alert, for",
     "review": "has reviewed",
     "decision": "is judged on",
     "verdict": "records a verdict on",
