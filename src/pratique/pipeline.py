@@ -114,7 +114,7 @@ def inspect(
     if ref.scheme == "sbom":
         from pratique.inventory.sbom.read import read_sbom  # noqa: PLC0415 - as below
 
-        return read_sbom(Path(ref.value), details=how.details)
+        return read_sbom(Path(ref.value), details=how.details, say=how.say)
     from pratique.image.open import open_target  # noqa: PLC0415 - start-up stays lazy
 
     cache = LayerCache(how.sources.cache_dir if how.keep else None)

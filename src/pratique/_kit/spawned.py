@@ -33,11 +33,18 @@ class _Setup(msgspec.Struct):
 
 @contextlib.contextmanager
 def spawned(
-    module: str, argument: bytes, *, read_paths: Sequence[str], limits: Limits | None = None, keep: Sequence[int] = ()
+    module: str,
+    argument: bytes,
+    *,
+    read_paths: Sequence[str],
+    limits: Limits | None = None,
+    keep: Sequence[int] = (),
+    wait_seconds: float = WAIT_SECONDS,
 ) -> Iterator[Channel]:
     """Run a module's worker in a new, confined interpreter while the block runs.
 
-    `keep` are descriptors that it inherits as FIRST_KEPT and following. Raises OSError where no process can be made.
+    `keep` are descriptors that it inherits as FIRST_KEPT and following; `wait_seconds` is as in `confined`.
+    Raises OSError where no process can be made.
     """
     setup = _Setup(module, argument, [*read_paths, *python_paths()], limits or Limits())
     with contextlib.ExitStack() as stack:
@@ -49,7 +56,7 @@ def spawned(
             for handle in raised:
                 stack.callback(os.close, handle)
             pid = _start(raised[0], raised[1], raised[2], raised[3:])
-            channel = Channel(pid, results[0], commands[1], errors[0], WAIT_SECONDS)
+            channel = Channel(pid, results[0], commands[1], errors[0], wait_seconds)
         finally:
             for handle in theirs:
                 os.close(handle)

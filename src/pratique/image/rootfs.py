@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pratique._kit.confined import Channel, Connection, can_fork, confined
+from pratique._kit.apart import Bounds, apart
+from pratique._kit.confined import Connection
 from pratique.image.blob import Deadline, Region
 from pratique.image.tar import DIRECTORY, HARDLINK, REGULAR, SYMLINK, Header, clean
 from pratique.image.walk import LayerWalk
@@ -69,7 +69,9 @@ def read_rootfs(image: OpenImage, names: frozenset[str]) -> Rootfs:
     for layer in image.layers:
         extent = image.fetch(layer)
         parts.append(_Part(extent.path, extent.offset, extent.size, layer.diff_id, layer.digest))
-    with _reading(_Wanted(parts, frozenset(os.fsencode(name) for name in names))) as channel:
+    wanted = _Wanted(parts, frozenset(os.fsencode(name) for name in names))
+    bounds = Bounds(sorted({part.path for part in parts}), wait_seconds=WAIT)
+    with apart(_worker(wanted), __name__, msgspec.msgpack.encode(wanted), bounds) as channel:
         channel.finish()
         message = channel.receive()
     try:
@@ -81,16 +83,6 @@ def read_rootfs(image: OpenImage, names: frozenset[str]) -> Rootfs:
     if answer.rootfs is None:
         raise TargetError(f"{image.reference}: {answer.failure or 'its layers could not be read'}")
     return answer.rootfs
-
-
-def _reading(wanted: _Wanted) -> AbstractContextManager[Channel]:
-    """Start the child: a fork, or a new interpreter where this process has threads that a fork would cut off."""
-    paths = sorted({part.path for part in wanted.parts})
-    if can_fork():
-        return confined(_worker(wanted), read_paths=paths, wait_seconds=WAIT)
-    from pratique._kit.spawned import spawned  # noqa: PLC0415 - for programs with threads
-
-    return spawned(__name__, msgspec.msgpack.encode(wanted), read_paths=paths)
 
 
 def confined_worker(argument: bytes) -> Callable[[Connection], None]:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 MAX_BYTES = 512 << 20  # of a document; the largest seen, of a 2 GB image with all its files, has 60 MiB
 MAX_COMPONENTS = 200_000  # forty times the packages of the largest image seen; so many take 4 s and 500 MiB
-MAX_RELATIONS = 5_000_000  # Syft relates each file to its package
+MAX_RELATIONS = 2_000_000  # Syft relates each file to its package, and the largest image seen has a million; so many take 800 MiB
+MAX_NAME = 4096  # characters of a name, version or package URL; longer ones are no package's
 MAX_LOCATIONS = 50  # of one component; the first are kept
 MAX_GAPS = 100  # of one kind; a count of the rest follows
 

@@ -1,5 +1,7 @@
 """A file in, the Inventory that it lists and the Target that it describes out. Finds out the format by its content.
 
+A document is what a stranger wrote: it is read in a process that can do nothing else (see `pratique._kit.confined`).
+
 Documents also come wrapped: as the predicate of an in-toto statement (BuildKit, Docker), in a DSSE envelope (cosign), or as
 `sbom` in the answer of GitHub's API.
 """
@@ -8,11 +10,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import gc
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from pratique._kit.apart import Bounds, apart
+from pratique._kit.confined import Connection, WorkerFailedError
+from pratique._kit.sandbox import Limits
 from pratique.inventory.sbom.bill import MAX_BYTES, Bill
 from pratique.inventory.sbom.settle import settle
 from pratique.model.errors import ParseError, TargetError, TargetNotFoundError
@@ -21,8 +29,11 @@ from pratique.model.report import ReportDistro, ReportLayer, Target
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_WRAPPINGS = 3  # a statement in an envelope in an answer
-
-
+MAX_ANSWER = 256 << 20  # bytes; 200,000 packages, which is the most that is read, have some 100 MiB
+PIECE = 1 << 20  # bytes read at once
+# A pipe may be given, whose writer takes its time.
+BOUNDS = Bounds(limits=Limits(cpu_seconds=120), wait_seconds=600.0, max_answers=MAX_ANSWER)
+_HINT = "no SBOM that a tool wrote of an image takes so much; look where it comes from"
 _ABSENT = msgspec.Raw(b"null")
 
 
@@ -43,26 +54,94 @@ class _Outline(msgspec.Struct):
     sbom: msgspec.Raw = _ABSENT
 
 
-def read_sbom(path: Path, *, details: bool = False) -> tuple[Inventory, Target]:
-    """Read an SBOM; `details` keeps needs and digests, too.
+class _Answer(msgspec.Struct):
+    """What the confined process found, or why it found nothing."""
 
-    Raises TargetNotFoundError, and TargetError where it cannot be read or is of no format that is known.
+    inventory: Inventory | None = None
+    target: Target | None = None
+    failure: str = ""
+    hint: str = ""
+
+
+def read_sbom(path: Path, *, details: bool = False, say: Callable[[str], None] | None = None) -> tuple[Inventory, Target]:
+    """Read an SBOM in a confined process; `details` keeps needs and digests, too. `say` is told where it could not be confined.
+
+    Raises TargetNotFoundError, and TargetError where it cannot be read, is of no known format, or takes more than a limit.
     """
+    descriptor = _open(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        argument = msgspec.msgpack.encode((str(path), details))
+        with apart(
+            lambda connection: _serve(connection, descriptor, str(path), details=details),
+            __name__,
+            argument,
+            BOUNDS,
+            keep=(descriptor,),
+        ) as child:
+            child.finish()
+            missing = child.ready().missing
+            if missing and say is not None:
+                say(f"this machine cannot confine the reading of an SBOM fully: {'; '.join(missing)}")
+            message = child.receive()
+    except WorkerFailedError as error:
+        raise TargetError(f"{path}: it was not read to its end: {error.message}", hint=_HINT) from error
+    finally:
+        os.close(descriptor)
+    return _understood(message, path)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise TargetNotFoundError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise TargetError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise TargetError(f"{path}: larger than {MAX_BYTES >> 20} MiB; no SBOM is")
+    except (OSError, ValueError) as error:
+        raise TargetError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _understood(message: bytes | None, path: Path) -> tuple[Inventory, Target]:
     try:
-        bill = read_bill(data)
+        answer = msgspec.msgpack.decode(message or b"", type=_Answer)
+    except (msgspec.DecodeError, RecursionError):
+        raise TargetError(f"{path}: it could not be read") from None
+    if answer.inventory is None or answer.target is None:
+        raise TargetError(f"{path}: {answer.failure or 'it could not be read'}", hint=answer.hint)
+    return answer.inventory, answer.target
+
+
+def confined_worker(argument: bytes) -> Callable[[Connection], None]:
+    """Make what a spawned process does of the name of a file that it inherits."""
+    from pratique._kit.spawned import FIRST_KEPT  # noqa: PLC0415 - only in such a process
+
+    path, details = msgspec.msgpack.decode(argument, type=tuple[str, bool])
+    return lambda connection: _serve(connection, FIRST_KEPT, path, details=details)
+
+
+def _serve(connection: Connection, descriptor: int, path: str, *, details: bool) -> None:
+    gc.disable()  # a document is read once, and the process ends
+    connection.send(msgspec.msgpack.encode(_answer(descriptor, path, details=details)))
+
+
+def _answer(descriptor: int, path: str, *, details: bool) -> _Answer:
+    try:
+        bill = read_bill(_content(descriptor))
+        inventory = settle(bill, details=details)
     except ParseError as error:
-        raise TargetError(f"{path}: {error.message}", hint=error.hint) from None
-    inventory = settle(bill, details=details)
-    return inventory, _target(bill, inventory, str(path))
+        return _Answer(failure=error.message, hint=error.hint)
+    except OSError as error:
+        return _Answer(failure=f"cannot be read: {error.strerror}")
+    return _Answer(inventory, _target(bill, inventory, path))
+
+
+def _content(descriptor: int) -> bytes:
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        parts, length = [], 0
+        while part := file.read(PIECE):
+            parts.append(part)
+            length += len(part)
+            if length > MAX_BYTES:
+                raise ParseError(f"larger than {MAX_BYTES >> 20} MiB; no SBOM is")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def read_bill(data: bytes) -> Bill:

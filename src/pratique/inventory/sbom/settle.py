@@ -10,7 +10,7 @@ import msgspec
 
 from pratique.inventory.assemble import ECOSYSTEMS, OS_TYPES, assemble
 from pratique.inventory.distro import advisory_ecosystem, settle_distro
-from pratique.inventory.sbom.bill import MAX_LOCATIONS, Bill, Component
+from pratique.inventory.sbom.bill import MAX_LOCATIONS, MAX_NAME, Bill, Component
 from pratique.inventory.sbom.installed import infer
 from pratique.inventory.squash import Seen
 from pratique.model.ecosystems import base
@@ -93,6 +93,10 @@ def _unlisted(bill: Bill) -> Gap:
 
 def _parsed(component: Component, gaps: list[Gap]) -> Purl | None:
     """Read a component's purl; one without a purl is listed by its name, so that it is seen to be there."""
+    if max(len(component.purl), len(component.name), len(component.version)) > MAX_NAME:
+        shown = (component.name or component.purl)[:100]
+        gaps.append(Gap(code="inventory.invalid", message=f"{shown}: a name of more than {MAX_NAME} characters"))
+        return None
     if not component.purl:
         if not component.name:
             gaps.append(Gap(code="inventory.invalid", message="a component has neither name nor package URL"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Iterator, Sized
 
@@ -38,13 +39,12 @@ _OTHERS = frozenset(("FileName", "SnippetSPDXID", "LicenseID", "Reviewer"))
 
 def read(data: bytes) -> Bill:
     """Read a document. Raises ParseError where it is none."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ParseError(f"not a {FORMAT} document: {error}") from None
     reader = _Reader()
-    for tag, value in _pairs(text):
-        reader.take(tag, value)
+    try:
+        for tag, value in _pairs(data.removeprefix(codecs.BOM_UTF8)):
+            reader.take(tag, value)
+    except UnicodeDecodeError as error:
+        raise ParseError(f"not a {FORMAT} document: {error.reason} in UTF-8") from None
     if not reader.version:
         raise ParseError(f"not a {FORMAT} document: no SPDXVersion")
     bill = Bill(format=reader.version[:20], subject=reader.name)
@@ -58,24 +58,27 @@ def read(data: bytes) -> Bill:
     return bill
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield tags with values; a value in <text> may hold line ends."""
+def _pairs(text: bytes) -> Iterator[tuple[str, str]]:
+    """Yield tags with values; a value in <text> may hold line ends.
+
+    Lines are decoded one by one: a document with one rare character would take four times its size as a whole.
+    """
     at = 0
     while at < len(text):
-        end = text.find("\n", at)
+        end = text.find(b"\n", at)
         end = len(text) if end < 0 else end
         line = text[at:end]
-        tag, colon, value = line.partition(":")
+        tag, colon, value = line.partition(b":")
         value = value.strip()
-        if colon and value.startswith("<text>") and "</text>" not in value:
-            close = text.find("</text>", end)
+        if colon and value.startswith(b"<text>") and b"</text>" not in value:
+            close = text.find(b"</text>", end)
             close = len(text) if close < 0 else close
             value += text[end:close]
-            end = text.find("\n", close)
+            end = text.find(b"\n", close)
             end = len(text) if end < 0 else end
         at = end + 1
-        if colon and not line.startswith("#"):
-            yield tag.strip(), value.removeprefix("<text>").removesuffix("</text>")
+        if colon and not line.startswith(b"#"):
+            yield tag.strip().decode(), value.removeprefix(b"<text>").removesuffix(b"</text>").decode()
 
 
 class _Reader:
