@@ -52,6 +52,15 @@ class Engine:
         """Return what `docker image inspect` shows; None where there is no such image. Raises EngineError."""
         return await self._get(f"/images/{quote(name, safe='/:@')}/json")
 
+    async def images(self) -> list[str]:
+        """Return the ids of all images, the newest first. Raises EngineError."""
+        status, body = await self._talk("GET", "/images/json?all=1")
+        try:
+            found = json.loads(body) if status == 200 else None
+            return [str(item["Id"]) for item in sorted(found or (), key=lambda item: -item["Created"])]
+        except (ValueError, RecursionError, TypeError, KeyError) as error:
+            raise EngineError("the engine's list of images cannot be read") from error
+
     async def volume(self, name: str) -> dict[str, Any] | None:
         """Return what `docker volume inspect` shows; None where there is no such volume. Raises EngineError."""
         return await self._get(f"/volumes/{quote(name, safe='')}")

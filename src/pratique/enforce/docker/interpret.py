@@ -15,9 +15,10 @@ from pratique.enforce.docker import fields, joins
 from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
+from pratique.enforce.docker.provenance import Provenance
 from pratique.enforce.docker.question import Known, Question
 from pratique.enforce.docker.records import Approved, Records
-from pratique.enforce.docker.routes import Route
+from pratique.enforce.docker.routes import Route, classify
 from pratique.enforce.docker.shapes import by_name, drivers, user_of, with_image, without_default
 from pratique.enforce.docker.sources import with_real_sources
 from pratique.enforce.docker.users import resolve
@@ -49,15 +50,16 @@ class Interpreter:
         self._records = records
         self._host = host
         self.channels = Channels()
+        self.provenance = Provenance(engine, records)
         self._builds: list[Question] = []  # that are being served: the engine runs their steps without asking anybody
 
     async def question(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         """Return what a request amounts to. Raises ParseError for what is ambiguous, EngineError for what nobody can tell."""
         asking = {
             "create": self._create, "start": self._start, "restart": self._start, "exec": self._exec, "attach": self._attach,
-            "exec-start": self._exec_start, "copy-in": self._copy, "copy-out": self._copy,
-            "commit": self._commit, "update": self._update,
-            "volume": self._volume, "network": self._network, "pull": self._pull, "push": self._push, "build": self._build,
+            "exec-start": self._exec_start, "copy-in": self._copy, "copy-out": self._copy, "commit": self._commit,
+            "update": self._update, "volume": self._volume, "network": self._network, "pull": self._pull, "save": self._save,
+            "push": self._push, "build": self._build,
         }.get(route.kind)  # fmt: skip
         if asking is not None:
             return await asking(route, body, subject)
@@ -94,9 +96,9 @@ class Interpreter:
         self, route: Route, action: Action, subject: Subject | None, target: Target, **more: Any
     ) -> Question:  # the rest of a request, by name
         session, container, held = more.pop("session", ""), more.pop("container", ""), more.pop("held", ())
-        image = more.pop("image", None)
+        image, note = more.pop("image", None), more.pop("note", "")
         request = Request(subject=subject, action=action, point="docker", target=target, **more)
-        return Question(route, request, session or secrets.token_hex(16), container, held, image, time.monotonic())
+        return Question(route, request, session or secrets.token_hex(16), container, held, image, time.monotonic(), note)
 
     async def _create(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         asked = decode(body, fields.CREATE)
@@ -109,10 +111,11 @@ class Interpreter:
         spec, extra = await self._volumes(by_name(await self._sources(spec)))
         if drivers(asked):
             extra = (*extra, "engine.admin")  # a plugin makes a volume as root, before the container is there
-        if image is not None and self._records.is_tainted(str(image.get("Id"))):
-            extra = (*extra, f"run.image:{target.reference or asked['Image']}@{image['Id']}")
         judged = image_of(asked["Image"], image) if image is not None else None  # else there is nothing to run yet
-        return self._question(route, "run", subject, target, spec=spec, argv=spec.command, extra=extra, image=judged)
+        risen, note = await self.provenance.of_image(image, target.reference or asked["Image"])
+        return self._question(
+            route, "run", subject, target, spec=spec, argv=spec.command, extra=(*extra, *risen), image=judged, note=note
+        )
 
     def _of_image(self, name: str, image: dict[str, Any] | None, labels: dict[str, str]) -> Target:
         """Take an image by what registries call it; one that came from none is known by its id alone."""
@@ -144,12 +147,6 @@ class Interpreter:
             seen = docker_create.backed(mount.source, mount.target, options, driver=driver, read_only=mount.read_only)
             mounts[at] = msgspec.structs.replace(seen, propagation=mount.propagation)
         return msgspec.structs.replace(spec, mounts=tuple(mounts)), tuple(extra)
-
-    async def _image_of(self, known: Known) -> Image | None:
-        """Return the image of a container by its id; None where the engine has lost it, which then cannot start anything."""
-        image = await self._engine.image(str(known.inspect.get("Image") or ""))
-        name = str((known.inspect.get("Config") or {}).get("Image") or "")
-        return image_of(name, image) if image is not None else None
 
     async def _resolved(self, spec: Spec, known: Known) -> Spec:
         """Say who a container's user is, by the files that the engine itself will look into."""
@@ -203,9 +200,12 @@ class Interpreter:
         spec, extra = await self._volumes(await self._resolved(await self._sources(spec), known))
         if any(route.query.get(name) for name in ("checkpoint", "checkpoint-dir")):
             extra = (*extra, "engine.admin")  # what a saved process may do, its description does not say
+        image = await self._engine.image(str(known.inspect.get("Image") or ""))
+        name = str((known.inspect.get("Config") or {}).get("Image") or "")
+        risen, note = await self.provenance.of_image(image, known.target.reference or name)
         return self._question(
-            route, "run", subject, known.target, spec=spec, argv=spec.command, extra=extra, container=known.id,
-            image=await self._image_of(known),
+            route, "run", subject, known.target, spec=spec, argv=spec.command, extra=(*extra, *risen), container=known.id,
+            image=image_of(name, image) if image is not None else None, note=note,  # one that is lost cannot start anything
             session=known.record.session if known.record else "", held=known.record.grants if known.record else (),
         )  # fmt: skip
 
@@ -241,15 +241,20 @@ class Interpreter:
         spec, extra = await self._volumes(docker_inspect.extract(known.inspect))
         if route.path.endswith("/export"):
             spec, extra = msgspec.structs.replace(spec, mounts=()), ()
+        if route.kind == "copy-in":
+            return self._question(route, "copy", subject, known.target, spec=spec, extra=extra, write=True, container=known.id)
+        risen = self.provenance.of_container(known)
         return self._question(
-            route, "copy", subject, known.target, spec=spec, extra=extra, write=route.kind == "copy-in", container=known.id
-        )
+            route, "copy", subject, known.target, spec=spec, extra=(*extra, *risen.needed), write=False, container=known.id,
+            session=risen.session, held=risen.grants, note=risen.note,
+        )  # fmt: skip
 
     async def _commit(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         if body.strip():
             decode(body, fields.COMMIT)
         known = await self._known(route.one("container"))
-        return self._question(route, "build", subject, known.target, container=known.id)
+        base = await self.provenance.base_of(known)
+        return self._question(route, "build", subject, known.target, container=known.id)._replace(base=base)
 
     async def _update(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         """What is changed of a container is decided as if it were asked for at its creation."""
@@ -289,6 +294,10 @@ class Interpreter:
         wanted = Image(reference, (digest,) if digest else (), f"registry:{reference}") if name else None
         return self._question(route, "pull", subject, target, image=wanted)
 
+    async def _save(self, route: Route, _: bytes, subject: Subject | None) -> Question:
+        needed, note = await self.provenance.of_saved(route)
+        return self._question(route, "pull", subject, Target(host=self._host, name=route.name), extra=needed, note=note)
+
     async def _push(self, route: Route, _: bytes, subject: Subject | None) -> Question:
         return self._question(
             route, "push", subject, Target(host=self._host, name=route.name), extra=(f"registry.push:{route.name}",)
@@ -319,6 +328,8 @@ class Interpreter:
         """Note what the engine is about to do."""
         if question.route.kind == "build":
             self._builds.append(question)
+        elif question.base is not None:
+            self.provenance.begun(question)
 
     def builder(self) -> Subject | None:
         """Return who has a build served at this moment."""
@@ -326,7 +337,7 @@ class Interpreter:
         self._builds = young
         return young[-1].request.subject if young else self.channels.builder()
 
-    def done(self, question: Question, session: Session, answer: dict[str, Any]) -> None:
+    async def done(self, question: Question, session: Session, answer: dict[str, Any]) -> None:
         """Remember what was let through under the id that the engine gave it."""
         kind, made = question.route.kind, str(answer.get("Id") or answer.get("ID") or "")
         if kind == "build":
@@ -336,14 +347,17 @@ class Interpreter:
         elif kind == "exec" and made:
             self._records.remember_command(self._record(question, session, made))
             self._rose_by(question, session)
-        elif kind == "commit":
-            record = self._records.container(question.container)
-            if record is None or record.elevated:
-                self._records.taint(made)
+        elif question.base is not None:
+            await self.provenance.made(question.container, question.base, made)
         elif kind in ("start", "restart"):
             self._still_elevated(question, session)
         elif question.route.path.startswith("/containers/") and kind == "ordinary" and "/" not in question.route.path[12:]:
             self._records.forget(question.route.name)
+
+    async def done_unasked(self, method: str, uri: str, answer: dict[str, Any]) -> None:
+        """Note what was let through by a gate before this one, and is done only now."""
+        if classify(method, uri).kind == "commit":
+            await self.provenance.made_unasked(str(answer.get("Id") or ""))
 
     async def denied(self, question: Question) -> None:
         """Remove what was to be removed after it ran and now never runs: `docker run --rm` would wait for that for ever."""
@@ -361,6 +375,8 @@ class Interpreter:
         """Nothing came of it, or it is over."""
         if question in self._builds:
             self._builds.remove(question)
+        elif question.base is not None:
+            self.provenance.unseen(question)
 
     def _record(self, question: Question, session: Session, identifier: str) -> Approved:
         decision, request = session.decision, question.request

@@ -22,6 +22,10 @@ class Question(NamedTuple):
     """What is about to run, to be judged by its verdict."""
     at: float = 0.0
     """When it began, on the monotonic clock."""
+    note: str = ""
+    """What is to be said beside the reasons of a denial."""
+    base: tuple[str, ...] | None = None
+    """The layers under an image that is made of a container that ran beyond the baseline; None for any other request."""
 
 
 class Known(NamedTuple):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from pratique.enforce.docker.taint import Taints
 from pratique.grant.request import Request
 from pratique.model.privilege import Subject
 
@@ -50,9 +51,9 @@ class Records:
 
     def __init__(self, folder: Path) -> None:
         self._containers = folder / "containers"
-        self._tainted = folder / "tainted-images"
         self._commands = folder / "commands"
-        for path in (self._containers, self._tainted, self._commands):
+        self.taints = Taints(folder / "tainted-images")
+        for path in (self._containers, self._commands):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._known = _read_all(self._containers, _MAX_CONTAINERS)
         self._execs = _read_all(self._commands, _MAX_EXECS)
@@ -111,17 +112,6 @@ class Records:
         self._execs.pop(identifier, None)
         if _ID.fullmatch(identifier):
             (self._commands / identifier).unlink(missing_ok=True)
-
-    def taint(self, image: str) -> None:
-        """Note that an image (`sha256:...`) was made from a container that ran beyond the baseline. Raises OSError."""
-        name = image.removeprefix("sha256:")
-        if _ID.fullmatch(name):
-            (self._tainted / name).touch(mode=0o600)
-
-    def is_tainted(self, image: str) -> bool:
-        """Say whether it was."""
-        name = image.removeprefix("sha256:")
-        return _ID.fullmatch(name) is not None and (self._tainted / name).exists()
 
 
 def _write(path: Path, record: Approved) -> None:

@@ -17,7 +17,7 @@ from pratique.model.errors import ParseError
 Kind = Literal[
     "read", "ordinary", "engine", "create", "start", "restart", "update", "attach", "exec", "exec-start", "copy-in", "copy-out",
     "commit",
-    "tag", "build", "session", "pull", "load", "push", "volume", "network", "connect",
+    "tag", "build", "session", "pull", "load", "save", "push", "volume", "network", "connect",
 ]  # fmt: skip
 
 # The longest request line that the engine's own client sends has some kilobytes (filters, build arguments).
@@ -55,7 +55,8 @@ _TABLE: tuple[tuple[str, str, Kind], ...] = (
     ("POST", "/build", "build"),
     ("POST", "/build/(?:prune|cancel)", "ordinary"),
     ("POST", "/(?:session|grpc)", "session"),
-    ("GET", f"/images/(?:json|get|search|{_NAME}/(?:get|history|json|attestations))", "read"),
+    ("GET", f"/images/(?:get|{_NAME}/get)", "save"),
+    ("GET", f"/images/(?:json|search|{_NAME}/(?:history|json|attestations))", "read"),
     ("GET", f"/distribution/{_NAME}/json", "read"),
     ("POST", "/images/create", "pull"),
     ("POST", "/images/load", "load"),
