@@ -64,6 +64,8 @@ IMPOSSIBLE = [
     ("heredoc", "FROM a:1\nRUN <<EOF\napt-get update\nEOF\n", "df-apt-cache"),
     ("list", 'FROM a:1\nRUN ["apt-get", "update"]\n', "df-apt-cache"),
     ("options", "FROM a:1\nRUN sudo -u x y\n", "df-sudo"),
+    ("needed", "FROM a:1\nUSER app\nRUN sudo apt-get update\n", "df-sudo"),
+    ("others-cache", "FROM a:1\nUSER 0\nUSER app\nRUN sudo apt-get update\n", "df-apt-cache"),
     ("quoted", "FROM a:1\nRUN chmod '777' /x\n", "df-world-writable"),
 ]
 

@@ -24,6 +24,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     commands: tuple[Command, ...]
     shipped: bool
 
+    @property
+    def every(self) -> tuple[Command, ...]:
+        """All commands, those that sudo runs after the others: numbers in `piped_from` and `inside` are those of `commands`."""
+        return (*self.commands, *(inner for command in self.commands if (inner := command.elevated) is not None))
+
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
     """A Dockerfile taken apart. `shipped` are the numbers of the stages that the last one is built from, itself included."""
@@ -47,9 +52,9 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
                     yield stage, step, instruction
 
     def invocations(self) -> Iterator[tuple[Run, Command]]:
-        """Yield every command of every RUN."""
+        """Yield every command of every RUN; what sudo runs is a command of its own."""
         for run in self.runs:
-            for command in run.commands:
+            for command in run.every:
                 yield run, command
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
 
 from pratique._kit.yamltree import Node, documents
-from pratique.lint import ignores
+from pratique.lint import ignores, patches
 from pratique.lint.build import Build, take_apart
 from pratique.lint.checks import cluster, composed, containers, exposure, languages, origins, packages, podsecurity, rbac, users
 from pratique.lint.hit import Hit
@@ -19,6 +19,7 @@ from pratique.model.inventory import Gap
 from pratique.workload import compose, kubernetes
 from pratique.workload.dockerfile.instructions import Dockerfile
 from pratique.workload.dockerfile.parse import KNOWN, parse
+from pratique.workload.place import Place
 from pratique.workload.spec import Spec
 
 MAX_FINDINGS = 20_000  # of one file; whoever has more reads none of them
@@ -73,6 +74,8 @@ def check_dockerfile(path: str, text: str, now: dt.datetime) -> Checked:
         for item in unknown[:20]
     ]
     build = take_apart(found)
+    if not build.stages:
+        gaps.append(Gap(code="lint.unreadable", message="no FROM: no builder takes it", path=path))
     covered, own = ignores.read(_covered(found), now)
     hits = _sorted([*_build_hits(build), *own])
     return Checked(kind="dockerfile", text=text, hits=hits, covered=tuple(covered), gaps=tuple(gaps), build=build)
@@ -106,9 +109,11 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
     if not services and not objects:
         return Checked(kind="", text=text)
     hits: list[Found] = []
-    gaps = []
+    gaps: list[Gap] = []
     for node in services:
         hits += [(name, hit) for name, check in composed.FILES.items() for hit in check(node)]
+        hits += _inline(text, node, gaps, path)
+        _bound(hits)
         built = compose.built(node)
         for spec in compose.extract(node):
             found = _spec_hits(spec, {**containers.BOTH, **containers.COMPOSE})
@@ -117,11 +122,15 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
             Gap(code="lint.unresolved", message=f"line {place.line}: {what}: it was not read", path=path)
             for place, what in compose.unresolved(node)
         ]
+    pods = kubernetes.pods(objects)
+    partial = {container.node.place for pod in pods if patches.is_patch(pod) for container in pod.containers()}
     for spec in kubernetes.extract(objects):
-        hits += _spec_hits(spec, containers.BOTH)
+        found = _spec_hits(spec, containers.BOTH)
+        hits += patches.of_spec(spec, found) if spec.place in partial else found
         _bound(hits)
-    for pod in kubernetes.pods(objects):
-        hits += _pod_hits(pod, version)
+    for pod in pods:
+        found = _pod_hits(pod, version)
+        hits += patches.of_pod(pod, found) if patches.is_patch(pod) else found
         _bound(hits)
     objects_checks = {**cluster.OBJECTS, **rbac.OBJECTS}
     hits += [(name, hit) for item in objects for name, check in objects_checks.items() for hit in check(item)]
@@ -134,6 +143,37 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
         gaps=tuple(gaps),
         nodes=tuple(nodes),
     )
+
+
+def _inline(text: str, document: Node, gaps: list[Gap], path: str) -> list[Found]:
+    """Check the Dockerfiles that stand in a Compose file itself; lines and columns are those of the Compose file."""
+    found: list[Found] = []
+    lines = text.split("\n")
+    for _, service in document.get("services").members():
+        inline = service.get("build", "dockerfile_inline")
+        if inline.kind != "text" or not inline.text.strip():
+            continue
+        first, indent = _block(lines, inline)
+        try:
+            build = take_apart(parse(inline.text))
+        except ParseError as error:
+            gaps.append(Gap(code="lint.unreadable", message=f"line {inline.place.line}: {error.message}", path=path))
+            continue
+        for name, hit in _build_hits(build):
+            own = Place(first + hit.place.line, indent + hit.place.column) if first else inline.place
+            found.append((name, hit._replace(place=own)))
+    return found
+
+
+def _block(lines: Sequence[str], node: Node) -> tuple[int, int]:
+    """Return the line before the text of a literal block, and how far it is indented; (0, 0) for text of any other style."""
+    head = lines[node.place.line - 1][node.place.column - 1 :] if node.place.line <= len(lines) else ""
+    if not head.startswith("|"):
+        return 0, 0
+    number, own = next(((at, line) for at, line in enumerate(node.text.split("\n")) if line.strip()), (0, ""))
+    at = node.place.line + number
+    shown = lines[at].rstrip("\r") if at < len(lines) else ""
+    return (node.place.line, len(shown) - len(own)) if own and shown.endswith(own) else (0, 0)
 
 
 def _sorted(hits: Iterable[Found]) -> tuple[Found, ...]:

@@ -181,15 +181,7 @@ def _arguments(history: Sequence[Entry]) -> Iterator[tuple[int, Hit]]:
 def _configuration(inner: Mapping[str, Any]) -> Iterator[tuple[str, Hit]]:
     """Yield what is wrong with how the image asks to be run."""
     here = Place(0, 0)
-    user = inner.get("User")
-    user = user if isinstance(user, str) else ""
-    if not user.partition(":")[0].strip():
-        yield "df-user-missing", Hit(here, "the image sets no user, so that it runs as root", "image user", "")
-    elif is_root(user):
-        yield "df-user-root", Hit(here, f"the image runs as root (USER {user[:80]})", "image user", f"USER {user[:80]}")
-    elif not user.partition(":")[0].strip().isdecimal():
-        message = f"USER {user[:80]} is a name: a cluster that refuses root needs its number"
-        yield "df-user-name", Hit(here, message, "image user", f"USER {user[:80]}")
+    yield from _user(inner.get("User"))
     workdir = inner.get("WorkingDir")
     if isinstance(workdir, str) and exposure.KERNEL.match(workdir):
         message = f"WORKDIR {workdir[:120]} lies in a folder that the kernel shows"
@@ -218,6 +210,20 @@ def _configuration(inner: Mapping[str, Any]) -> Iterator[tuple[str, Hit]]:
     if not isinstance(health, dict):
         yield "df-healthcheck", Hit(here, "no HEALTHCHECK", "image health", "")
     yield from _triggers(inner)
+
+
+def _user(stated: Any) -> Iterator[tuple[str, Hit]]:
+    here, user = Place(0, 0), stated if isinstance(stated, str) else ""
+    if not user.partition(":")[0].strip():
+        yield "df-user-missing", Hit(here, "the image sets no user, so that it runs as root", "image user", "")
+    elif is_root(user):
+        yield "df-user-root", Hit(here, f"the image runs as root (USER {user[:80]})", "image user", f"USER {user[:80]}")
+    elif users.is_administrator(user):
+        message = f"the image runs as {user[:80]}, who may do everything in it"
+        yield "df-user-root", Hit(here, message, "image user", f"USER {user[:80]}")
+    elif not users.is_of_windows(user) and not user.partition(":")[0].strip().isdecimal():
+        message = f"USER {user[:80]} is a name: a cluster that refuses root needs its number"
+        yield "df-user-name", Hit(here, message, "image user", f"USER {user[:80]}")
 
 
 def _triggers(inner: Mapping[str, Any]) -> Iterator[tuple[str, Hit]]:

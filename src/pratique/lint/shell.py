@@ -18,6 +18,11 @@ MAX_DEPTH = 12  # substitutions in substitutions
 _KEYWORDS = frozenset(("if", "then", "else", "elif", "fi", "do", "done", "while", "until", "{", "}", "!", "time", "esac", "in"))
 _HEADS = frozenset(("for", "select"))  # followed by words, not by a command
 _WRAPPERS = frozenset(("env", "exec", "nohup", "nice", "time", "command", "eatmydata", "builtin", "xargs"))
+# Programs that run another one as somebody else, with their options that have a value.
+_ELEVATING = {
+    "sudo": frozenset(("-u", "-g", "-h", "-p", "-C", "-r", "-t", "-T", "-D", "-R", "-U")),
+    "doas": frozenset(("-u", "-C")),
+}
 _SEPARATORS = frozenset(";|&\n()")
 
 
@@ -57,6 +62,17 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     def arguments(self) -> tuple[str, ...]:
         """The texts behind the program's name."""
         return tuple(word.text for word in self.program[1:])
+
+    @property
+    def elevated(self) -> Command | None:
+        """The command that sudo is told to run, in the place of this one; None for any other program."""
+        valued = _ELEVATING.get(self.name)
+        if valued is None:
+            return None
+        words = self.program[1:]
+        while words and (words[0].text.startswith("-") or _is_assignment(words[0].text)):
+            words = words[2 if words[0].text in valued else 1 :]
+        return msgspec.structs.replace(self, words=words, assignments=()) if words else None
 
     def has(self, *options: str) -> bool:
         """Say whether one of these options is given; a short one may stand among others (`-qk`) or have a value."""

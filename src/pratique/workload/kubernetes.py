@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from pratique._kit.yamltree import MAX_DEPTH, MAX_NODES, Node
 from pratique.model.errors import BudgetExceededError
 from pratique.workload.place import Place
@@ -65,9 +67,18 @@ def objects(document: Node, depth: int = 0) -> Iterator[Node]:
         if depth >= _LIST_DEPTH:
             raise BudgetExceededError(f"lists of objects deeper than {_LIST_DEPTH}")
         for item in document.get("items"):
-            yield from objects(item, depth + 1)
+            yield from objects(_typed(item, document), depth + 1)
     elif is_object(document):
         yield document
+
+
+def _typed(item: Node, document: Node) -> Node:
+    """Give an item of a `PodList` or its like the kind that the list leaves out of it, as the API's own answers do."""
+    kind = document.get("kind").string.removesuffix("List")
+    if not kind or item.kind != "map" or item.get("kind").given:
+        return item
+    own = {"kind": Node("text", item.place, kind, plain=False), "apiVersion": document.get("apiVersion")}
+    return msgspec.structs.replace(item, pairs={**item.pairs, **own})
 
 
 def pods(documents: list[Node]) -> list[Pod]:

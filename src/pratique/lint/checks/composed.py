@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pratique._kit.yamltree import Node
 from pratique.lint.hit import Hit
+from pratique.lint.secrets import holds_secret
 from pratique.workload.compose import text_of
 
 
@@ -41,8 +42,21 @@ def no_healthcheck(document: Node) -> Iterator[Hit]:
             yield Hit(node.at("healthcheck"), f"{subject}: its health check is off", f"{subject}\0health", subject)
 
 
+def build_arguments(document: Node) -> Iterator[Hit]:
+    """A secret is handed to a build, whose history keeps it."""
+    for subject, node in _services(document):
+        arguments = node.get("build", "args")
+        pairs = [(name, text_of(value), value) for name, value in arguments.members()]
+        pairs += [(*text_of(item).partition("=")[::2], item) for item in arguments]
+        for name, value, item in pairs:
+            if holds_secret(name, value):
+                message = f"{subject}: the build argument {name} holds a secret in the clear, and the image's history keeps it"
+                yield Hit(item.place, message, f"{subject}\0argument {name}", subject)
+
+
 FILES: dict[str, Callable[[Node], Iterator[Hit]]] = {
     "ct-restart": restart,
     "ct-default-bridge": default_bridge,
     "ct-healthcheck": no_healthcheck,
+    "ct-secret-variable": build_arguments,
 }

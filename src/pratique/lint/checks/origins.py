@@ -17,6 +17,10 @@ _ARCHIVE = re.compile(r"\.(?:tar|tgz|tbz2?|txz|tar\.[a-z0-9]+|t?gz|bz2|xz|zst)$"
 _OPEN_END = re.compile(r"[*?\]][^./]*$")  # what only the build knows may be an archive
 _REMOTE = re.compile(r"https?://|ftp://|git@|git://", re.IGNORECASE)
 _COMMIT = re.compile(r"#[0-9a-f]{40}(?:[0-9a-f]{24})?(?::|$)")
+_EXPRESSION = re.compile(r"(?<![\w.-])(?:iex|Invoke-Expression)(?![\w-])", re.IGNORECASE)
+_DOWNLOAD = re.compile(
+    r"\.DownloadString\(|(?<![\w.-])(?:iwr|irm|curl|wget|Invoke-(?:WebRequest|RestMethod))(?![\w-])", re.IGNORECASE
+)
 UNCHECKED = {
     "curl": ("-k", "--insecure", "--proxy-insecure"),
     "wget": ("--no-check-certificate",),
@@ -71,6 +75,7 @@ def base_digest(build: Build) -> Iterator[Hit]:
 def pipe_to_shell(build: Build) -> Iterator[Hit]:
     """What the network answers is run without being looked at."""
     for run in build.runs:
+        yield from _invoked(run)
         for number, command in enumerate(run.commands):
             if not _interprets(command):
                 continue
@@ -78,6 +83,14 @@ def pipe_to_shell(build: Build) -> Iterator[Hit]:
             if source is not None:
                 message = f"what {source.name} fetches is run by {command.name} unseen"
                 yield hit(run.instruction, message, source.program[0].place)
+
+
+def _invoked(run: Run) -> Iterator[Hit]:
+    """PowerShell's way to do it, which is no pipe that a shell of Unix would know."""
+    text = run.instruction.rest.text
+    found = _EXPRESSION.search(text)
+    if found is not None and _DOWNLOAD.search(text):
+        yield hit(run.instruction, f"what is fetched is run by {found[0]} unseen", run.instruction.rest.at(found.start()))
 
 
 def pipefail(build: Build) -> Iterator[Hit]:
@@ -93,10 +106,7 @@ def pipefail(build: Build) -> Iterator[Hit]:
 
 
 def _interprets(command: Command) -> bool:
-    name = command.name
-    if name == "sudo":
-        rest = [word for word in command.arguments if not word.startswith("-") and "=" not in word]
-        name = rest[0].rsplit("/", 1)[-1] if rest else ""
+    name = (command.elevated or command).name
     return _INTERPRETERS.fullmatch(name) is not None or name in ("eval", "source", ".")
 
 
@@ -104,8 +114,9 @@ def _source(run: Run, number: int) -> Command | None:
     """Return the command that fetches what this one reads by a pipe, or in its words by a substitution."""
     at = run.commands[number].piped_from
     while at >= 0:
-        if run.commands[at].name in _FETCHERS:
-            return run.commands[at]
+        fetcher = run.commands[at].elevated or run.commands[at]
+        if fetcher.name in _FETCHERS:
+            return fetcher
         at = run.commands[at].piped_from
     return next((other for other in run.commands if other.inside == number and other.name in _FETCHERS), None)
 

@@ -12,6 +12,7 @@ APT = ("apt-get", "apt", "aptitude", "xx-apt-get", "xx-apt")  # those with xx- a
 _APK = ("apk", "xx-apk")
 _RPM = ("yum", "dnf", "microdnf", "zypper", "tdnf")
 _UPGRADES = ("upgrade", "dist-upgrade", "dup", "full-upgrade", "distro-sync")
+_RPM_UPGRADES = ("update", "up", "patch")  # which for apt and apk fetch lists only
 _INSTALL = frozenset(("install", "add", "in", "reinstall"))
 # Options whose value is the next word, so that it is no package.
 _VALUED = frozenset(("-t", "-o", "-c", "--target-release", "--option", "--repository", "-X", "--virtual", "-p", "--root"))
@@ -26,6 +27,13 @@ def verb(command: Command) -> str:
         elif not word.startswith("-"):
             return word
     return ""
+
+
+def _named(command: Command) -> bool:
+    """Say whether packages are named, so that not everything is meant."""
+    words = iter(command.arguments)
+    plain = [word for word in words if not (word in _VALUED and next(words, "") is not None) and not word.startswith("-")]
+    return len(plain) > 1
 
 
 def installed(command: Command) -> list[ShellWord]:
@@ -46,7 +54,7 @@ def _removes(run: Run, folder: str) -> bool:
     removed = any(
         command.name == "rm"
         and any(folder.startswith(word.rstrip("/*")) for word in command.arguments if word.startswith("/var"))
-        for command in run.commands
+        for command in run.every
     )
     return removed or any(
         flag.name == "mount" and flag.value and "type=cache" in flag.value and folder.rsplit("/", 1)[0] in flag.value
@@ -55,7 +63,7 @@ def _removes(run: Run, folder: str) -> bool:
 
 
 def _first(run: Run, names: tuple[str, ...], *verbs: str) -> Command | None:
-    return next((command for command in run.commands if command.name in names and verb(command) in verbs), None)
+    return next((command for command in run.every if command.name in names and verb(command) in verbs), None)
 
 
 def apt_cache(build: Build) -> Iterator[Hit]:
@@ -69,7 +77,7 @@ def apt_cache(build: Build) -> Iterator[Hit]:
 def apk_cache(build: Build) -> Iterator[Hit]:
     """The index of apk stays in the layer."""
     for run in build.runs:
-        command = next((item for item in run.commands if item.name in _APK and verb(item) in ("add", "update")), None)
+        command = next((item for item in run.every if item.name in _APK and verb(item) in ("add", "update")), None)
         if run.shipped and command is not None and not command.has("--no-cache") and not _removes(run, "/var/cache/apk"):
             yield hit(run.instruction, "apk's index stays in the layer", command.program[0].place)
 
@@ -88,11 +96,11 @@ def rpm_cache(build: Build) -> Iterator[Hit]:
 def update_alone(build: Build) -> Iterator[Hit]:
     """Package lists are fetched in one layer and used in another, which may be years younger."""
     for run in build.runs:
-        command = next((item for item in run.commands if item.name in (*APT, *_APK) and verb(item) == "update"), None)
+        command = next((item for item in run.every if item.name in (*APT, *_APK) and verb(item) == "update"), None)
         if command is None or (command.name in _APK and command.has("--no-cache")):
             continue
         family = _APK if command.name in _APK else APT
-        others = (item for item in run.commands if item.name in family and item is not command)
+        others = (item for item in run.every if item.name in family and item is not command)
         if not any(verb(item) not in ("update", "clean", "autoclean") for item in others):
             message = f"{command.name} update alone in a RUN: later layers install from lists of the day it was cached"
             yield hit(run.instruction, message, command.program[0].place)
@@ -101,7 +109,8 @@ def update_alone(build: Build) -> Iterator[Hit]:
 def upgrade(build: Build) -> Iterator[Hit]:
     """Everything is upgraded, so that two builds of one file differ, and the base's digest says little."""
     for run, command in build.invocations():
-        if command.name in (*APT, *_APK, *_RPM) and verb(command) in _UPGRADES:
+        every = (*_UPGRADES, *_RPM_UPGRADES) if command.name in _RPM else _UPGRADES
+        if command.name in (*APT, *_APK, *_RPM) and verb(command) in every and not _named(command):
             message = f"{command.name} {verb(command)}: take a newer base image instead"
             yield hit(run.instruction, message, command.program[0].place)
 
@@ -112,7 +121,7 @@ def recommends(build: Build) -> Iterator[Hit]:
         if not run.shipped or command.name not in APT or verb(command) != "install":
             continue
         spelt = " ".join(command.arguments).replace(" ", "").lower()
-        configured = any("install-recommends" in word.lower() for other in run.commands for word in other.arguments)
+        configured = any("install-recommends" in word.lower() for other in run.every for word in other.arguments)
         if not command.has("--no-install-recommends") and "install-recommends" not in spelt and not configured:
             yield hit(run.instruction, f"{command.name} install without --no-install-recommends", command.program[0].place)
 

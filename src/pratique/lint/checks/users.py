@@ -14,7 +14,11 @@ from pratique.workload.spec import is_root
 
 _SETUID = re.compile(r"0*[2-7][0-7]{3}|[augo]*[+=][rwxXt]*s[rwxXst]*")
 _WRITABLE = re.compile(r"[0-7]*[0-7]{2}[2367]|(?:a|o|ugo|go|uo|og|guo)?[+=][rxX]*w[rwxXst]*")
-_SAYS_USER = re.compile(r"non-?root|rootless|unprivileged")  # bases that have a user and say so in their name
+# Bases that have a user and say so in their name, and the one of Windows that runs as ContainerUser.
+_SAYS_USER = re.compile(r"non-?root|rootless|unprivileged|/nanoserver")
+_ADMINISTRATORS = frozenset(("containeradministrator", "administrator"))  # of Windows; names there have no case
+_WINDOWS_USER = "containeruser"  # who has no number
+_NET_USER = re.compile(r"\bnet1?(?:\.exe)?\s+user\s+[\w.$%{}-]+\s+(?![/$%*])\S+[^&|;]*\s/add\b", re.IGNORECASE)
 _SYMBOLIC_OTHERS = re.compile(r"[ug]+[+=]")
 
 
@@ -40,8 +44,22 @@ def _root_of(build: Build, stage: Stage) -> Stage:
 def user_root(build: Build) -> Iterator[Hit]:
     """The last USER is root."""
     last = build.last
-    if last is not None and last.user is not None and last.said is not None and is_root(last.user.text):
+    if last is None or last.user is None or last.said is None:
+        return
+    if is_root(last.user.text):
         yield hit(last.said, f"the image runs as root (USER {last.user.text})")
+    elif is_administrator(last.user.text):
+        yield hit(last.said, f"the image runs as {last.user.text[:80]}, who may do everything in it")
+
+
+def is_administrator(user: str) -> bool:
+    """Say whether a USER is the one of Windows that may do everything."""
+    return user.strip().lower() in _ADMINISTRATORS
+
+
+def is_of_windows(user: str) -> bool:
+    """Say whether a USER is an account of Windows, where there are no numbers."""
+    return is_administrator(user) or user.strip().lower() == _WINDOWS_USER
 
 
 def user_name(build: Build) -> Iterator[Hit]:
@@ -49,7 +67,7 @@ def user_name(build: Build) -> Iterator[Hit]:
     last = build.last
     if last is None or last.user is None or last.said is None or not last.user.known or is_root(last.user.text):
         return
-    if not last.user.text.partition(":")[0].strip().isdecimal():
+    if not last.user.text.partition(":")[0].strip().isdecimal() and not is_of_windows(last.user.text):
         yield hit(last.said, f"USER {last.user.text[:80]} is a name: a cluster that refuses root needs its number")
 
 
@@ -109,6 +127,7 @@ def _is_writable(mode: str) -> bool:
 
 def password(build: Build) -> Iterator[Hit]:
     """A password is set for an account of the image."""
+    yield from _net_user(build)
     for run, command in build.invocations():
         name, arguments = command.name, command.arguments
         sets = name == "chpasswd" or (name in ("useradd", "usermod", "adduser") and command.has("-p", "--password"))
@@ -118,6 +137,14 @@ def password(build: Build) -> Iterator[Hit]:
             sets = False
         if run.shipped and sets:
             yield Hit(command.program[0].place, f"{name} sets a password that everybody with the image has", f"RUN {name}")
+
+
+def _net_user(build: Build) -> Iterator[Hit]:
+    for run in build.runs:
+        found = _NET_USER.search(run.instruction.rest.text) if run.shipped else None
+        if found is not None:
+            place = run.instruction.rest.at(found.start())
+            yield Hit(place, "net user sets a password that everybody with the image has", "RUN net user")
 
 
 CHECKS: dict[str, Callable[[Build], Iterator[Hit]]] = {

@@ -15,6 +15,7 @@ from pratique.lint.regions import Lines
 from pratique.lint.shell import Command, ShellWord
 from pratique.workload.dockerfile.instructions import Instruction
 from pratique.workload.place import Place
+from pratique.workload.spec import is_root
 
 # What COPY knows of ADD's flags: https://docs.docker.com/reference/dockerfile/#copy
 _OF_COPY = frozenset(("chown", "chmod", "link", "exclude"))
@@ -161,7 +162,7 @@ def _verb(command: Command) -> ShellWord | None:
 def _leans_on_index(run: Run) -> bool:
     """Say whether a step needs an index that an earlier one left."""
     updated = False
-    for command in run.commands:
+    for command in run.every:
         if command.name != "apk":
             continue
         if verb(command) == "update" or command.has("-U", "--update", "--update-cache"):
@@ -182,7 +183,7 @@ def apt_cache(scene: Scene, hit: Hit) -> tuple[str, bool, list[Edit | None]] | N
 
 def _leans_on_lists(run: Run) -> bool:
     updated = False
-    for command in run.commands:
+    for command in run.every:
         if command.name in APT:
             if verb(command) == "update":
                 updated = True
@@ -208,8 +209,11 @@ def recommends(scene: Scene, hit: Hit) -> tuple[str, bool, list[Edit | None]] | 
 
 
 def sudo(scene: Scene, hit: Hit) -> tuple[str, bool, list[Edit | None]] | None:
-    """The command is run as it is."""
+    """The command is run as it is: by root, as far as the file says who runs it."""
     found = scene.commands.get(hit.place)
+    user = found[0].step.user if found is not None else None
+    if user is not None and not (user.known and is_root(user.text)):
+        return None
     if found is None or found[1].name != "sudo" or len(found[1].program) < 2:
         return None
     first, then = found[1].program[:2]

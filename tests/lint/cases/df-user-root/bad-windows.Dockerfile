@@ -1,0 +1,3 @@
+# lines: 3
+FROM mcr.microsoft.com/windows/nanoserver:ltsc2022
+USER ContainerAdministrator
