@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import socket
 import socketserver
@@ -11,7 +12,8 @@ import threading
 from http.server import HTTPServer
 from typing import Any
 
-_held: list[socket.socket] = []  # as long as this process lives
+_held = contextlib.ExitStack()  # until this process ends
+atexit.register(_held.close)
 END_SECONDS = 30.0  # for what a handler still does when its connection is gone
 
 
@@ -24,7 +26,7 @@ def free_port() -> int:
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     one.bind(("127.0.0.1", 0))
-    _held.append(one)
+    _held.enter_context(one)
     return int(one.getsockname()[1])
 
 
