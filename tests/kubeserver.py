@@ -122,7 +122,11 @@ class Gate(Process):
             *extra,
         ]  # fmt: skip
         super().__init__(folder, name, [*words, "--store", folder / "store"] if verb == "serve" else words, PYTHONPATH=PATHS)
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
 
     def context(self) -> ssl.SSLContext:
         """Return what a client needs that the gate knows."""
