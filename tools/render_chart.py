@@ -1,14 +1,15 @@
 """The chart in, plain manifests out: `python tools/render_chart.py [KEY=VALUE...] > manifests.yaml`.
 
-The chart uses three things of its language only, `{{ .Values.KEY }}`, `{{- if .Values.KEY }}` and `{{- end }}`, so that what Helm
-makes of it and what stands in `manifests.yaml` can be held to be the same without Helm.
+The chart uses few things of its language, `{{ .Values.KEY }}`, `{{- if .Values.KEY }}`, `{{- range .Values.KEY }}` with `{{ . }}`
+on one line, and `{{- end }}`, so that what Helm makes of it and what stands in `manifests.yaml` can be held to be the same
+without Helm.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ CHART = Path(__file__).parents[1] / "integrations" / "kubernetes" / "chart" / "p
 # As they have to be applied: what others need comes first, and the webhooks after what answers them.
 ORDER = ("namespace", "orders", "access", "network", "workloads", "guards", "webhooks")
 _VALUE = re.compile(r"\{\{ \.Values\.([a-zA-Z]+) \}\}")
+_EACH = re.compile(r"\s*\{\{- range \.Values\.([a-zA-Z]+) \}\}")
 _IF = re.compile(r"\s*\{\{- if \.Values\.([a-zA-Z]+) \}\}")
 _END = re.compile(r"\s*\{\{- end \}\}")
 
@@ -35,20 +37,25 @@ def values(changes: Iterable[str] = ()) -> dict[str, Any]:
 
 def render(template: str, given: Mapping[str, Any]) -> str:
     """Return a template with its values. Raises KeyError for a value that the chart does not have."""
-    lines, shown = [], [True]
+    lines: list[str] = []
+    shown: list[Sequence[Any]] = [("",)]  # what each block that is open is written once for
     for line in template.splitlines():
-        condition = _IF.fullmatch(line)
+        condition, each = _IF.fullmatch(line), _EACH.fullmatch(line)
         if condition:
-            shown.append(bool(given[condition.group(1)]))
+            shown.append(("",) if given[condition.group(1)] else ())
+        elif each:
+            shown.append(tuple(given[each.group(1)]))
         elif _END.fullmatch(line):
             shown.pop()
         elif all(shown):
-            lines.append(_VALUE.sub(lambda match: str(given[match.group(1)]), line))
+            made = _VALUE.sub(lambda match: str(given[match.group(1)]), line)
+            lines += [made.replace("{{ . }}", str(one)) for one in shown[-1]]
     return "\n".join(lines) + "\n"
 
 
 def manifests(given: Mapping[str, Any]) -> str:
-    """Return all objects of the chart, in order."""
+    """Return all objects of the chart, in order, and the namespace, which Helm makes itself."""
+    given = {**given, "createNamespace": True}
     parts = [render((CHART / "templates" / f"{name}.yaml").read_text(), given) for name in ORDER]
     return "# Rendered from chart/pratique-gate by tools/render_chart.py: change it there.\n---\n" + "---\n".join(parts)
 

@@ -33,8 +33,14 @@ ASKED: tuple[tuple[str, str, str], ...] = (
     ("UPDATE", "", "pods/ephemeralcontainers"),
     ("CREATE", "", "serviceaccounts/token"),
     ("CREATE", "", "secrets"),
+    ("CREATE", "", "pods/binding"),
+    ("CREATE", "", "bindings"),
+    ("UPDATE", "certificates.k8s.io", "certificatesigningrequests/approval"),
+    ("CREATE", "node.k8s.io", "runtimeclasses"),
+    ("CREATE", "resource.k8s.io", "resourceclaims"),
+    ("CREATE", "resource.k8s.io", "resourceclaimtemplates"),
 )
-_GUARDS = ("pratique-guards-cluster-objects", "pratique-guards-namespace")
+_GUARDS = ("pratique-guards-cluster-objects", "pratique-guards-namespace", "pratique-guards-pod-status")
 # What a role may give that a grant should: verbs and resource, by the name that people know it by.
 _WAYS = (
     ("exec", ("create", "get"), "", "pods/exec"),
@@ -46,6 +52,7 @@ _WAYS = (
     ("impersonation", ("impersonate",), "", "users"),
     ("impersonation of groups", ("impersonate",), "", "groups"),
     ("impersonation of accounts", ("impersonate",), "", "serviceaccounts"),
+    ("approval of certificates", ("update", "patch"), "certificates.k8s.io", "certificatesigningrequests/approval"),
 )
 
 
