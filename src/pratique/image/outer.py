@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pratique.image.blob import Deadline, Region, TarStream, compression_of, digest
+from pratique.image.blob import Region, compression_of, digest
 from pratique.image.options import SourceOptions
 from pratique.image.tar import BLOCK, HARDLINK, REGULAR, SYMLINK, HeaderReader, clean
 from pratique.model.errors import BudgetExceededError, IntegrityError, ParseError, TargetError
@@ -19,7 +20,6 @@ from pratique.model.layer import shown
 MAX_ENTRIES = 65_536  # four a layer in the old layout: room for a hundred images of the most layers Linux mounts
 MAX_NAMES = 16 << 20  # bytes of names in all; honest ones have 80 each
 MAX_LINKS = 8  # a layer that comes twice is one link away; more in a row is a loop or a trap
-UNPACK_SECONDS = 3600  # a whole archive; 100 GiB take some minutes
 _OTHER_FILES = "an SBOM is read as sbom:FILE, an image from a registry as registry:NAME"
 
 
@@ -152,9 +152,11 @@ def open_outer(path: Path, options: SourceOptions, called: str = "") -> Iterator
             yield Outer(path, descriptor, stamp_of(path.absolute(), status), called)
             return
         from pratique.image.spool import Spool  # noqa: PLC0415 - plain archives do without
+        from pratique.image.unpack import unpacked  # noqa: PLC0415 - as above
 
         with Spool(options, f"unpacking {path.name}") as spool:
-            spool.fill(TarStream(Region(descriptor, 0, status.st_size), compression, Deadline(UNPACK_SECONDS)))
+            with contextlib.closing(unpacked(descriptor, status.st_size, compression)) as pieces:
+                spool.fill(pieces)
             yield Outer(spool.path, spool.descriptor, spool.digest, called or str(path))
     finally:
         os.close(descriptor)
