@@ -42,6 +42,8 @@ _ARCHIVES = frozenset(
 )
 _EMPTY = frozenset(("", "text/plain"))
 _TAKES_ARCHIVE = frozenset(("build", "load", "copy-in", "pull"))
+# Methods for which the engine looks for parameters in a form: https://pkg.go.dev/net/http#Request.ParseForm.
+_MAY_BE_FORMS = frozenset(("POST", "PUT", "PATCH"))
 _MANIFEST = b'{"Implements":["authz"]}'
 
 
@@ -254,6 +256,8 @@ def visible_body(route: Route, message: Message) -> bytes:
     headers = {name.lower(): value for name, value in message.request_headers.items()}
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     body = _bytes(message.request_body)
+    if HEADER.lower() not in headers and message.request_method in _MAY_BE_FORMS:
+        return _surely_visible(route, kind, headers.get("content-length", ""), body)
     if kind == _JSON:
         if not body and headers.get("content-length") != "0" and "upgrade" not in headers:
             raise ParseError("the engine does not show the body of this request")
@@ -263,6 +267,20 @@ def visible_body(route: Route, message: Message) -> bytes:
     if kind in _EMPTY and (headers.get("content-length", "0") == "0" or route.kind in _TAKES_ARCHIVE):
         return b""
     raise ParseError(f"a request of the type {kind[:60]!a} has a body that the engine does not show")
+
+
+def _surely_visible(route: Route, kind: str, length: str, body: bytes) -> bytes:
+    """Return the body of a request that did not come by the front socket, which would have seen to it that it has one type.
+
+    Of several the engine goes by the first and shows the last, and of a body in chunks it says nothing: so only what it shows is
+    there, or what says that it is empty. A form in place of an archive leaves none to be read: a build runs what it always may,
+    its steps are decided on when they start, and nothing is loaded or copied. What is pulled, a form would change.
+    """
+    if length == "0" or (kind == _JSON and body):
+        return body
+    if kind in _ARCHIVES and route.kind in _TAKES_ARCHIVE and route.kind != "pull":
+        return b""
+    raise ParseError("a body that the engine may not show: send Content-Length: 0 where there is none, or use the front socket")
 
 
 def _fingerprint(message: Message) -> str:
