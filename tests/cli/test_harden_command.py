@@ -163,10 +163,19 @@ def test_json(call: Call, at: Path) -> None:
     assert found["open"]
 
 
+@pytest.mark.parametrize("name", ["k8s.yaml", "compose.yaml"])
+def test_the_archive_says_whose_image_it_is(call: Call, at: Path, name: str) -> None:
+    """Of several containers those are meant whose image the archive is called by, whatever its tag."""
+    (at / name).write_text((at / name).read_text().replace("localhost/app:1", "localhost/app:2@sha256:" + "a" * 64))
+    named, told = (call("harden", "app.tar", name, *more).out for more in (("--container", "web"), ()))
+    assert told == named
+    assert "cap" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("app.tar", "k8s.yaml"), "--container NAME"),
+        (("app.tar", "foreign.yaml"), "--container NAME"),
         (("app.tar", "k8s.yaml", "--container", "nobody"), "there is no container nobody"),
         (("app.tar", "--write"), "--write needs a manifest"),
         (("app.tar", "-f", "table"), "not one of patch, json"),
@@ -176,6 +185,7 @@ def test_json(call: Call, at: Path) -> None:
 def test_bad_usage(call: Call, at: Path, arguments: tuple[str, ...], words: str) -> None:
     """One line, and what to do."""
     (at / "empty.yaml").write_text("a: b\n")
+    (at / "foreign.yaml").write_text(DEPLOYMENT.replace("localhost/app:1", "shop:1"))
     ran = call("harden", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert words in ran.err

@@ -142,7 +142,7 @@ def _facts(given: str, platform: Platform | None, sources: SourceOptions, text: 
         config = inner if isinstance(inner, dict) else {}
         names = ImageFacts(config, Rootfs({})).wanted_names() | {word.rsplit("/", 1)[-1] for word in words if 0 < len(word) < 200}
         names |= programs().keys()
-        return _Opened(ImageFacts(config, read_rootfs(image, names)), (given, image.reference))
+        return _Opened(ImageFacts(config, read_rootfs(image, names)), (given, image.reference, *image.tags))
 
 
 def _containers(text: str) -> list[Container]:

@@ -54,13 +54,17 @@ class Candidate(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """A manifest with its configuration, read and checked. `known_as` are the digests of the latter and of indexes on the way."""
+    """A manifest with its configuration, read and checked. `known_as` are the digests of the latter and of indexes on the way.
+
+    `tags` are the names that the top index gives to it.
+    """
 
     digest: str
     config: dict[str, Any]
     layers: tuple[Layer, ...]
     platform: Platform | None
     known_as: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 def candidates(top: Index, read: Read, what: str) -> list[Candidate]:
@@ -179,7 +183,7 @@ def pick(top: Index, ref: str | None, platform: Platform | None, read: Read, wha
     wish = platform if chosen.platform is None else None
     taken = take(_manifest(chosen, read, what), chosen.descriptor.digest, wish, read, what)
     known_as = tuple(sorted({*taken.known_as, *chosen.digests} - {taken.digest}))
-    return taken._replace(platform=taken.platform or chosen.platform, known_as=known_as)
+    return taken._replace(platform=taken.platform or chosen.platform, known_as=known_as, tags=tuple(sorted(chosen.names)))
 
 
 def platforms(top: Index, ref: str | None, read: Read, what: str) -> list[Platform]:

@@ -18,6 +18,8 @@ class OpenedImage:
     raw_config: bytes = b""
     known_as: tuple[str, ...] = ()
     """Digests of the same image beside its own: of the index that led to it, of its configuration, in a registry."""
+    tags: tuple[str, ...] = ()
+    """Names that an archive or a layout gives to the image, as they stand there."""
 
     def __init__(
         self,

@@ -76,6 +76,10 @@ class OpenImage(Protocol):
         """Digests of the same image beside its own: of the index that led to it, of its configuration, in a registry."""
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """Names that an archive or a layout gives to the image, as they stand there; nobody vouches for them."""
+
+    @property
     def platform(self) -> Platform | None: ...
 
     @property

@@ -129,7 +129,7 @@ def _open_oci(outer: Outer, ref: ImageRef, name: str, platform: Platform | None)
     image = OpenedImage(
         "oci-archive", ref.value, digest=chosen.digest, platform=chosen.platform, config=chosen.config, layers=chosen.layers
     )
-    image.known_as = chosen.known_as
+    image.known_as, image.tags = chosen.known_as, chosen.tags
     return image.served_by(blobs.fetch)
 
 
@@ -194,7 +194,8 @@ def _safe(outer: Outer, name: str) -> str:
 
 
 def _open_docker(outer: Outer, ref: ImageRef, name: str, platform: Platform | None) -> OpenedImage:
-    saved = _one(outer, _named(_saved(outer), name, ref.value), platform, ref.value)
+    every = _saved(outer)
+    saved = _one(outer, _named(every, name, ref.value), platform, ref.value)
     data, config_digest = _config_bytes(outer, saved)
     config = decode_config(data, f"{ref.value}, configuration")
     own = platform_of(config)
@@ -211,6 +212,7 @@ def _open_docker(outer: Outer, ref: ImageRef, name: str, platform: Platform | No
     )
     image.raw_config = data
     image.known_as = (config_digest,) if config_digest != image.digest else ()
+    image.tags = tuple(sorted({tag for one in every if one.config == saved.config for tag in one.repo_tags or ()}))
     extents = {layer.diff_id: extent for layer, extent in places}
     return image.served_by(lambda layer: extents[layer.diff_id])
 

@@ -90,7 +90,7 @@ class _Layouts:
         image = OpenedImage(
             "oci-dir", ref.value, digest=chosen.digest, platform=chosen.platform, config=chosen.config, layers=chosen.layers
         )
-        image.known_as = chosen.known_as
+        image.known_as, image.tags = chosen.known_as, chosen.tags
         yield image.served_by(layout.fetch)
 
     def platforms(self, ref: ImageRef, options: SourceOptions) -> list[Platform]:  # noqa: ARG002
