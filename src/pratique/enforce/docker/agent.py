@@ -19,7 +19,7 @@ import msgspec
 from pratique.enforce.docker import buildkit, joins, podman
 from pratique.enforce.docker.interpret import Interpreter
 from pratique.enforce.docker.records import Approved, Records
-from pratique.enforce.docker.shapes import effective_hash
+from pratique.enforce.docker.shapes import effective_hash, group_note
 from pratique.enforce.docker.sources import Bound, with_real_sources
 from pratique.enforce.keeper import Keeper, refusal
 from pratique.enforce.serving import peer_of, unix_socket
@@ -134,13 +134,21 @@ class RuntimeAgent:
             return False, {"allow": False, "message": why}, Bound(())
         ruled = await self._keeper.rule(known.request, known.session, held=known.held, effective=effective_hash(config))
         if not ruled.decision.allowed:
-            return False, {"allow": False, "message": refusal(ruled.decision)}, known.bound
+            return False, {"allow": False, "message": refusal(ruled.decision, self._note(known.request))}, known.bound
         if known.request.point == "podman":
             self._remember(question, known, ruled.decision)
         else:
             self._note_process(str(question["id"]), str(question.get("pid_file") or ""), is_exec=question["op"] == "exec")
         process = config if question["op"] == "exec" else config["process"]
         return True, {"allow": True, "patch": patch(process, ruled.decision)}, known.bound
+
+    def _note(self, request: Request) -> str:
+        """Return how to mend what is denied: what Podman was told of a group nobody sees here, so that it is said to all."""
+        seen, known = request.spec, self._records.container(request.target.container)
+        if seen is None:
+            return ""
+        asked = known.request.spec if known is not None and known.request is not None and request.point != "podman" else None
+        return group_note(asked or msgspec.structs.replace(seen, gid=None, group=None, groups=()), seen)
 
     async def _looked(self, question: dict[str, Any], asking: int) -> Looked:
         """Return what a question amounts to. Raises what a specification of an unknown shape raises, EngineError."""
@@ -169,22 +177,38 @@ class RuntimeAgent:
             )  # fmt: skip
             return Looked(request, f"podman:{identifier}", bound=bound)
         if self._interpreter is not None and buildkit.is_step(root := await self._interpreter.root(), str(path), identifier):
-            return _looked(await self._step(identifier, config, root), None, identifier)
+            return _looked(self._least(await self._step(identifier, config, root)), None, identifier)
         engine = await self._engine_of(identifier)
         spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes, asking)
         return _looked(self._run(identifier, spec, record), record, identifier, bound)
 
-    async def _step(self, identifier: str, config: Mapping[str, Any], root: str) -> Request:
-        """Return what a step of BuildKit amounts to: more than a build has, or the build that it is in."""
+    async def _step(self, identifier: str, config: Mapping[str, Any], root: str) -> list[Request]:
+        """Return what a step of BuildKit amounts to: more than a build has, or the build that it is in, for each who builds."""
         engine = msgspec.structs.replace(await self._engine_of(identifier), roots=(f"{root}/buildkit/executor/",), volumes=())
         spec, _ = with_real_sources(oci_runtime.extract(config, engine))
         spec = buildkit.without_its_own(spec, root)
-        builder = self._interpreter.builder() if self._interpreter is not None else None
         target = Target(host=self._host, container=identifier)
-        if builder is None or _is_of_the_machine(spec):
-            return Request(subject=builder, action="run", point="runtime", target=target, spec=spec, argv=spec.command)
+        builders: list[Subject | None] = [*self._builders()]
+        if not builders or _is_of_the_machine(spec):
+            return [
+                Request(subject=one, action="run", point="runtime", target=target, spec=spec, argv=spec.command)
+                for one in builders or [None]
+            ]
         insecure = not is_build_step(spec)
-        return Request(subject=builder, action="build", point="runtime", target=target, argv=spec.command, insecure=insecure)
+        return [self._build(one, target, spec, insecure=insecure) for one in builders]
+
+    def _build(self, subject: Subject | None, target: Target, spec: Spec, *, insecure: bool) -> Request:
+        return Request(subject=subject, action="build", point="runtime", target=target, argv=spec.command, insecure=insecure)
+
+    def _builders(self) -> list[Subject]:
+        return self._interpreter.builders() if self._interpreter is not None else []
+
+    def _least(self, requests: list[Request]) -> Request:
+        """Return the request of who may the least of those whose it may be: nobody's step runs by what another was granted."""
+        if len(requests) == 1:
+            return requests[0]
+        now = self._keeper.moment()
+        return next((one for one in requests if not self._keeper.decide(one, now).allowed), requests[-1])
 
     async def _engine_of(self, identifier: str) -> oci_runtime.Engine:
         if self._interpreter is None:
@@ -260,9 +284,11 @@ class RuntimeAgent:
                 target=msgspec.structs.replace(target, labels=labels),
             )  # fmt: skip
         target = Target(host=self._host, container=identifier)
-        builder = self._interpreter.builder() if self._interpreter is not None else None
-        if builder is not None and is_build_step(spec):
-            return Request(subject=builder, action="build", point="runtime", target=target, argv=spec.command)
+        insecure = spec.host_namespaces == ("net",)  # what a build may have more, where no sandbox is asked for
+        if (builders := self._builders()) and is_build_step(
+            msgspec.structs.replace(spec, host_namespaces=()) if insecure else spec
+        ):
+            return self._least([self._build(one, target, spec, insecure=insecure) for one in builders])
         return Request(subject=None, action="run", point="runtime", target=target, spec=spec, argv=spec.command)
 
     def _exec(self, identifier: str, spec: Spec, record: Approved | None, command: Approved | None) -> Request:

@@ -65,9 +65,9 @@ class Channels:
             self._known.pop(name, None)
             self._known[name] = (subject, time.monotonic(), bool(stamped))
 
-    def builder(self) -> Subject | None:
-        """Return who builds at this moment; of several the last to begin: each of them may build."""
-        return next((said[0] for one, said in reversed(self._known.items()) if self._lasts(one, *said[1:])), None)
+    def builders(self) -> list[Subject]:
+        """Return who builds at this moment, each once, the last to begin at the end."""
+        return list(dict.fromkeys(said[0] for one, said in self._known.items() if self._lasts(one, *said[1:])))
 
     def _lasts(self, name: str, since: float, seen: bool) -> bool:  # noqa: FBT001 - a part of what is known, as it is kept
         return time.monotonic() - since < (_OPENING if seen else _UNSEEN) or self.is_open(name)

@@ -19,7 +19,7 @@ from pratique.enforce.docker.provenance import Provenance
 from pratique.enforce.docker.question import Known, Question
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route, classify
-from pratique.enforce.docker.shapes import by_name, drivers, user_of, with_image, without_default
+from pratique.enforce.docker.shapes import by_name, drivers, group_note, user_of, with_image, without_default
 from pratique.enforce.docker.sources import with_real_sources
 from pratique.enforce.docker.users import resolve
 from pratique.enforce.keeper import Session
@@ -196,13 +196,14 @@ class Interpreter:
         if body.strip() not in (b"", b"{}", b"null"):
             raise ParseError("a start with a body: engines of long ago took a description there")
         known = await self._known(route.name)
-        spec = await joins.asked(docker_inspect.extract(known.inspect), subject, self._engine, self._records)
-        spec, extra = await self._volumes(await self._resolved(await self._sources(spec), known))
+        asked = await joins.asked(docker_inspect.extract(known.inspect), subject, self._engine, self._records)
+        spec, extra = await self._volumes(await self._resolved(await self._sources(asked), known))
         if any(route.query.get(name) for name in ("checkpoint", "checkpoint-dir")):
             extra = (*extra, "engine.admin")  # what a saved process may do, its description does not say
         image = await self._engine.image(str(known.inspect.get("Image") or ""))
         name = str((known.inspect.get("Config") or {}).get("Image") or "")
         risen, note = await self.provenance.of_image(image, known.target.reference or name)
+        note = "; ".join(filter(None, (note, group_note(asked, spec))))
         return self._question(
             route, "run", subject, known.target, spec=spec, argv=spec.command, extra=(*extra, *risen), container=known.id,
             image=image_of(name, image) if image is not None else None, note=note,  # one that is lost cannot start anything
@@ -212,10 +213,11 @@ class Interpreter:
     async def _exec(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         asked = decode(body, fields.EXEC)
         known = await self._known(route.name)
-        spec = docker_create.extract_exec(asked, user=user_of(known.inspect))
-        spec = await self._resolved(spec, known)
-        target = await self._with_root(known)
-        return self._question(route, "exec", subject, target, spec=spec, argv=tuple(asked.get("Cmd") or ()), container=known.id)
+        named = docker_create.extract_exec(asked, user=user_of(known.inspect))
+        spec = await self._resolved(named, known)
+        target, argv = await self._with_root(known), tuple(asked.get("Cmd") or ())
+        note = group_note(named, spec)
+        return self._question(route, "exec", subject, target, spec=spec, argv=argv, container=known.id, note=note)
 
     async def _exec_start(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         """Take a command that this gate let through, by who asked for it; the grant must still live."""
@@ -331,11 +333,11 @@ class Interpreter:
         elif question.base is not None:
             self.provenance.begun(question)
 
-    def builder(self) -> Subject | None:
-        """Return who has a build served at this moment."""
-        young = [build for build in self._builds if time.monotonic() - build.at < LONGEST_BUILD]
-        self._builds = young
-        return young[-1].request.subject if young else self.channels.builder()
+    def builders(self) -> list[Subject]:
+        """Return who has a build served at this moment, each once: nothing says whose of them a step is."""
+        self._builds = young = [build for build in self._builds if time.monotonic() - build.at < LONGEST_BUILD]
+        served = [build.request.subject for build in young if build.request.subject is not None]
+        return list(dict.fromkeys([*self.channels.builders(), *served]))
 
     async def done(self, question: Question, session: Session, answer: dict[str, Any]) -> None:
         """Remember what was let through under the id that the engine gave it."""

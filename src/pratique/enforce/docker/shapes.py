@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from pratique.workload.spec import Spec
+from pratique.grant.needed import in_root_group
+from pratique.workload.spec import Spec, number_of
 
 
 def with_image(asked: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +43,18 @@ def by_name(spec: Spec) -> Spec:
     """Let a user pass by its name for now: who it is shows when the container is there, and it is decided again at its start."""
     named = spec.user is not None and spec.uid is None
     return msgspec.structs.replace(spec, run_as_non_root=True) if named else spec
+
+
+def group_note(asked: Spec, seen: Spec) -> str:
+    """Return how to mend a user whose group nobody named and who is in group 0 for that; "" for any other.
+
+    A number that is not in a container's /etc/passwd has group 0, and /etc/group may put anybody into it.
+    """
+    named = asked.gid is not None or asked.group or not seen.uid
+    if named or not in_root_group(seen) or any(number_of(group) == 0 for group in asked.groups):
+        return ""
+    who = asked.user or seen.uid
+    return f"no group was named, and in this image {who} is in group 0 then: name one, such as --user {who}:{seen.uid}"
 
 
 def effective_hash(value: object) -> str:
