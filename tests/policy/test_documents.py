@@ -227,14 +227,46 @@ def test_waivers_without_owner_or_twice(entry: str, said: str) -> None:
         ("finding.id.startWith('CVE')", "did you mean 'startsWith'"),
         ("package.licenses.contains('MIT')", "for a list, write 'x' in LIST"),
         ("package.licenses.matches('MIT')", "for a list, write LIST.exists"),
+        ("finding.severity >= 'high'", r"letter by letter \(write finding.rank >= severity.high\)"),
+        ("finding.severity >= severity.high", "write finding.rank >= severity.high"),
+        ("(finding.severity) == 'high' && 0 < 1 && ('a') <= finding.id", "finding.id is a text: <= would"),
+        ("package.version < '2.0'", "a condition cannot order versions"),
+        ("image.distro_version < '12'", "write double"),
+        ("finding.id.matches('(')", "invalid regular expression: missing"),
+        ("finding.aliases.exists(a, a.matches(r'['))", "invalid regular expression: missing"),
+        ("matches(finding.id, '(?<=a)')", "invalid regular expression"),
+        ("finding.id.matches('(' + ')')", None),
+        ("size(finding.id) > 3 && finding.id.size() > 3 && double(image.distro_version) < 12.0", None),
+        ("finding.fixed_in == ''", r"size\(LIST\) == 0"),
+        ("finding.kev == 'true'", "true and false stand without quotes"),
+        ("finding.id =~ 'CVE'", r"write NAME.matches"),
         ("'MIT' in package.licenses", "put it into double quotes"),
         ("!finding.kev", "put it into double quotes"),
         ("finding.title == 'a: b'", "a colon and a space"),
     ],
 )
-def test_what_people_write_first(when: str, said: str) -> None:
-    """What other languages have, and what YAML takes for its own: one line with a place, and what to write."""
+def test_what_people_write_first(when: str, said: str | None) -> None:
+    """What other languages have, and what YAML takes for its own: one line with a place, and what to write.
+
+    Whether critical is above high is no question of letters, and a pattern that is none would err on every finding.
+    """
     body = f"rules:\n- id: a\n  when: {when}\n  effect: deny\n"
+    if said is None:
+        policy(body, name="p.yaml")
+        return
     with pytest.raises(PolicyError, match=rf"^p\.yaml:7:\d+: .*{said}") as caught:
         policy(body, name="p.yaml")
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("name", ["stages", "environments", "namespaces", "teams"])
+def test_a_binding_to_nowhere(name: str) -> None:
+    """An empty list would mean everywhere: it is refused at its place, in a rule, an import and an override."""
+    for body, at in (
+        (f"rules:\n- id: a\n  when: finding.kev\n  effect: deny\n  {name}: []\n", "9:"),
+        (f"import:\n- policy: other\n  {name}: []\n", "7:"),
+        (f"import: [other]\noverrides:\n- rule: b\n  {name}: []\n", "8:"),
+    ):
+        other = {"other": "rules:\n- {id: b, when: finding.kev, effect: deny}\n"}
+        with pytest.raises(PolicyError, match=rf"^p\.yaml:{at}\d+: {name} is empty \(leave it out"):
+            policy(body, other, name="p.yaml")

@@ -138,7 +138,7 @@ def test_a_rule_that_errs_denies() -> None:
     rules = {firing.rule.rule.id: (firing.outcome, firing.effect) for firing in judged(seen, both).firings}
     assert rules["high"] == ("fired", "warn")
     assert {reason.rule for reason in judged(seen, both).verdict.reasons} == {"odd", "high"}
-    regular = rule("finding.id.matches('[')")
+    regular = rule("finding.id.matches('[' + finding.kind)")
     assert decision(seen, regular) == "deny"
 
 

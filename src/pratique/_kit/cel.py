@@ -39,6 +39,9 @@ _ADVICE = (
     ("'contains' applied to '(list", "for a list, write 'x' in LIST"),
     ("'matches' applied to '(list", "for a list, write LIST.exists(x, x.matches('...'))"),
     ("'startsWith' applied to '(list", "for a list, write LIST.exists(x, x.startsWith('...'))"),
+    ("'_==_' applied to '(list(string), string)'", "for a list, write 'x' in LIST, or size(LIST) == 0"),
+    ("applied to '(bool, string)'", "true and false stand without quotes"),
+    ("token recognition error at: '=~'", "write NAME.matches('...')"),
     ("token recognition error at: '=", "write == to compare"),
     ("input 'and'", _WORDS), ("input 'or'", _WORDS), ("input 'not'", _WORDS), ("input 'AND'", _WORDS), ("input 'OR'", _WORDS),
 )  # fmt: skip
@@ -78,14 +81,20 @@ class Language:
     """The names that conditions of one sort may use, by type, and the environment that compiles them.
 
     Types are those of CEL, and `list(string)`, `map(string)` (of strings) and `list(map)`, whose items are maps of anything.
-    `words` are the values that a name can have, where these are few; `known` further names, to tell the nearest right one from.
+    `words` are the values that a name can have, where these are few; `known` further names, to tell the nearest right one from;
+    `orders` says what to write where somebody asks whether a text is above another.
     """
 
     def __init__(
-        self, types: Mapping[str, str], words: Mapping[str, Sequence[str]] | None = None, known: Iterable[str] = ()
+        self,
+        types: Mapping[str, str],
+        words: Mapping[str, Sequence[str]] | None = None,
+        known: Iterable[str] = (),
+        orders: Mapping[str, str] | None = None,
     ) -> None:
         self.types = dict(types)
         self._words = words or {}
+        self._orders = orders or {}
         self._known = [*self.types, *known]
         self._env: Any = None
 
@@ -95,6 +104,7 @@ class Language:
             raise ConditionError(f"longer than {MAX_EXPRESSION} characters")
         pieces = tokens(text)
         _bound(pieces)
+        self._check_order(pieces)
         try:
             program = self._environment().compile(_translated(text, pieces))
         except (RuntimeError, ValueError) as error:
@@ -102,6 +112,7 @@ class Language:
         if program.return_type().name() != "BOOL":
             raise ConditionError(f"a condition must be true or false, this is {program.return_type().name().lower()}")
         self._check_words(pieces)
+        self._check_patterns(pieces)
         return program
 
     def together(self, texts: Sequence[str]) -> Any:
@@ -159,6 +170,28 @@ class Language:
         near = near or difflib.get_close_matches(name, _FUNCTIONS, 1)
         at = offset if piece is None else piece.offset + _odd_part(name, self._known)
         return ConditionError(f"there is no {name!r}", at, f"did you mean {near[0]!r}?" if near else "")
+
+    def _check_order(self, pieces: Sequence[Token]) -> None:
+        """Refuse < and > of texts: letter by letter, critical is below high, and version 10 below 9."""
+        for before, sign, after in zip(pieces, pieces[1:], pieces[2:], strict=False):
+            if sign.text not in ("<", "<=", ">", ">="):
+                continue
+            for piece in (before, after):
+                if piece.kind == "name" and self.types.get(piece.text) == "string":
+                    message = f"{piece.text} is a text: {sign.text} would compare it letter by letter"
+                    raise ConditionError(message, sign.offset, self._orders.get(piece.text, ""))
+
+    def _check_patterns(self, pieces: Sequence[Token]) -> None:
+        """Refuse a regular expression that is none: it would err on every item."""
+        for at, piece in enumerate(pieces):
+            if piece.kind != "name" or piece.text.rpartition(".")[2] != "matches":
+                continue
+            given = next((place for place in (at + 2, at + 4) if _is_whole(pieces, place)), None)
+            if given is None:
+                continue
+            said = answer(self._environment().compile(f"''.matches({pieces[given].text})"), {})
+            if isinstance(said, str):
+                raise ConditionError(said.rstrip(": "), pieces[given].offset)
 
     def _check_words(self, pieces: Sequence[Token]) -> None:
         """Refuse a comparison of a field of few words with another word: it could never be true, and nobody would notice."""
@@ -223,6 +256,16 @@ def _bound(pieces: Sequence[Token]) -> None:
             count = 0  # what stands before is true or false, and cannot grow
         elif piece.text == "+" and any(open_signs):
             raise ConditionError("+ is not allowed within a comprehension", piece.offset)
+
+
+def _is_whole(pieces: Sequence[Token], at: int) -> bool:
+    """Say whether a text stands there as a whole argument, the last of its call."""
+    return (
+        len(pieces) > at + 1
+        and pieces[at].kind in ("string", "raw")
+        and pieces[at + 1].text == ")"
+        and pieces[at - 1].text in "(,"
+    )
 
 
 def _odd_part(name: str, known: Sequence[str]) -> int:

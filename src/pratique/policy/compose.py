@@ -165,12 +165,21 @@ class _Loader:
         if name in chain:
             text.fail(place, f"import {target!r}: it imports this policy")
         _, rules = self.load(name, content, chain)
+        if isinstance(wanted, Import):
+            _check_binding(wanted, text)
         if not isinstance(wanted, Import) or not wanted.bound:
             return rules
         locked = next((rule for rule in rules if rule.locked), None)
         if locked is not None:
             text.fail(wanted.place(), f"rule {locked.rule.id!r} of {locked.origin} is final: it cannot be bound to less")
         return [rule._replace(bindings=(*rule.bindings, wanted)) for rule in rules]
+
+
+def _check_binding(binding: Binding, text: Text) -> None:
+    """Refuse an empty list: who writes one means nowhere, and it would say everywhere."""
+    for name in ("stages", "environments", "namespaces", "teams"):
+        if name in binding.places and not getattr(binding, name):
+            text.fail(binding.place(name), f"{name} is empty", "leave it out where everywhere is meant")
 
 
 def _place(spec: PolicySpec, number: int) -> Place:
@@ -197,6 +206,7 @@ def _own(written: Sequence[Rule], imported: Sequence[SetRule], text: Text) -> li
             hint = "give it another id, or change the imported one under overrides:"
             text.fail(rule.place("id"), f"rule {rule.id!r} is already one of {origins[rule.id]}", hint)
         origins[rule.id] = text.name
+        _check_binding(rule, text)
         condition = _compiled(rule, text)
         _check_message(rule, rule.message, condition, text)
         if rule.grace is not None and condition.each != "finding":
@@ -234,6 +244,7 @@ def _overridden(rules: Sequence[SetRule], override: Override, text: Text) -> lis
         near = difflib.get_close_matches(override.rule, {rule.rule.id for rule in rules}, 1)
         hint = f"did you mean {near[0]!r}?" if near else "only imported rules can be overridden"
         text.fail(override.place("rule"), f"there is no imported rule {override.rule!r}", hint)
+    _check_binding(override, text)
     changed: list[SetRule] = []
     for rule in rules:
         if rule.rule.id != override.rule:

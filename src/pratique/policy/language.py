@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pratique._kit.cel import BATCH, ConditionError, Language, Token, answer, conjuncts, inside, tokens
 from pratique.policy.facts import Each, Item, Subject
-from pratique.policy.variables import ALWAYS, SPEAKS_OF, VARIABLES, WORDS, names_for
+from pratique.policy.variables import ALWAYS, ORDERS, SPEAKS_OF, VARIABLES, WORDS, names_for
 
 _ROOTS = frozenset(root for roots in SPEAKS_OF.values() for root in roots)
 
@@ -31,7 +31,7 @@ def compile_condition(text: str, each: Each | None = None) -> Condition:
 
 @cache
 def _language(each: Each) -> Language:
-    return Language({name: variable.type for name, variable in names_for(each).items()}, WORDS, VARIABLES)
+    return Language({name: variable.type for name, variable in names_for(each).items()}, WORDS, VARIABLES, ORDERS)
 
 
 def _looks_at(pieces: Sequence[Token]) -> Each:

@@ -329,6 +329,16 @@ WORDS: dict[str, tuple[str, ...]] = {
     "context.stage": ("", *STAGES),
 }
 
+# What people mean who compare a text by < and >.
+_VERSIONS = "a condition cannot order versions; finding.fixable and finding.fixed_in say what helps"
+ORDERS: dict[str, str] = {
+    "finding.severity": "write finding.rank >= severity.high",
+    "package.version": _VERSIONS,
+    "finding.package.version": _VERSIONS,
+    "image.distro_version": "write double(image.distro_version) where it is a number, or == and in",
+    "image.distro.version": "write double(image.distro.version) where it is a number, or == and in",
+}
+
 
 def names_for(each: Each) -> dict[str, Variable]:
     """Return what a condition on such items may use."""
