@@ -238,3 +238,69 @@ class _Maker:
 def make(number: int) -> Json:
     """Return pod number so-and-so."""
     return _Maker(number).pod()
+
+
+def singles() -> list[Json]:
+    """Return pods that restricted admits but for one field: each value of each, in the pod and in each sort of container."""
+    made = [_compliant(sort, own) for sort in _LISTS for own in _owns()]
+    made += [_compliant("containers", {}, context={field: value}) for field, value in _contexts()]
+    made += [_compliant("containers", {}, spec=spec) for spec in _specs()]
+    made += [_compliant("initContainers", {}, notes=notes) for notes in _notes()]
+    for system, users in (({"name": "windows"}, True), ({"name": "linux"}, False), (None, False)):
+        said = {"os": system, "hostUsers": users}
+        made += [_compliant("containers", {"securityContext": {field: value}}, spec=said) for field, value in _securities()]
+        made += [_compliant("containers", {}, spec=said, context={field: value}) for field, value in _contexts()]
+    return [one | {"metadata": one["metadata"] | {"name": f"s{number}"}} for number, one in enumerate(made)]
+
+
+def _compliant(sort: str, own: Json, *, spec: Json | None = None, context: Json | None = None, notes: Json | None = None) -> Json:
+    """Return a pod with two containers, one of them of this sort and with fields of its own."""
+    good = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    shared = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **(context or {})}
+    lists: Json = {"containers": [{"name": "c0", "image": "i", "securityContext": dict(good)}]}
+    it = {"name": "c1", "image": "i", **own, "securityContext": good | (own.get("securityContext") or {})}
+    lists[sort] = [*lists.get(sort, ()), it]
+    metadata: Json = {"name": "s", "namespace": "default", **({"annotations": notes} if notes else {})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**lists, "securityContext": shared, **(spec or {})}}
+
+
+def _contexts() -> list[tuple[str, Any]]:
+    """Return what a pod's security context and a container's have both."""
+    found: list[tuple[str, Any]] = [("runAsNonRoot", value) for value in _BOOLS]
+    found += [("runAsUser", value) for value in (0, 1, -1, None)]
+    found += [(field, profile) for field in ("seccompProfile", "appArmorProfile") for profile in _PROFILES]
+    found += [("seLinuxOptions", {"type": kind}) for kind in _SELINUX]
+    found += [("seLinuxOptions", {key: value}) for key in ("user", "role", "level") for value in ("", "x", None)]
+    found += [("windowsOptions", {"hostProcess": value}) for value in _BOOLS]
+    return found + [("sysctls", [{"name": name, "value": "1"}]) for name in _SYSCTLS]
+
+
+def _securities() -> list[tuple[str, Any]]:
+    """Return what a container's security context has, those of a pod's among them."""
+    found = [*_contexts(), *(("privileged", value) for value in _BOOLS), *(("procMount", value) for value in _PROC)]
+    found += [("allowPrivilegeEscalation", value) for value in _BOOLS]
+    found += [("capabilities", {"drop": ["ALL"], "add": [name]}) for name in _CAPABILITIES]
+    return found + [("capabilities", {"drop": [name, "CHOWN"]}) for name in _CAPABILITIES]
+
+
+def _owns() -> list[Json]:
+    """Return what a container alone has."""
+    found: list[Json] = [{"securityContext": {field: value}} for field, value in _securities()]
+    found += [{"ports": [{"containerPort": 80}, {"containerPort": 81, "hostPort": port}]} for port in (0, 81, -1, None)]
+    addresses = [{action: {"port": 80, "host": host}} for action in _ACTIONS[:2] for host in ("", "other", None)]
+    found += [{probe: address} for probe in ("livenessProbe", "readinessProbe", "startupProbe") for address in addresses]
+    return found + [{"lifecycle": {hook: address}} for hook in ("postStart", "preStop") for address in addresses]
+
+
+def _specs() -> list[Json]:
+    """Return what a pod's spec has."""
+    found: list[Json] = [{key: value} for key in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") for value in _BOOLS]
+    found += [{"volumes": [{"name": "good", "emptyDir": {}}, {"name": "v", **source}]} for source in _VOLUMES]
+    return found + [{"os": system} for system in _OS]
+
+
+def _notes() -> list[Json]:
+    """Return annotations of what became fields later."""
+    keys = [prefix + name for prefix in (_APPARMOR, _SECCOMP) for name in ("c0", "c1", "nobody", "")]
+    keys += ["seccomp.security.alpha.kubernetes.io/pod", _APPARMOR.upper() + "c0"]
+    return [{key: value} for key in keys for value in _ANNOTATED]

@@ -36,7 +36,7 @@ import podreading
 
 _GO = "/usr/lib/go-1.24/bin/go"
 _DEBIANS = "/usr/share/gocode"
-_PODS = 4_000  # recorded: enough that each check decides alone about some, in some hundreds of kilobytes
+_PODS = 3_000  # of those that chance makes, recorded beside those that differ in one field
 _FRESH = 100_000  # the first number of the pods that are compared and not recorded
 _INVALID = 422  # refused before any standard was asked
 
@@ -90,7 +90,7 @@ def compare(program: str, first: str = str(_FRESH), many: str = "20000") -> int:
 def record(program: str, about: str, many: str = str(_PODS)) -> int:
     """Write the file that the tests read."""
     said = json.loads(Path(about).read_text("utf-8"))
-    cases = _ask(program, [podmaking.make(number) for number in range(int(many))])
+    cases = _ask(program, [*podmaking.singles(), *map(podmaking.make, range(int(many)))])
     lines = [json.dumps(said | {"pods": len(cases)}, sort_keys=True)]
     for case in cases:
         answers = {level: [[since, sorted(checks)] for since, checks in case.said[level]] for level in podreading.LEVELS}

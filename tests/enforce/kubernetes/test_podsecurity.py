@@ -7,6 +7,7 @@ apart, and are held against answers that upstream's own code gave (`podsecurity/
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from pratique.grant.privileges import parse_all
 from pratique.lint.checks import podsecurity
 from pratique.model.errors import UsageError
 from pratique.workload import pss
-from reviewing import pod
+from pratique.workload.kubernetes import pod_templates
+from reviewing import Cluster, creates, pod, template
+from storing import place_in
 
 FEWEST = 3_000  # recorded pods; fewer are no proof of parity
 PARTS = 8  # the comparison, so that several processes share it
@@ -47,6 +50,37 @@ def test_nothing_differs_from_the_api_servers_own_answers(part: int, cases: tupl
     """Both readings find the checks violated that upstream's code does: each check, each version, both levels."""
     found = [difference for case in cases[part::PARTS] for difference in podreading.differences(case, minors)]
     assert found == []
+
+
+KINDS = (
+    ("Deployment", "deployments", "apps"), ("ReplicaSet", "replicasets", "apps"), ("StatefulSet", "statefulsets", "apps"),
+    ("DaemonSet", "daemonsets", "apps"), ("Job", "jobs", "batch"), ("CronJob", "cronjobs", "batch"),
+    ("ReplicationController", "replicationcontrollers", ""), ("PodTemplate", "podtemplates", ""),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "minor"), [("baseline", 37), ("restricted", 30), ("restricted", 37)])
+def test_reviews_are_answered_so(level: pss.Level, minor: int, cases: tuple[Case, ...], tmp_path: Path) -> None:
+    """From the review's bytes to the rules in the answer: pods, and what makes pods, whose annotations are in the template."""
+    cluster = Cluster(place_in(tmp_path), standards=(parse_standard(f"{level}:v1.{minor}"),))
+    asked = 0
+    for case in cases[minor % 7 :: 7]:
+        spec = case.pod["spec"]
+        listed = [one for key in ("initContainers", "containers", "ephemeralContainers") for one in spec.get(key) or ()]
+        if not listed or not all(listed):
+            continue  # without containers, or with one that is null: refused for that
+        kind, resource, group = KINDS[case.number % len(KINDS)]
+        made = template(kind, spec, group)
+        (inner,) = pod_templates(made)
+        assert isinstance(inner, dict)
+        inner["metadata"] = case.pod["metadata"]
+        for review in (creates(case.pod, dryRun=True), creates(made, resource, group, dryRun=True)):
+            asked += 1
+            rules = (cluster.admit(review).get("auditAnnotations") or {}).get("rules", "")
+            found = {rule.rpartition(" ")[2] for rule in rules.split(", ") if rule.startswith("pod-security ")}
+            assert found == case.violated(level, minor), (case.number, review["request"]["kind"])
+    cluster.close()
+    assert asked > 1_000
 
 
 def test_the_recorded_pods_are_no_trivial_ones(cases: tuple[Case, ...], minors: list[int]) -> None:
