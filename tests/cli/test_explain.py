@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from pratique.cli.schema import SCHEMAS
+from pratique.cli.schemas import schema
 
 NOW = ("--offline", "--now", "2024-06-01")
 Call = Callable[..., Any]
@@ -25,7 +25,7 @@ def test_reported(call: Call, image: str) -> None:
 def test_reported_as_a_document(call: Call, image: str) -> None:
     """JSON follows its schema and holds the finding of the scan itself."""
     ran = call("explain", image, "CVE-2024-3651", *NOW, "-f", "json")
-    jsonschema_rs.validator_for(SCHEMAS["explain"]()).validate(ran.json)
+    jsonschema_rs.validator_for(schema("explain")).validate(ran.json)
     assert (ran.code, ran.json["answer"]) == (0, "reported")
     found = call("scan", image, *NOW, "-f", "json").json["findings"]
     assert ran.json["findings"] == [finding for finding in found if finding["id"] == "CVE-2024-3651"]

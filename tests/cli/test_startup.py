@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from pratique.cli.schema import SCHEMAS
+from pratique.cli.schemas import DOCUMENTS
 
 Call = Callable[..., Any]
 # Each costs more than the rest of the start together; docs of the hot path have the figures.
@@ -48,7 +48,7 @@ def test_nothing_heavy(arguments: list[str]) -> None:
 
 def test_schemas(call: Call) -> None:
     """Every schema is one, and is printed; an unknown name is bad usage."""
-    for name in SCHEMAS:
+    for name in DOCUMENTS:
         ran = call("schema", name)
         assert ran.code == 0
         jsonschema_rs.meta.validate(ran.json)
