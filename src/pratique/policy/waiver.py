@@ -30,6 +30,7 @@ NARROW = ("vulnerability", "package", "path", "rule")  # one of these keeps a wa
 _CASELESS = frozenset(f"pkg:{kind}" for kind in ("deb", "apk", "golang", "composer", "nuget", "hex", "github", "bitbucket"))
 _SCANNER = "Trivy "  # whose ignore files are read
 _PEP_503 = re.compile(r"[-_.]+")
+_PATTERN = re.compile(r"[*?]")
 _EPSS = re.compile(r"epss\s*>\s*(0(?:\.\d{1,6})?|1(?:\.0+)?)")
 
 
@@ -51,6 +52,7 @@ def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
                 text.fail(waiver.place(name), f"{name} is empty", "leave it out where nothing is meant by it")
         if not any(_names_something(value) for name in NARROW for value in _listed(getattr(waiver, name))):
             text.fail(waiver.place(), "a waiver needs a vulnerability, package, path or rule", "else it would cover everything")
+        _check_names(text, waiver)
         for name in ("owner", "reason"):
             if not getattr(waiver, name).strip():
                 text.fail(waiver.place(name), f"{name} is empty")
@@ -62,6 +64,22 @@ def check_waivers(text: Text, document: Waivers) -> tuple[Waiver, ...]:
         seen.add(named.id)
         found.append(named)
     return tuple(found)
+
+
+def _check_names(text: Text, waiver: Waiver) -> None:
+    """Refuse what could never be met: who wrote it believes that it holds."""
+    for name in ("layer", "base", "digest"):
+        value = getattr(waiver, name)
+        if value and not value.startswith(("sha256:", "sha512:")):
+            text.fail(waiver.place(name), f"{name} is no digest: {value[:80]!r}", "a digest begins with sha256:")
+    for value in waiver.vulnerability:
+        if _PATTERN.search(value):
+            hint = "name each, or give a package: that may be a pattern"
+            text.fail(waiver.place("vulnerability"), f"a vulnerability is no pattern: {value[:80]!r}", hint)
+    if waiver.package.startswith("pkg:") and not waiver.package[4:].partition("/")[2].strip("/"):
+        text.fail(
+            waiver.place("package"), f"a purl without a name: {waiver.package[:80]!r}", "write pkg:TYPE/NAME, or pkg:TYPE/*"
+        )
 
 
 def _names_something(value: str) -> bool:
