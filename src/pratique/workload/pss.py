@@ -150,6 +150,11 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _text(value: Any) -> str:
+    """Return a name, "" for what is none: templates in custom resources hold any JSON."""
+    return value if isinstance(value, str) else ""
+
+
 def _host_namespaces(pod: _Pod) -> Iterator[tuple[str, str]]:
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.spec.get(key) is True:
@@ -165,7 +170,7 @@ def _privileged(pod: _Pod) -> Iterator[tuple[str, str]]:
 def _capabilities(pod: _Pod) -> Iterator[tuple[str, str]]:
     for path, context in pod.contexts():
         for name in _list(_map(context.get("capabilities")).get("add")):
-            if name not in _ADDABLE:
+            if _text(name) not in _ADDABLE:
                 yield f"{path}.capabilities.add", f"it adds the capability {name}"
 
 
@@ -266,7 +271,7 @@ def _sysctls(pod: _Pod) -> Iterator[tuple[str, str]]:
     allowed = frozenset().union(*(names for since, names in _SYSCTLS if since <= pod.version))
     for number, sysctl in enumerate(_list(pod.context.get("sysctls"))):
         name = _map(sysctl).get("name")
-        if name not in allowed:
+        if _text(name) not in allowed:
             yield f"spec.securityContext.sysctls[{number}].name", f"it sets {name} of the kernel"
 
 

@@ -6,6 +6,8 @@ apart, and are held against answers that upstream's own code gave (`podsecurity/
 
 from __future__ import annotations
 
+import copy
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,31 @@ def test_reviews_are_answered_so(level: pss.Level, minor: int, cases: tuple[Case
             assert found == case.violated(level, minor), (case.number, review["request"]["kind"])
     cluster.close()
     assert asked > 1_000
+
+
+WRONG: tuple[Any, ...] = (None, True, 0, -1, 1.5, "", "x", [], [[]], [{}], [None], {}, {"a": {}}, 10**30)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path] * bool(path) + [place for key, one in inner for place in _places(one, (*path, key))]
+
+
+def test_what_no_api_server_has_typed_is_answered(cases: tuple[Case, ...], tmp_path: Path) -> None:
+    """A custom resource's template may hold any JSON: whatever stands for a field, there is an answer, and files are linted."""
+    cluster = Cluster(place_in(tmp_path), standards=(parse_standard("restricted"),))
+    for case in cases[::9]:
+        chance = random.Random(case.number)
+        spec = copy.deepcopy(case.pod["spec"])
+        *way, last = chance.choice(_places(spec))
+        at = spec
+        for key in way:
+            at = at[key]
+        at[last] = chance.choice(WRONG)
+        made = template("Rollout", spec, "argoproj.io")
+        assert cluster.admit(creates(made, "rollouts", "argoproj.io", dryRun=True))["allowed"] in (True, False)
+        podreading.Linted(case.pod | {"spec": spec}).controls("restricted", 37)
+    cluster.close()
 
 
 def test_the_recorded_pods_are_no_trivial_ones(cases: tuple[Case, ...], minors: list[int]) -> None:

@@ -17,7 +17,7 @@ Version = tuple[int, int]
 Check = Callable[[Pod, Version], Iterator[Hit]]
 
 LATEST: Version = (1, 37)
-OLDEST: Version = (1, 25)  # the first with Pod Security Admission as it is; older policy versions differ in annotations only
+OLDEST: Version = (1, 25)  # the first release whose own Pod Security admission was declared stable
 
 _ADDABLE = frozenset(
     (
