@@ -7,6 +7,7 @@ on disk before the answer leaves. Whatever fails on the way is a denial.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -28,6 +29,8 @@ from pratique.store.watch import Live, Snapshot
 
 # Threads that write to disk for decisions; the ledger gathers what they write at once into one flush.
 _WRITERS = 8
+# Seconds that a thread which computes may keep the loop waiting; the interpreter's own 5 ms are as long as a decision may take.
+_SWITCH = 0.0005
 # A grant whose uses are spent still lives for the session that spent them.
 _STATES: frozenset[State] = LIVE_STATES | {"exhausted"}
 
@@ -45,6 +48,7 @@ class Keeper:
 
     def __init__(self, place: Place, *, node: str = "", observe: bool = False) -> None:
         """`observe` lets through what would be denied, and records it."""
+        sys.setswitchinterval(_SWITCH)
         self.desk = Desk(place, node=node)
         self.observe = observe
         self._live = Live(place, _STATES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import msgspec
 
@@ -36,21 +36,28 @@ class Loose(NamedTuple):
     hash: str
     doubted: bool = False
 
-    @classmethod
-    def of(cls, head: Head) -> Self | None:
+    @staticmethod
+    def of(head: Head) -> Loose | None:
         """Return what a head says; None where all that it counts is on disk. Raises LedgerError."""
         if head.loose is msgspec.UNSET:
             return None
-        words = head.loose.split(" ")
-        if len(words) == 4 and words[0].isdecimal() and words[1].isdecimal():
-            found = cls(int(words[0]), int(words[1]), words[2], words[3].removesuffix("!"), head.doubted)
-            if 0 < found.lines <= min(MAX_LOST, head.count) and 0 < found.size < head.size and len(found.hash) == _HASH:
-                return found
-        raise LedgerError("the head says something of its last lines that cannot be read", hint=LOOK)
+        found = _read(head.loose)
+        if found is None or not 0 < found.lines <= min(MAX_LOST, head.count) or not 0 < found.size < head.size:
+            raise LedgerError("the head says something of its last lines that cannot be read", hint=LOOK)
+        return found
 
     def text(self) -> str:
         """Write it as the head has it."""
         return f"{self.lines} {self.size} {self.boot} {self.hash[:_HASH]}{'!' if self.doubted else ''}"
+
+
+@functools.lru_cache(maxsize=64)  # it is asked for several times a line
+def _read(text: str) -> Loose | None:
+    words = text.split(" ")
+    if len(words) != 4 or not words[0].isdecimal() or not words[1].isdecimal():
+        return None
+    hashed = words[3].removesuffix("!")
+    return Loose(int(words[0]), int(words[1]), words[2], hashed, words[3] != hashed) if len(hashed) == _HASH else None
 
 
 class End(NamedTuple):
