@@ -295,7 +295,8 @@ class RuntimeAgent:
         if command is not None and command.container == identifier and command.request is not None:
             return msgspec.structs.replace(command.request, point="runtime", spec=spec, subject=command.subject)
         target = Target(host=self._host, container=identifier, owner="")
-        if record is not None and _within(spec, record):
+        # A command that was let through for another container (whose name this one took since) is nobody's doing here.
+        if command is None and record is not None and _within(spec, record):
             return _own_doing(record, spec, "runtime", target)
         return Request(subject=None, action="exec", point="runtime", target=target, spec=spec, argv=spec.command)
 

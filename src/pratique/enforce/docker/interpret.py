@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pratique.enforce.admission import Image
-from pratique.enforce.docker import fields, joins
+from pratique.enforce.docker import fields, joins, logs
 from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
@@ -64,7 +64,7 @@ class Interpreter:
         if asking is not None:
             return await asking(route, body, subject)
         if route.kind == "connect":
-            decode(body, fields.CONNECT)
+            return await self._connect(route, decode(body, fields.CONNECT), subject)
         if route.kind == "ordinary" and route.name and route.path.startswith("/containers/"):
             return await self._change(route, subject)
         return self._plain(route, subject)
@@ -80,6 +80,16 @@ class Interpreter:
             return self._plain(route, subject)
         return self._question(route, "change", subject, self._of(inspect).target)
 
+    async def _connect(self, route: Route, asked: dict[str, Any], subject: Subject | None) -> Question:
+        """Say whose container gets another network, or loses one: who is in it then reaches what it serves."""
+        inspect = await self._engine.container(asked["Container"]) if asked.get("Container") else None
+        if inspect is None:
+            return self._plain(route, subject)
+        target = msgspec.structs.replace(self._of(inspect).target, name=route.name)
+        own = subject is not None and target.owner == key(subject)
+        extra = () if own or route.path.endswith("/disconnect") else (f"run.namespace-of:{target.container}",)
+        return self._question(route, "change", subject, target, extra=extra)
+
     def _plain(self, route: Route, subject: Subject | None) -> Question:
         actions: dict[str, tuple[Action, tuple[str, ...]]] = {
             "engine": ("engine", ("engine.admin",)),
@@ -90,7 +100,8 @@ class Interpreter:
             "ordinary": ("change", ()),
         }
         action, extra = actions[route.kind]
-        return self._question(route, action, subject, Target(host=self._host, name=route.name), extra=extra)
+        name = route.name or (route.path if route.kind == "ordinary" else "")  # `containers/prune` is about all there are
+        return self._question(route, action, subject, Target(host=self._host, name=name), extra=extra)
 
     def _question(
         self, route: Route, action: Action, subject: Subject | None, target: Target, **more: Any
@@ -112,6 +123,7 @@ class Interpreter:
         if drivers(asked):
             extra = (*extra, "engine.admin")  # a plugin makes a volume as root, before the container is there
         judged = image_of(asked["Image"], image) if image is not None else None  # else there is nothing to run yet
+        extra = (*extra, *logs.needed(asked))
         risen, note = await self.provenance.of_image(image, target.reference or asked["Image"])
         return self._question(
             route, "run", subject, target, spec=spec, argv=spec.command, extra=(*extra, *risen), image=judged, note=note
@@ -201,6 +213,7 @@ class Interpreter:
         if any(route.query.get(name) for name in ("checkpoint", "checkpoint-dir")):
             extra = (*extra, "engine.admin")  # what a saved process may do, its description does not say
         image = await self._engine.image(str(known.inspect.get("Image") or ""))
+        extra = (*extra, *_still_needed(known.record, image))
         name = str((known.inspect.get("Config") or {}).get("Image") or "")
         risen, note = await self.provenance.of_image(image, known.target.reference or name)
         note = "; ".join(filter(None, (note, group_note(asked, spec))))
@@ -394,6 +407,7 @@ class Interpreter:
             at=session.at,
             container=question.container,
             request=request,
+            image=question.image.target.removeprefix("docker:") if question.image is not None else "",
         )
 
     def _rose_by(self, question: Question, session: Session) -> None:
@@ -407,3 +421,15 @@ class Interpreter:
         record = self._records.container(question.container)
         if record is not None and session.decision.grants:
             self._records.remember(msgspec.structs.replace(record, elevated=True, grants=session.decision.grants))
+
+
+def _still_needed(record: Approved | None, image: dict[str, Any] | None) -> list[str]:
+    """Return what was found at a container's creation that its description does not show. Raises ParseError.
+
+    It is made from what its image's name meant then: a name that was moved between the decision and that is found out here.
+    """
+    if record is None or record.request is None:
+        return []
+    if record.image and (image or {}).get("Id") != record.image:
+        raise ParseError("the container was made from another image than was decided on")
+    return [privilege for privilege in record.request.extra if not privilege.startswith("run.image:")]

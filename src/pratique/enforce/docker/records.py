@@ -29,7 +29,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One container or command that was let through. `session` names its one use of each of `grants`.
 
     `elevated` is said of what ran beyond the baseline at any time: what is made from it stays suspect. `pid_file` is where
-    Podman's runtime writes the number of its first process.
+    Podman's runtime writes the number of its first process, `image` the id of the image that was decided on.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container: str = ""
     request: Request | None = None
     pid_file: str = ""
+    image: str = ""
 
 
 class Records:
