@@ -109,12 +109,13 @@ class Etcd(Process):
 class Gate(Process):
     """`pratique gate kubernetes serve`, or `relay`, on loopback."""
 
-    def __init__(self, folder: Path, *extra: str, name: str = "gate", verb: str = "serve") -> None:
+    def __init__(self, folder: Path, *extra: str, name: str = "gate", verb: str = "serve", port: int = 0) -> None:
+        """`port` is that of a gate which was there before, and for which this one is."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         keys = folder / "keys"
         certificates.make(keys, ("127.0.0.1", "localhost"), dt.datetime.now(dt.UTC))
-        self.port = free_port()
+        self.port = port or free_port()
         self.address = f"https://127.0.0.1:{self.port}"
         words = [
             sys.executable, "-m", "pratique", "gate", "kubernetes", verb, "--listen", f"127.0.0.1:{self.port}",

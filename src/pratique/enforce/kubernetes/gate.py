@@ -7,7 +7,8 @@ import contextlib
 import hmac
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pratique.enforce.kubernetes import review as reviews
@@ -18,6 +19,7 @@ from pratique.enforce.kubernetes.entering import Entering
 from pratique.enforce.kubernetes.eviction import Evictor
 from pratique.enforce.kubernetes.images import Judge
 from pratique.enforce.kubernetes.keeper import ClusterKeeper
+from pratique.enforce.kubernetes.metrics import CONTENT_TYPE, PATH, Meter
 from pratique.enforce.kubernetes.orders import Orders
 from pratique.enforce.kubernetes.sessions import Reservations
 from pratique.enforce.kubernetes.settings import DEADLINE, Settings
@@ -25,6 +27,7 @@ from pratique.enforce.kubernetes.tls import Identity, names_in
 from pratique.enforce.serving import Answer, HttpServer
 from pratique.enforce.serving import Asked as HttpAsked
 from pratique.model.errors import ConfigurationError, ParseError, PratiqueError
+from pratique.model.privilege import LIVE_STATES
 from pratique.store.place import Place
 
 ADMIT, AUTHORIZE, ALIVE, READY, POLICY = "/admit", "/authorize", "/livez", "/readyz", "/policy"
@@ -91,6 +94,18 @@ class Gate:
         await self.authorizer.use_late()
         if self._evictor is not None:
             await self._evictor.end()
+
+    def gauges(self) -> Mapping[str, tuple[str, float]]:
+        """Return what counts now: whether it could decide, and how many grants live."""
+        try:
+            self.keeper.policy(self.keeper.moment())
+            live = float(sum(one.state in LIVE_STATES for one in self.keeper.live().grants.values()))
+        except PratiqueError:
+            return {"pratique_gate_ready": ("Whether the store can be read.", 0)}
+        return {
+            "pratique_gate_ready": ("Whether the store can be read.", 1),
+            "pratique_gate_grants_live": ("Grants that may be used now.", live),
+        }
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -162,7 +177,28 @@ class Service(Protocol):
 
     async def tend(self) -> None: ...
 
+    def gauges(self) -> Mapping[str, tuple[str, float]]: ...
+
     async def close(self) -> None: ...
+
+
+class _Metered:
+    """A service whose answers are counted, and the numbers beside it, for whoever may ask it at all."""
+
+    def __init__(self, settings: Settings, service: Service, meter: Meter) -> None:
+        self._settings, self._service, self._meter = settings, service, meter
+
+    async def handle(self, asked: HttpAsked) -> Answer:
+        if asked.method == "GET" and asked.target == PATH and is_known(self._settings, asked):
+            return Answer(200, self._meter.text(self._service.gauges()), CONTENT_TYPE)
+        began = time.monotonic()
+        answer = await self._service.handle(asked)
+        self._meter.answered(asked, answer, began)
+        return answer
+
+    def failed(self, asked: HttpAsked, why: str) -> Answer:
+        self._meter.failed(asked)
+        return failed(asked, why)
 
 
 async def run(settings: Settings, service: Service, ready: Callable[[int], None]) -> None:
@@ -170,7 +206,8 @@ async def run(settings: Settings, service: Service, ready: Callable[[int], None]
     server: HttpServer | None = None
     try:
         identity = Identity(settings.certificate, settings.key, settings.client_authority)
-        server = HttpServer(service.handle, failed, seconds=DEADLINE, max_body=reviews.MAX_BODY, told=service.told)
+        metered = _Metered(settings, service, Meter({ADMIT: "admit", AUTHORIZE: "authorize"}, identity.expires))
+        server = HttpServer(metered.handle, metered.failed, seconds=DEADLINE, max_body=reviews.MAX_BODY, told=service.told)
         port = await server.listen(settings.host, settings.port, identity.context)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio  # noqa: TID253 - only `gate kubernetes` imports this module
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -150,11 +150,20 @@ class Relay:
     async def tend(self) -> None:
         """Do what is due; called several times a second."""
         now = time.monotonic()
+        await self._line.tidy()
         if now - self._looked >= _POLL:
             self._looked = now
             await self._look()
         if time.time() - self._good_at >= LAST_GOOD:
             self.keeper.policy = BASELINE_ONLY
+
+    def gauges(self) -> Mapping[str, tuple[str, float]]:
+        """Return how old the policy is that is decided by; nothing where there is none."""
+        ready = {"pratique_gate_ready": ("Whether there is a policy to decide by.", float(self._good_at > 0))}
+        if self._good_at <= 0:
+            return ready
+        age = time.time() - self._good_at
+        return ready | {"pratique_relay_policy_age_seconds": ("Since the store last said which policy holds.", age)}
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -185,17 +194,22 @@ class _Line:
     """The connection to the gate with the store."""
 
     def __init__(self, upstream: Upstream) -> None:
-        import ssl
-
         if not upstream.address.startswith("https://"):
             raise ConfigurationError(f"--upstream {upstream.address}: an address begins with https://")
         self._upstream = upstream
-        try:
-            self._context: ssl.SSLContext = ssl.create_default_context(cafile=str(upstream.authority))
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(f"{upstream.authority}: no certificates of an authority: {error}") from None
+        self._context()  # so that a missing authority is an error at once
         self._client: httpx2.AsyncClient | None = None
+        self._former: list[tuple[float, httpx2.AsyncClient]] = []
         self._seen: tuple[int, ...] = ()
+
+    def _context(self) -> ssl.SSLContext:
+        import ssl
+
+        authority = self._upstream.authority
+        try:
+            return ssl.create_default_context(cafile=str(authority))
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(f"{authority}: no certificates of an authority: {error}") from None
 
     async def post(self, path: str, body: bytes) -> bytes:
         """Pass a review on; return the answer. Raises CouldNotError."""
@@ -211,10 +225,18 @@ class _Line:
             raise CouldNotError(f"the gate with the store answered {status} about its policy")
         return body
 
+    async def tidy(self) -> None:
+        """Let go of connections by certificates of before, when nothing can be under way on them any more."""
+        while self._former and time.monotonic() - self._former[0][0] > DEADLINE:
+            await self._former.pop(0)[1].aclose()
+
     async def close(self) -> None:
         if self._client is not None:
-            await self._client.aclose()
+            self._former.append((0.0, self._client))
             self._client = None
+        for _, client in self._former:
+            await client.aclose()
+        self._former.clear()
 
     async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         import httpx2
@@ -229,16 +251,25 @@ class _Line:
         return answer.status_code, answer.content
 
     async def _fresh(self) -> httpx2.AsyncClient:
-        """Return a client that shows the certificate as it is now."""
+        """Return a client that shows the certificate, and believes the authority, as they are now.
+
+        What does not fit together, as while files are exchanged, leaves the former in use. What is under way goes on.
+        """
         import httpx2
 
         pair = (self._upstream.certificate, self._upstream.key)
-        seen = tuple(path.stat().st_mtime_ns for path in pair)
-        if self._client is None or seen != self._seen:
-            await self.close()
-            self._context.load_cert_chain(*pair)
-            self._client = httpx2.AsyncClient(verify=self._context, timeout=_PATIENCE, trust_env=False)
-            self._seen = seen
+        try:
+            seen = tuple(path.stat().st_mtime_ns for path in (*pair, self._upstream.authority))
+            if self._client is None or seen != self._seen:
+                context = self._context()
+                context.load_cert_chain(*pair)
+                if self._client is not None:
+                    self._former.append((time.monotonic(), self._client))
+                self._client = httpx2.AsyncClient(verify=context, timeout=_PATIENCE, trust_env=False)
+                self._seen = seen
+        except (OSError, ConfigurationError) as error:
+            if self._client is None:
+                raise OSError(str(error)) from None
         return self._client
 
 
