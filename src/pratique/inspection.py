@@ -15,7 +15,7 @@ from pratique.inventory.cache import LayerCache, stale_inspectors
 from pratique.model.ecosystems import base
 from pratique.model.errors import IntegrityError, TargetError
 from pratique.model.image import Extent, Layer, OpenImage
-from pratique.model.inventory import AccountFile, AccountsEvidence, Distro, DistroEvidence, Gap, Inventory, PackageEvidence
+from pratique.model.inventory import Distro, DistroEvidence, Gap, Inventory, PackageEvidence
 from pratique.model.layer import Inspected, LayerRecord
 from pratique.model.ports import Inspector
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 NOT_KEPT = frozenset(("image.layer-limit",))  # what a limit cut short is examined anew next time: the limit may be another then
 LOCAL_ARCHIVES = frozenset(("docker-archive", "oci-archive"))  # a file that anybody may write again: judged by its stamp
-ACCOUNT_FILES = frozenset(("etc/passwd", "etc/shadow", "etc/group", "etc/gshadow"))  # no package is looked for in them
 MAX_SPOOLED = 2 << 30  # bytes written to an unnamed temporary file: more than any program that an inspector looks into
 
 Progress = Callable[[str, int, int], None]
@@ -229,6 +228,7 @@ def _import_the_rest() -> None:
     """Import what comes after the examination while the other process is busy with it."""
     import pratique.advisory.lookup  # noqa: PLC0415 - the point of this function
     import pratique.inventory.assemble  # noqa: PLC0415
+    import pratique.inventory.checked  # noqa: PLC0415
     import pratique.inventory.privileged  # noqa: PLC0415
     import pratique.inventory.squash  # noqa: PLC0415
     import pratique.match.find  # noqa: PLC0415
@@ -242,17 +242,15 @@ def _import_the_rest() -> None:
 def _settle(
     records: Sequence[LayerRecord], diff_ids: Sequence[str], inspectors: Sequence[Inspector], how: Inspection
 ) -> Inventory:
-    from pratique.inventory.assemble import assemble  # noqa: PLC0415 - see _import_the_rest
+    from pratique.inventory import checked  # noqa: PLC0415 - see _import_the_rest
+    from pratique.inventory.assemble import assemble  # noqa: PLC0415
     from pratique.inventory.distro import advisory_ecosystem, settle_distro  # noqa: PLC0415
     from pratique.inventory.privileged import privileged_files  # noqa: PLC0415
-    from pratique.inventory.squash import Seen, squash  # noqa: PLC0415
-
-    def account_file(seen: Seen, evidence: AccountsEvidence) -> AccountFile:
-        layer = diff_ids[seen.layer] if diff_ids else ""
-        return AccountFile(file=evidence.file, layer=layer, mode=evidence.mode, entries=evidence.entries)
+    from pratique.inventory.squash import squash  # noqa: PLC0415
 
     for record in records:  # a cached record may have parts of inspectors that are not asked now, and in another order
         record.inspected = {one.name: _reported(one, record) for one in inspectors if one.name in record.inspected}
+    unread = checked.unread(records)
     squashed = squash(records)
     evidence = [item for seen in squashed.alive for item in seen.located.evidence]
     distro = settle_distro([item for item in evidence if isinstance(item, DistroEvidence)])
@@ -260,20 +258,15 @@ def _settle(
     assembled = assemble(squashed.alive, diff_ids, distro, base(release) if release else "", _links(records))
     gaps = [gap for gap in squashed.gaps if not _answered(gap, assembled.owned)] + assembled.gaps
     gaps += _missing_database(evidence, distro.id if distro is not None else "")
-    accounts = [
-        account_file(seen, item)
-        for seen in squashed.alive
-        for item in seen.located.evidence
-        if isinstance(item, AccountsEvidence)
-    ]
     inventory = Inventory(
         distro=distro,
         release=release,
         packages=tuple(assembled.packages),
-        gaps=tuple(gap for gap in gaps if gap.path not in ACCOUNT_FILES),
+        gaps=tuple(gap for gap in gaps if gap.path not in checked.ACCOUNTS),
         privileged=privileged_files([record.tree for record in records], diff_ids),
-        accounts=tuple(accounts),
-        account_gaps=tuple(gap for gap in gaps if gap.path in ACCOUNT_FILES),
+        accounts=checked.accounts(squashed.alive, diff_ids),
+        secrets=checked.secrets(records, squashed.alive, diff_ids, assembled.owned),
+        check_gaps=(*unread, *(gap for gap in gaps if gap.path in checked.ACCOUNTS)),
     )
     if not how.details:
         return inventory

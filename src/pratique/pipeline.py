@@ -91,10 +91,10 @@ def scan(ref: ImageRef, how: ScanOptions, fetching: SourceOptions | None = None)
     more: tuple[Finding, ...] | None = None
     asked = how.image_checks or (how.rules is not None and how.rules.examine("configuration"))
     if asked and (config or target.scheme == "rootfs"):
-        from pratique.lint.run import lint_image  # noqa: PLC0415 - only where it is asked for
+        from pratique.lint.run import Found, lint_image  # noqa: PLC0415 - only where it is asked for
 
-        checked = lint_image(config, inventory.privileged, inventory.accounts)
-        gaps = (*inventory.gaps, *inventory.account_gaps, *checked.gaps)
+        checked = lint_image(config, Found(inventory.privileged, inventory.accounts, inventory.secrets))
+        gaps = (*inventory.gaps, *inventory.check_gaps, *checked.gaps)
         more, inventory = checked.findings, msgspec.structs.replace(inventory, gaps=gaps)
     report = judge_inventory(inventory, target, how, more, configured=bool(config))
     if how.privileges is None or not config:

@@ -157,3 +157,39 @@ def test_accounts_of_a_folder(call: Call, tmp_path: Path) -> None:
     assert ids(ran) == {"im-empty-password", "im-accounts-writable"}
     assert ids(call("scan", f"dir:{tmp_path}", *NOW, "--image-checks", "-f", "json")) == set()
     assert ids(call("scan", f"rootfs:{tmp_path}", *NOW, "-f", "json")) == set()
+
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAAnotreal\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
+def test_files_with_keys(call: Call, tmp_path: Path) -> None:
+    """Of every layer, those that a later one removed as well; not what the distribution ships to everybody, nor tests."""
+    shipped = ("var/lib/dpkg/info/snake.list", 0o644, "/.\n/usr/share/snake/demo.pem\n")
+    status = (
+        "var/lib/dpkg/status",
+        0o644,
+        "Package: snake\nStatus: install ok installed\nVersion: 1\nArchitecture: all\nMaintainer: x <x@y>\nDescription: x\n\n",
+    )
+    debian = ("etc/os-release", 0o644, "ID=debian\nVERSION_ID=12\n")
+    base = packed(
+        debian, status, shipped, ("usr/share/snake/demo.pem", 0o644, KEY), ("root/.ssh/id_rsa", 0o600, KEY),
+        ("usr/lib/python3/test/key.pem", 0o644, KEY), ("srv/tls.key", 0o600, KEY),
+    )  # fmt: skip
+    upper = packed(("root/.ssh/.wh.id_rsa", 0o644, ""), ("big.pem", 0o644, "x" * (1 << 20) + "y"))
+    report = scanned(call, tmp_path / "keys.tar", base, upper, created_by=["COPY . / # buildkit", "RUN rm /root/.ssh/id_rsa"])
+    found = {item["location"]["path"]: item for item in report["findings"] if item["id"] == "im-secret-file"}
+    assert set(found) == {"root/.ssh/id_rsa", "srv/tls.key"}
+    assert found["root/.ssh/id_rsa"]["message"].startswith("/root/.ssh/id_rsa was removed by a later layer, and the image still")
+    assert found["srv/tls.key"]["message"].startswith("/srv/tls.key is in the image and holds a private key")
+    assert {item["location"]["layer"] for item in found.values()} == {report["target"]["layers"][0]["diff_id"]}
+    assert "b3BlbnNzaC1rZXktdjE" not in str(report)
+    codes = {(gap["code"], gap["path"]) for gap in report["problems"] if not gap["code"].startswith("advisories.")}
+    assert codes == {("inventory.too-large", "big.pem")}
+    plain = call("scan", tmp_path / "keys.tar", *NOW, "-f", "json").json
+    assert plain["complete"]
+    assert ids_of(plain) == set()
+
+
+def ids_of(report: Any) -> set[str]:
+    """Return what is about the image itself."""
+    return {finding["id"] for finding in report["findings"] if finding["kind"] == "misconfiguration"}

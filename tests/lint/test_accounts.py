@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pratique.inventory.detectors.accounts import INSPECTOR, MAX_ENTRIES
 from pratique.lint.accounts import MAX_FINDINGS, check_accounts
-from pratique.lint.run import lint_image
+from pratique.lint.run import Found, lint_image
 from pratique.model.inventory import AccountFile, AccountsEvidence, Gap
 
 SHA512 = "$6$saltsalt$" + "a" * 86
@@ -123,7 +123,7 @@ def test_the_finding() -> None:
 
     def findings(above: str) -> dict[str, Any]:
         contents = {"passwd": f"{ROOT}app:x:7:7::/:/bin/sh\nold:ab0123456789.:8:8::/:\n", "shadow": f"{above}app::1::::::\n"}
-        return {item.id: item for item in lint_image(config, (), files(contents)).findings}
+        return {item.id: item for item in lint_image(config, Found(accounts=files(contents))).findings}
 
     found, moved = findings(""), findings("x:*:::\ny:*:::\n")
     where = found["im-empty-password"].location
@@ -160,4 +160,4 @@ def test_any_bytes(content: bytes, mode: int) -> None:
     """Whatever stands in such a file, it can be told, and two looks at it say the same."""
     both = [[read(name, content, mode)[0] for name in MODES] for _ in range(2)]
     assert check_accounts(both[0]) == check_accounts(both[1])
-    msgspec.json.encode(lint_image({}, (), both[0]))
+    msgspec.json.encode(lint_image({}, Found(accounts=both[0])))

@@ -21,6 +21,7 @@ FUNCTIONS = {
 }  # fmt: skip
 OF_IMAGES = {"im-privileged-files"} | {  # tests/lint/test_image.py, test_accounts.py
     "im-empty-password", "im-password", "im-second-root", "im-double-account", "im-accounts-writable", "im-shadow-readable",
+    "im-secret-file",
 }  # fmt: skip
 
 

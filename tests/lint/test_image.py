@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.lint.image import entries, written
-from pratique.lint.run import Result, lint, lint_config, lint_image
+from pratique.lint.run import Found, Result, lint, lint_config, lint_image
 from pratique.model.inventory import PrivilegedFile
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -114,12 +114,12 @@ def test_privileged_files() -> None:
         PrivilegedFile("bin/su", "sha256:0", 0o4755), PrivilegedFile("bin/ping", "sha256:0", 0, capable=True),
         PrivilegedFile("a", "sha256:1", 0o6755),
     ]  # fmt: skip
-    result = lint_image(made, files)
+    result = lint_image(made, Found(files))
     told = {item.location.layer: item for item in result.findings if item.id == "im-privileged-files" and item.location}
     assert "2 files give rights to whoever runs them: /bin/su (mode 4755), /bin/ping (capabilities)" in told["sha256:0"].message
     assert told["sha256:1"].location is not None
     assert told["sha256:1"].location.instruction == "RUN chmod u+s /a"
-    assert [item for item in found(lint_image(made, [])) if item[0] == "im-privileged-files"] == []
+    assert [item for item in found(lint_image(made, Found())) if item[0] == "im-privileged-files"] == []
 
 
 def test_a_file_with_a_configuration() -> None:

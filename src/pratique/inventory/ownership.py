@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pratique.model.errors import BudgetExceededError
 
 _EVIDENCE = re.compile(
-    r"(?:^|/)(?:METADATA|PKG-INFO|package\.json|installed\.json|[^/]+\.(?:egg-info|egg|whl|jar|war|ear|par|gemspec|dll|exe|deps\.json))$"
+    r"(?:^|/)(?:METADATA|PKG-INFO|package\.json|installed\.json|[^/]+\.(?:egg-info|egg|whl|jar|war|ear|par|gemspec|dll|exe|deps\.json|pem|key|ppk))$"
     r"|(?:^|/)(?:s?bin|libexec|games|lib(?:32|64)?|local|opt)/"
 )
 _NOISE = re.compile(
@@ -17,7 +17,7 @@ _NOISE = re.compile(
 
 
 def worth_keeping(path: str) -> bool:
-    """Say whether `path` (no leading slash) could be evidence of a package or a program that a package installed."""
+    """Say whether `path` (no leading slash) could be evidence of a package, or a program or key that a package installed."""
     return _EVIDENCE.search(path) is not None and _NOISE.search(path) is None
 
 
@@ -29,6 +29,7 @@ _PROGRAMS = re.compile("(?:^|/)(?:s?bin|libexec|games|lib(?:32|64)?|local|opt)(?
 _EVIDENCE_ENDS = (
     *("METADATA", "PKG-INFO", "package.json", "installed.json", ".deps.json"),
     *(".egg-info", ".egg", ".whl", ".jar", ".war", ".ear", ".par", ".gemspec", ".dll", ".exe"),
+    *(".pem", ".key", ".ppk"),  # what the distribution ships is nobody's secret
 )
 
 # Names that a database lists once under a folder cost the folder's length each: no real image owns a tenth of this, and a

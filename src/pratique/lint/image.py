@@ -17,7 +17,7 @@ from pratique.lint.checks import exposure, origins, packages, users
 from pratique.lint.hit import Hit
 from pratique.lint.secrets import holds_secret
 from pratique.model.errors import BudgetExceededError, ParseError
-from pratique.model.inventory import PrivilegedFile
+from pratique.model.inventory import PrivilegedFile, SecretFile
 from pratique.workload.dockerfile.instructions import Dockerfile, Instruction
 from pratique.workload.dockerfile.parse import KNOWN, read_instruction
 from pratique.workload.place import Mapped, Place
@@ -27,6 +27,7 @@ MAX_HISTORY = 1_000  # entries; an image has at most 127 layers, and some dozens
 MAX_TEXT = 1 << 16  # characters of one entry; the longest scripts that people write have some 10,000
 MAX_LISTED = 1_000  # variables, ports, volumes: people write some dozens
 MAX_FINDINGS = 5_000  # of one image
+MAX_SECRETS = 200  # files with keys; whoever has more has one cause
 MAX_NAMED = 20  # files that a message names; distributions ship a dozen
 
 _LEGACY = "/bin/sh -c #(nop)"
@@ -109,6 +110,14 @@ def check_files(files: Sequence[PrivilegedFile]) -> list[tuple[Hit, str]]:
         message = f"{count}: {told}"
         found.append((Hit(Place(0, 0), message, "\0".join(names)), layer))
     return found
+
+
+def check_secret(file: SecretFile) -> Hit:
+    """Return the hit for a file with keys or logins."""
+    message = f"/{file.path} is in the image and holds {file.what}"
+    if file.gone:
+        message = f"/{file.path} was removed by a later layer, and the image still has it: it holds {file.what}"
+    return Hit(Place(0, 0), message, f"{file.path}\0{file.what}")
 
 
 def _history(history: Sequence[Entry]) -> Iterator[Seen]:

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -16,11 +16,11 @@ from pratique.lint.check import Checked, check_dockerfile, check_yaml
 from pratique.lint.checks import podsecurity
 from pratique.lint.hit import Hit
 from pratique.lint.ignores import Ignore
-from pratique.lint.image import Entry, Seen, check_config, check_files, entries, is_config, written
+from pratique.lint.image import MAX_SECRETS, Entry, Seen, check_config, check_files, check_secret, entries, is_config, written
 from pratique.lint.regions import Lines, Region
 from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.finding import Finding, FindingLocation
-from pratique.model.inventory import AccountFile, Gap, PrivilegedFile
+from pratique.model.inventory import AccountFile, Gap, PrivilegedFile, SecretFile
 
 Kind = Literal["dockerfile", "yaml", ""]
 
@@ -85,7 +85,15 @@ def lint_config(path: str, config: Mapping[str, Any]) -> Result:
     return Result(kind="image", findings=tuple(finding(seen.id, seen.hit, location(seen)) for seen in ordered))
 
 
-def lint_image(config: Mapping[str, Any], files: Sequence[PrivilegedFile], accounts: Sequence[AccountFile] = ()) -> Result:
+class Found(NamedTuple):
+    """What a scan found in the layers of an image that checks speak of."""
+
+    privileged: Sequence[PrivilegedFile] = ()
+    accounts: Sequence[AccountFile] = ()
+    secrets: Sequence[SecretFile] = ()
+
+
+def lint_image(config: Mapping[str, Any], there: Found) -> Result:
     """Check an image of which the files are known, too. Locations of its configuration name layers, and no path.
 
     Where there is no configuration, as of a folder, nothing is said of one.
@@ -94,9 +102,12 @@ def lint_image(config: Mapping[str, Any], files: Sequence[PrivilegedFile], accou
     created = {entry.layer: written(entry.text)[:200] for entry in _entries(config) if entry.layer}
     more = [
         finding("im-privileged-files", hit, FindingLocation(layer=layer, instruction=created.get(layer, "")))
-        for hit, layer in check_files(files)
+        for hit, layer in check_files(there.privileged)
     ]
-    for seen in check_accounts(accounts):
+    for file in there.secrets[:MAX_SECRETS]:
+        where = FindingLocation(path=file.path, layer=file.layer, instruction=created.get(file.layer, ""))
+        more.append(finding("im-secret-file", check_secret(file), where))
+    for seen in check_accounts(there.accounts):
         layer = seen.file.layer
         path, line = f"etc/{seen.file.file}", seen.hit.place.line
         where = FindingLocation(path=path, line=line, layer=layer, instruction=created.get(layer, ""))

@@ -175,6 +175,12 @@ class AccountsEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     entries: tuple[Account, ...] = ()
 
 
+class SecretEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="secret"):
+    """That a file holds keys or logins: `what` in words, nothing of its content."""
+
+    what: str
+
+
 Evidence = (
     PackageEvidence
     | OwnershipEvidence
@@ -184,6 +190,7 @@ Evidence = (
     | FilesEvidence
     | ContentEvidence
     | AccountsEvidence
+    | SecretEvidence
 )
 
 
@@ -264,13 +271,22 @@ class AccountFile(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Account, ...]
 
 
+class SecretFile(msgspec.Struct, frozen=True, order=True):
+    """A file with keys or logins in one layer. `gone` says that an upper layer hides it, from containers, not from who pulls."""
+
+    path: str
+    layer: str
+    what: str
+    gone: bool = False
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """What an image holds: packages sorted by purl, findings of detectors are kept apart, gaps in the order they were met.
 
     `release` is the OSV ecosystem of the distribution with its release ("Debian:12"), "" where it has none. `privileged` are
     the files of the squashed image with setuid bits or capabilities, sorted by path. `files` are all its regular files, where
-    they were asked for. `accounts` are passwd, shadow, group and gshadow, those that are there; `account_gaps` what of them could
-    not be read, which concerns nobody but who asks about accounts.
+    they were asked for. `accounts` are passwd, shadow, group and gshadow, those that are there; `secrets` are files with keys and
+    logins, of all layers; `check_gaps` what of these could not be read, which concerns nobody but who asks about them.
     """
 
     distro: Distro | None
@@ -279,5 +295,6 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...]
     privileged: tuple[PrivilegedFile, ...] = ()
     accounts: tuple[AccountFile, ...] = ()
-    account_gaps: tuple[Gap, ...] = ()
+    secrets: tuple[SecretFile, ...] = ()
+    check_gaps: tuple[Gap, ...] = ()
     files: tuple[ImageFile, ...] = ()

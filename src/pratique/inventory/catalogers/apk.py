@@ -16,7 +16,7 @@ class Apk:
     """Inspects `lib/apk/db/installed`, which newer releases keep under /usr."""
 
     name = "apk"
-    version = 2
+    version = 3
     interest = Interest(
         paths=("lib/apk/db/installed", "usr/lib/apk/db/installed"),
         max_bytes=64 * MEBIBYTE,  # a desktop with 1,500 packages has 20 MiB

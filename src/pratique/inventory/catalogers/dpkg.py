@@ -27,7 +27,7 @@ class Dpkg:
     """Inspects `status`, `status.d` and `info/*.list`."""
 
     name = "dpkg"
-    version = 2
+    version = 3
     interest = Interest(
         paths=(_STATUS, *_OPKG),
         under=(_STATUS_D,),

@@ -25,7 +25,7 @@ class Rpm:
     """Inspects the databases of rpm, and the manifest that stands for one."""
 
     name = "rpm"
-    version = 2
+    version = 3
     interest = Interest(
         paths=(_MANIFEST, *(f"{folder}/{name}" for folder in _FOLDERS for name in (*_DATABASES, _LOG))),
         max_bytes=256 * MEBIBYTE,  # a workstation with 5,000 packages has 200 MiB
