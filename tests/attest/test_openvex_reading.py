@@ -145,3 +145,13 @@ def test_not_affected_needs_a_reason(more: dict[str, str], read_: bool) -> None:
     assert [one.why for one in found.unread] == (
         [] if read_ else ["it says not_affected without a justification or an impact statement, and OpenVEX asks for one"]
     )
+
+
+def test_a_justification_is_one_of_five() -> None:
+    """Another word gives no reason; an impact statement beside it does."""
+    one = {"vulnerability": {"name": "CVE-2024-0002"}, "products": [{"@id": "pkg:npm/x"}], "status": "not_affected"}
+    found = openvex.read(document({**one, "justification": "because"}), "a")
+    assert [unread.why for unread in found.unread] == [
+        "'because' is no justification that OpenVEX knows, and there is no impact statement"
+    ]
+    assert openvex.read(document({**one, "justification": "because", "impact_statement": "not built in"}), "a").unread == ()

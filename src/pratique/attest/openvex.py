@@ -14,7 +14,7 @@ from pratique.attest.envelope import decode
 from pratique.attest.limits import MAX_NAMES, MAX_PRODUCTS, MAX_STATEMENTS, items, mapping, moment, name, text
 from pratique.model.errors import ParseError
 from pratique.model.finding import FindingStatus
-from pratique.model.vex import Component, Document, Product, Statement, Unread
+from pratique.model.vex import JUSTIFICATIONS, Component, Document, Product, Statement, Unread
 
 CONTEXT = "https://openvex.dev/ns"
 STATUSES: tuple[FindingStatus, ...] = ("not_affected", "affected", "fixed", "under_investigation")
@@ -82,6 +82,9 @@ def _statement(number: int, given: dict[str, Any], vulnerability: tuple[str, tup
         raise ParseError(f"{str(status)[:60]!r} is no status")
     if status == "not_affected" and not (text(given.get("justification")) or text(given.get("impact_statement"))):
         raise ParseError("it says not_affected without a justification or an impact statement, and OpenVEX asks for one")
+    stated = text(given.get("justification"))
+    if status == "not_affected" and stated and stated not in JUSTIFICATIONS and not text(given.get("impact_statement")):
+        raise ParseError(f"{stated[:60]!r} is no justification that OpenVEX knows, and there is no impact statement")
     shared = tuple(component(part) for part in items(given.get("subcomponents")))
     products = [_product(entry, shared) for entry in items(given.get("products"))]
     if not products and attested:
