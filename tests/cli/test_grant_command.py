@@ -259,6 +259,14 @@ def test_audit_head_and_rotation(call: Call, tmp_path: Path) -> None:
     ran = call("audit", "verify", "--head", heads, "--key", key)
     assert ran.code == 0
     assert "which the former endorses" in ran.out
+    end = json.loads(first.out)
+    assert call("audit", "verify", "--expect", f"{end['count']}:{end['hash']}").code == 0
+    ran = call("audit", "verify", "--expect", f"{end['count']}:{'0' * 64}", "--expect", f"9999:{end['hash']}")
+    assert ran.code == 1
+    assert "history was rewritten" in ran.out
+    assert "after 9999 lines was noted" in ran.out
+    for wrong in ("", "5", "5:abc", f"x:{end['hash']}", end["hash"]):
+        assert call("audit", "verify", "--expect", wrong).code == 2
     state = tmp_path / "state" / "pratique"
     pem = next((state / "keys").glob("ledger-1.pub"))
     assert call("audit", "verify", "--key", pem).code == 0

@@ -348,6 +348,34 @@ def test_a_rolled_back_store_is_found_by_what_was_published(tmp_path: Path) -> N
     assert any("were published" in problem for problem in said(verify(place, Expected(heads=(published,))).problems))
 
 
+def test_of_two_heads_for_one_line_one_is_wrong(tmp_path: Path) -> None:
+    """Whoever rewrites the ledger and publishes again does not hide what was published before, whichever is read first."""
+    place, other = filled(tmp_path / "a", 10), filled(tmp_path / "b", 10)
+    mine, theirs = verify(place).head, verify(other).head
+    assert mine is not None
+    assert theirs is not None
+    assert mine.count == theirs.count
+    for heads in ((mine, theirs), (theirs, mine)):
+        assert any("history was rewritten" in problem for problem in said(verify(place, Expected(heads=heads)).problems))
+
+
+def test_a_store_put_back_is_found_by_an_end_that_was_noted(tmp_path: Path) -> None:
+    """A number and a hash on a piece of paper are enough: of what was rewritten, and of what was put back."""
+    place = filled(tmp_path, 10)
+    shutil.copytree(place.folder, tmp_path / "old")
+    ledger = Ledger(place)
+    ledger.append(entry())
+    end = ledger.head()
+    ledger.close()
+    noted = ((end.count, end.hash), (3, leaf(raw(place, 1)[2].rstrip()).hex()))
+    assert verify(place, Expected(noted=noted)).problems == []
+    wrong = verify(place, Expected(noted=((3, "0" * 64),)))
+    assert said(wrong.problems) == ["00000001.jsonl:3: another line 2 was noted: history was rewritten"]
+    shutil.rmtree(place.folder)
+    shutil.copytree(tmp_path / "old", place.folder)
+    assert any("was noted" in problem for problem in said(verify(place, Expected(noted=noted)).problems))
+
+
 def test_a_rotated_ledger_verifies_and_a_key_nobody_endorsed_does_not(tmp_path: Path) -> None:
     """The first line of a segment with a new key carries the word of the former."""
     place = filled(tmp_path, 4)

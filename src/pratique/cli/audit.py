@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pratique.store.verify import Outcome
 
 _FORMATS = ("ocsf", "cef", "rfc5424")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _MAX_HEADS = 64 << 20  # bytes of a file of published heads: a hundred thousand
 _FILTERS = (
     click.option("--since", metavar="TIME", help="From this time on: RFC 3339, or so long ago, such as 24h."),
@@ -66,6 +68,7 @@ def command() -> None:
 @command.command(context_settings=HELP)
 @click.option("--key", default="", metavar="KEY", help="The key that the ledger began with: ed25519:..., or a file in PEM.")
 @click.option("--head", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Heads that were published.")
+@click.option("--expect", multiple=True, metavar="COUNT:HASH", help="An end that was noted, of what `head` printed; repeatable.")
 @FORMAT
 @FOLDER
 @DEBUG
@@ -79,7 +82,8 @@ def verify(**given: Any) -> int:
     from pratique.store.verify import verify as check  # noqa: PLC0415
 
     at = place(given, create=False)
-    expected = Expected(_key(given["key"]), tuple(_heads(given["head"])) if given["head"] else (), ledger_name(at))
+    heads = _heads(given["head"]) if given["head"] else []
+    expected = Expected(_key(given["key"]), tuple(heads), ledger_name(at), tuple(map(_noted, given["expect"])))
     outcome = check(at, expected)
     if given["format"].lower() == "json":
         print_json(_document(outcome))
@@ -118,6 +122,13 @@ def _key(text: str) -> str:
     if not isinstance(key, Ed25519PublicKey):
         raise UsageError(f"--key {text}: not an Ed25519 key")
     return "ed25519:" + key.public_bytes_raw().hex()
+
+
+def _noted(text: str) -> tuple[int, str]:
+    count, _, hashed = text.partition(":")
+    if not (count.isascii() and count.isdigit() and len(count) < 19) or not _HASH.fullmatch(hashed.lower()):
+        raise UsageError(f"--expect {text}: a number of lines and the hash of the last, as `pratique audit head` prints them")
+    return int(count), hashed.lower()
 
 
 def _heads(path: Path) -> list[Head]:

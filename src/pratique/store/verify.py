@@ -39,11 +39,15 @@ class Problem(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What is known from elsewhere: the first key, heads that were published, the name of the ledger of the grants."""
+    """What is known from elsewhere: the first key, heads that were published, the name of the ledger of the grants.
+
+    `noted` are ends that somebody wrote down: the number of lines, and the hash of the last of them.
+    """
 
     key: str = ""
     heads: tuple[Head, ...] = ()
     ledger: str = ""
+    noted: tuple[tuple[int, str], ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -85,7 +89,11 @@ class _Verifier:
         self._seq, self._before = 0, NO_HASH.encode()
         self._ledger, self._first_key, self._key = "", expected.key, ""
         self._keys: set[str] = set()
-        self._published = {head.count: head for head in expected.heads}
+        self._known: dict[int, dict[str, str]] = {}  # by number of lines, hashes that the last is to have, and who says so
+        for head in expected.heads:
+            self._known.setdefault(head.count, {})[head.hash] = f"published at {head.time}"
+        for count, hashed in expected.noted:
+            self._known.setdefault(count, {})[hashed] = "noted"
         self._unsure = False
         self._secret: bytes | None = None
 
@@ -235,7 +243,7 @@ class _Verifier:
 
     def _lines(self, lines: Sequence[bytes], segment: _Segment) -> None:
         """Hash lines and hold each against what the one before makes due: the hot loop; what is odd is looked at apart."""
-        add, published = segment.tree.add, self._published
+        add, known = segment.tree.add, self._known
         seq, before, previous = self._seq, self._before, segment.last
         for line in lines:
             odd = b'"prev":"%b"' % before not in line or b'"seq":%d,' % seq not in line
@@ -247,9 +255,9 @@ class _Verifier:
             segment.line += 1
             seq += 1
             before, previous = hexlify(digest), line
-            if seq in published:
+            if seq in known:
                 self._seq = seq
-                self._compare(published.pop(seq), before, segment)
+                self._compare(seq, before.decode(), segment)
         self._seq, self._before, segment.last = seq, before, previous
 
     def _odd(self, line: bytes, segment: _Segment, *, fits: bool) -> int:
@@ -324,9 +332,10 @@ class _Verifier:
         elif not segment.problems and (seal.first, seal.lines, seal.root) != (first, segment.tree.count, segment.tree.root()):
             self._say(segment, at, "the root that was signed is not that of these lines")
 
-    def _compare(self, head: Head, before: bytes, segment: _Segment) -> None:
-        if head.hash.encode() != before:
-            self._say(segment, segment.line, f"another line {head.count - 1} was published at {head.time}: history was rewritten")
+    def _compare(self, count: int, hashed: str, segment: _Segment) -> None:
+        for due, how in self._known[count].items():
+            if due != hashed:
+                self._say(segment, segment.line, f"another line {count - 1} was {how}: history was rewritten")
 
     def _left(self, data: bytes, head: Head, name: str) -> None:
         """Look at what lies after the head: a writer died before it could say so, or somebody else wrote."""
@@ -367,6 +376,9 @@ class _Verifier:
                 self._say(name, line, "changed: the last line is not the one that the head names")
             if self._key and head.key != self._key:
                 self._say("head", 0, f"signed by another key: {head.key}")
+        for count, _ in self._expected.noted:
+            if count > self._seq:
+                self._say(name, line, f"cut off: an end after {count} lines was noted, {self._seq} are here")
         for published in self._expected.heads:
             if not published.verifies() or published.key not in self._keys or published.ledger != self._ledger:
                 self._say("published head", 0, f"that of {published.time} is not by a key of this ledger")
