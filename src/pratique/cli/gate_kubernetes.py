@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_SERVICE = "pratique-gate.pratique-system.svc"
+# Both services of the manifests: API servers ask the relays, and relays the store.
+_SERVICES = ("pratique-gate.pratique-system.svc", "pratique-store.pratique-system.svc")
 
 
 @click.group(short_help="A Kubernetes cluster's gate: serve, relay, certificates, check.", context_settings=HELP)
@@ -244,14 +245,22 @@ def check(**given: Any) -> int:
 @command.command(context_settings=HELP, short_help="Make or renew the certificates of both sides.")
 @click.argument("folder", type=_FOLDER, metavar="DIR")
 @click.option(
-    "--name", multiple=True, default=(_SERVICE,), show_default=True, metavar="HOST", help="A name or address of the gate."
+    "--name",
+    multiple=True,
+    default=_SERVICES,
+    show_default=True,
+    metavar="HOST",
+    help="A name or address of the gate; repeatable.",
 )
 @click.option("--manifest", multiple=True, type=_FILE, metavar="FILE", help="Put the authority into its caBundle; repeatable.")
 @click.option("--kubeconfig", type=_FILE, metavar="FILE", help="Write how the API server reaches the authoriser.")
+@click.option(
+    "--address", default="", metavar="HOST[:PORT]", help="... where it does not know the first name: the service's cluster IP."
+)
 @setting("--quiet", is_flag=True, help="Say nothing.")
 @DEBUG
 def certificates(
-    folder: Path, *, name: tuple[str, ...], manifest: tuple[Path, ...], kubeconfig: Path | None, **given: Any
+    folder: Path, *, name: tuple[str, ...], manifest: tuple[Path, ...], kubeconfig: Path | None, address: str, **given: Any
 ) -> int:
     """Make the gate's authority and certificates in DIR, or renew what has less than a third of its time left.
 
@@ -265,7 +274,7 @@ def certificates(
     lines = [f"{folder / file}: made" for file in made.files] or [f"{folder}: nothing is due"]
     lines += [f"{path}: caBundle written {kept.patch(path, made.authority)} times" for path in manifest]
     if kubeconfig is not None:
-        kept.write_private(kubeconfig, kept.kubeconfig(folder, f"https://{name[0]}/authorize"))
+        kept.write_private(kubeconfig, kept.kubeconfig(folder, f"https://{address or name[0]}/authorize", name[0]))
         lines.append(f"{kubeconfig}: made; it holds a key")
     if not given["quiet"]:
         for line in lines:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from pratique.enforce.kubernetes.admission import _WORKLOADS
 from pratique.workload import kubernetes, pss
@@ -126,3 +127,27 @@ def test_files_for_the_api_server_say_what_the_guide_says() -> None:
     users = yaml.safe_load((HERE / "apiserver" / "webhooks.kubeconfig").read_text())["users"]
     service = kinds("ValidatingWebhookConfiguration")[0]["webhooks"][0]["clientConfig"]["service"]
     assert users[0]["name"] == f"{service['name']}.{service['namespace']}.svc"
+
+
+def test_certificates_are_for_whom_the_manifests_ask(tmp_path: Path) -> None:
+    """As it comes: API servers ask one service, relays the other, and each verifies the name; the authoriser's address may be
+    another than its name, which API servers cannot resolve.
+    """
+    manifest, authorizer = tmp_path / "m.yaml", tmp_path / "authorizer.kubeconfig"
+    manifest.write_text((HERE / "manifests.yaml").read_text())
+    words = [sys.executable, "-m", "pratique", "gate", "kubernetes", "certificates", str(tmp_path / "keys")]
+    words += ["--manifest", str(manifest), "--kubeconfig", str(authorizer), "--address", "10.96.7.7"]
+    subprocess.run(words, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": PATHS})
+    served = x509.load_pem_x509_certificate((tmp_path / "keys" / "tls.crt").read_bytes())
+    names = set(served.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName))
+    objects = [one for one in yaml.safe_load_all(manifest.read_text()) if one]
+    webhooks = [one for item in objects for one in item.get("webhooks", [])]
+    asked = {"{name}.{namespace}.svc".format(**one["clientConfig"]["service"]) for one in webhooks}
+    text = manifest.read_text()
+    asked |= set(re.findall(r"--upstream=https://([^\s:/]+)", text))
+    assert asked == names
+    services = {f"{one['metadata']['name']}.{one['metadata']['namespace']}.svc" for one in objects if one["kind"] == "Service"}
+    assert services == names
+    (cluster,) = yaml.safe_load(authorizer.read_text())["clusters"]
+    assert cluster["cluster"]["server"] == "https://10.96.7.7/authorize"
+    assert cluster["cluster"]["tls-server-name"] in names

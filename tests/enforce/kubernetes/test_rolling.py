@@ -23,7 +23,7 @@ from reviewing import DEV, ONCALL, POLICY, creates, enters, pod
 PATIENCE = 120  # seconds for a step on a machine that does much else
 ENOUGH = 12  # answers between two steps
 # What an answer may say of itself when it denies what it would allow: it had no time, or nobody to ask.
-EXCUSES = ("in time", "does not answer", "no answer", "late", "answered 5", "cannot be read", "could not be decided")
+EXCUSES = ("no decision within", "does not answer", "answered 5", "cannot be read")
 
 
 class Asking:

@@ -70,16 +70,20 @@ def write_private(path: Path, text: str) -> None:
     _write(path, text.encode(), 0o600)
 
 
-def kubeconfig(folder: Path, address: str) -> str:
-    """Return how an API server reaches the gate as a kubeconfig, with the files of `folder` in it."""
+def kubeconfig(folder: Path, address: str, name: str = "") -> str:
+    """Return how an API server reaches the gate as a kubeconfig, with the files of `folder` in it.
 
-    def inline(name: str) -> str:
-        return base64.b64encode((folder / name).read_bytes()).decode("ascii")
+    `name` is whom the certificate has to be for, where that is not the host in the address.
+    """
 
+    def inline(file: str) -> str:
+        return base64.b64encode((folder / file).read_bytes()).decode("ascii")
+
+    whom = f"    tls-server-name: {name}\n" if name else ""
     return (
         "apiVersion: v1\nkind: Config\n"
         f"clusters:\n- name: gate\n  cluster:\n    server: {address}\n    certificate-authority-data: {inline('ca.crt')}\n"
-        f"users:\n- name: apiserver\n  user:\n    client-certificate-data: {inline('client.crt')}\n"
+        f"{whom}users:\n- name: apiserver\n  user:\n    client-certificate-data: {inline('client.crt')}\n"
         f"    client-key-data: {inline('client.key')}\n"
         "contexts:\n- name: gate\n  context: {cluster: gate, user: apiserver}\ncurrent-context: gate\n"
     )
