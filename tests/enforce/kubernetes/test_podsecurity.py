@@ -23,7 +23,7 @@ from pratique.lint.checks import podsecurity
 from pratique.model.errors import UsageError
 from pratique.workload import pss
 from pratique.workload.kubernetes import pod_templates
-from reviewing import Cluster, creates, pod, template
+from reviewing import Cluster, changed, creates, pod, template
 from storing import place_in
 
 FEWEST = 3_000  # recorded pods; fewer are no proof of parity
@@ -83,6 +83,40 @@ def test_reviews_are_answered_so(level: pss.Level, minor: int, cases: tuple[Case
             assert found == case.violated(level, minor), (case.number, review["request"]["kind"])
     cluster.close()
     assert asked > 1_000
+
+
+@pytest.mark.parametrize(
+    ("worse", "check"),
+    [
+        ({"volumes": [{"name": "unmounted", "hostPath": {"path": "/etc"}}]}, "hostPathVolumes"),
+        ({"securityContext": {"seLinuxOptions": {"user": "u"}}}, "seLinuxOptions"),
+        ({"containers": [{"livenessProbe": {"httpGet": {"port": 1, "host": "other"}}}]}, "hostProbesAndHostLifecycle"),
+    ],
+)
+def test_an_update_that_forbids_itself_more_is_judged(worse: dict[str, Any], check: str, tmp_path: Path) -> None:
+    """Though no container asks for a privilege that it had not; what was there before is let be, in whatever order."""
+    cluster = Cluster(place_in(tmp_path), standards=(parse_standard("baseline"),))
+    before = template("Deployment", pod()["spec"])
+    after = copy.deepcopy(before)
+    spec = after["spec"]["template"]["spec"]
+    spec["containers"][0] |= worse.get("containers", ({},))[0]
+    spec |= {key: value for key, value in worse.items() if key != "containers"}
+
+    def update(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        return cluster.admit(changed(creates(new, "deployments", "apps"), operation="UPDATE", oldObject=old))
+
+    answer = update(before, after)
+    assert not answer["allowed"]
+    assert f"pod-security baseline:v1.37 {check}" in answer["auditAnnotations"]["rules"].split(", ")
+    scaled = copy.deepcopy(after)
+    scaled["spec"]["replicas"] = 3
+    assert update(after, scaled)["allowed"]
+    other = pod(name="other")["spec"]["containers"][0]
+    for one, at in ((after, 0), (scaled, 1)):
+        one["spec"]["template"]["spec"]["containers"].insert(at, other)
+    assert update(after, scaled)["allowed"]
+    assert update(after, before)["allowed"]
+    cluster.close()
 
 
 WRONG: tuple[Any, ...] = (None, True, 0, -1, 1.5, "", "x", [], [[]], [{}], [None], {}, {"a": {}}, 10**30)

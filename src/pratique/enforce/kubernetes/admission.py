@@ -164,14 +164,14 @@ class Admitter:
             if review.resource.name in _WORKLOADS and review.resource.sub in ("", "ephemeralcontainers"):
                 raise ParseError(f"a {review.item.get('kind') or review.resource.name} without containers")
             return reviews.admitted(review.uid)
-        specs = workloads.changed(review)
+        standard = podsecurity.standard_of(self._settings.standards, review.namespace)
+        specs = workloads.changed(review, whole=podsecurity.is_worse(pods, workloads.former(review), standard))
         if not specs:
             return reviews.admitted(review.uid)
         subject, held, session = self._made_for(review)
         requests = [workloads.request(review, spec, subject, self._settings.cluster) for spec in specs]
         if workloads.runs_drivers(review):
             requests[0] = msgspec.structs.replace(requests[0], extra=(workloads.DRIVER,))
-        standard = podsecurity.standard_of(self._settings.standards, review.namespace)
         extra = podsecurity.lifting(pods, standard)
         if extra:  # what the standard forbids is asked for, so that a grant can be found for it
             requests[0] = msgspec.structs.replace(requests[0], extra=(*requests[0].extra, *extra))

@@ -6,6 +6,7 @@ behind a control lifts that control, which the API server's own admission cannot
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -83,6 +84,15 @@ def denials(pods: Iterable[Mapping[str, Any]], standard: Standard, granted: Sequ
         for violation in violations(pod, standard.level, standard.version)
         if not _lifted(pod, violation, granted)
     ]
+
+
+def is_worse(pods: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]], standard: Standard) -> bool:
+    """Say whether more is forbidden about pods than about those they replace; containers may have changed places."""
+    return bool(_forbidden(pods, standard) - _forbidden(before, standard))
+
+
+def _forbidden(pods: Iterable[Mapping[str, Any]], standard: Standard) -> Counter[tuple[str, str]]:
+    return Counter((one.check, one.message) for pod in pods for one in violations(pod, standard.level, standard.version))
 
 
 def lifting(pods: Iterable[Mapping[str, Any]], standard: Standard) -> tuple[str, ...]:

@@ -34,13 +34,16 @@ def normal(review: Admission) -> Admission:
     return review._replace(item=_as_pod(review.item), old=_as_pod(review.old))
 
 
-def changed(review: Admission) -> list[Spec]:
-    """Return the Specs of containers that are new or ask for something else than before. Raises BudgetExceededError."""
+def changed(review: Admission, *, whole: bool = False) -> list[Spec]:
+    """Return the Specs of containers that are new or ask for something else than before. Raises BudgetExceededError.
+
+    `whole` says that something else got worse, so that every container is asked about.
+    """
     before: dict[bytes, None] = {}
     for spec in _specs(review, review.old):
         before.setdefault(_essence(spec), None)
     found = list(_specs(review, review.item))
-    if runs_drivers(review):
+    if whole or runs_drivers(review):
         return found
     return [spec for spec in found if _essence(spec) not in before]
 
@@ -88,6 +91,11 @@ def templates(review: Admission) -> list[Mapping[str, Any]]:
             if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
                 raise ParseError(f"the object's {key} are no list of containers")
     return [pod for pod in found if any(pod["spec"].get(key) for key, _ in CONTAINERS)]
+
+
+def former(review: Admission) -> list[Mapping[str, Any]]:
+    """Return the pods that the object was or made before it is updated."""
+    return pod_templates(review.old)
 
 
 def volume(review: Admission, subject: Subject | None, cluster: str) -> Request | None:
