@@ -22,6 +22,7 @@ import msgspec
 from pratique.enforce.admission import Admission
 from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, is_nobody, read_stamp, unix_subject
 from pratique.enforce.docker.interpret import Interpreter
+from pratique.enforce.docker.names import Names, Use
 from pratique.enforce.docker.question import Question
 from pratique.enforce.docker.routes import Route, classify
 from pratique.enforce.docker.turns import Turns
@@ -44,6 +45,7 @@ _EMPTY = frozenset(("", "text/plain"))
 _TAKES_ARCHIVE = frozenset(("build", "load", "copy-in", "pull"))
 # Methods for which the engine looks for parameters in a form: https://pkg.go.dev/net/http#Request.ParseForm.
 _MAY_BE_FORMS = frozenset(("POST", "PUT", "PATCH"))
+_LATE = "it took too long"
 _MANIFEST = b'{"Implements":["authz"]}'
 
 
@@ -64,6 +66,7 @@ class Pending(NamedTuple):
 
     question: Question
     session: Session
+    use: Use
 
 
 class AuthzPlugin:
@@ -83,6 +86,7 @@ class AuthzPlugin:
         self._key = key
         self._known = dict(known or {})
         self._turns = Turns()
+        self._names = Names()
         self._pending: OrderedDict[str, deque[Pending]] = OrderedDict()
         self._stamps: OrderedDict[str, None] = OrderedDict()
         self._streams: OrderedDict[str, tuple[str, tuple[str, ...]]] = OrderedDict()
@@ -114,10 +118,32 @@ class AuthzPlugin:
                 return ""
         except ParseError as error:
             return await self._refused(None, f"{message.request_method} {message.request_uri}", str(error))
+        try:
+            use = named_in(route)
+            async with asyncio.timeout(DEADLINE):
+                await self._names.begin(use)
+        except (ParseError, TimeoutError) as error:
+            return await self._refused(subject, f"{message.request_method} {route.path}", str(error) or _LATE)
+        goes_on = False
+        try:
+            said = await self._decided(route, body, subject, message, use)
+            goes_on = not said
+        finally:
+            if goes_on:
+                self._names.answered(use)
+            else:
+                self._names.ended(use)
+        return said
+
+    async def _decided(self, route: Route, body: bytes, subject: Subject | None, message: Message, use: Use) -> str:
+        """Return why a request that can be read is denied; "" where it is not."""
         who = key(subject) if subject is not None else ""
         try:
             async with self._turns.turn(who), asyncio.timeout(DEADLINE):
                 question = await self._interpreter.question(route, body, subject)
+                self._names.found(use, question.container or question.request.target.container)
+                if use.moves:
+                    await self._names.move(use)
             if route.kind == "save" and not question.request.extra:
                 return ""
             question, note = await self._judged(question)  # which may wait for a scan, as long as its policy says
@@ -129,20 +155,25 @@ class AuthzPlugin:
         except PratiqueError as error:
             return await self._refused(subject, f"{message.request_method} {route.path}", str(error))
         except TimeoutError:
-            return await self._refused(subject, f"{message.request_method} {route.path}", "it took too long")
+            return await self._refused(subject, f"{message.request_method} {route.path}", _LATE)
         if not session.decision.allowed:
             await self._interpreter.denied(question)
             return refusal(session.decision, note)
         self._interpreter.begun(question)
+        self._let_through(message, Pending(question, session, use))
+        return ""
+
+    def _let_through(self, message: Message, pending: Pending) -> None:
+        """Remember what the engine is going to serve, and whose connection it takes over for that."""
+        kind, subject = pending.question.route.kind, pending.question.request.subject
         stamped = message.request_headers.get(HEADER, "")
-        if route.kind == "session" and subject is not None:
+        if kind == "session" and subject is not None:
             self._interpreter.channels.add(stamped, subject)
-        if route.kind in ("attach", "exec-start", "session") and stamped:
-            self._streams[stamped] = (session.key, session.decision.grants)
+        if kind in ("attach", "exec-start", "session") and stamped:
+            self._streams[stamped] = (pending.session.key, pending.session.decision.grants)
             while len(self._streams) > _MAX_PENDING:
                 self._streams.popitem(last=False)
-        self._remember(_fingerprint(message), Pending(question, session))
-        return ""
+        self._remember(_fingerprint(message), pending)
 
     async def told(self, asked: Asked, why: str) -> None:
         """Record a request that was denied as nobody decided on it; what answers it is gone already. Raises what goes wrong."""
@@ -196,6 +227,7 @@ class AuthzPlugin:
         pending = waiting.popleft()
         if not waiting:
             self._pending.pop(key, None)
+        self._names.ended(pending.use)
         if 200 <= message.response_status_code < 400 or message.response_status_code == 101:
             await self._interpreter.done(pending.question, pending.session, _object(message.response_body))
         else:
@@ -281,6 +313,16 @@ def _surely_visible(route: Route, kind: str, length: str, body: bytes) -> bytes:
     if kind in _ARCHIVES and route.kind in _TAKES_ARCHIVE and route.kind != "pull":
         return b""
     raise ParseError("a body that the engine may not show: send Content-Length: 0 where there is none, or use the front socket")
+
+
+def named_in(route: Route) -> Use:
+    """Return the container that a request names, and whether it may take that name away. Raises ParseError."""
+    if route.kind == "commit":
+        return Use(route.one("container"), moves=False)
+    if not route.path.startswith("/containers/") or not route.name:
+        return Use("", moves=False)
+    to = route.one("name").removeprefix("/") if route.path.endswith("/rename") else ""
+    return Use(route.name, moves=bool(to) or route.path == f"/containers/{route.name}", to=to)
 
 
 def _fingerprint(message: Message) -> str:

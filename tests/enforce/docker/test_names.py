@@ -1,0 +1,151 @@
+"""A name of a container is not moved between a decision and the engine's own look-up; nobody else waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from pratique.enforce.docker.names import GRACE, Names, Use
+from pratique.model.errors import ParseError
+
+MINE, OTHERS = "a" * 64, "b" * 64
+_SOON = 30.0
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    async def soon() -> None:
+        await asyncio.wait_for(coroutine, _SOON)
+
+    asyncio.run(soon())
+
+
+async def is_waiting(task: asyncio.Task[None]) -> bool:
+    """Say whether a task still waits when everything else had its turn several times."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+def test_a_name_that_is_referred_to_is_not_moved() -> None:
+    async def case() -> None:
+        names = Names()
+        reference = Use("web", moves=False)
+        await names.begin(reference)
+        names.found(reference, MINE)
+        rename = Use("web", moves=True, to="old")
+        await names.begin(rename)
+        names.found(rename, MINE)
+        moving = asyncio.ensure_future(names.move(rename))
+        assert await is_waiting(moving)
+        names.ended(reference)
+        await moving
+
+    run(case())
+
+
+@pytest.mark.parametrize("name", ["victim", OTHERS])
+def test_nor_given_to_another(name: str) -> None:
+    """By whatever that one is called."""
+
+    async def case() -> None:
+        names = Names()
+        reference = Use("web", moves=False)
+        await names.begin(reference)
+        names.found(reference, MINE)
+        rename = Use(name, moves=True, to="web")
+        await names.begin(rename)
+        names.found(rename, OTHERS)
+        moving = asyncio.ensure_future(names.move(rename))
+        assert await is_waiting(moving)
+        names.answered(reference)
+        await moving  # an attached stream lasts, but its name was looked up long ago
+
+    run(case())
+
+
+def test_a_name_that_is_being_moved_is_not_referred_to() -> None:
+    async def case() -> None:
+        names = Names()
+        rename = Use(OTHERS, moves=True, to="web")
+        await names.begin(rename)
+        names.found(rename, OTHERS)
+        await names.move(rename)
+        beginning = asyncio.ensure_future(names.begin(Use("web", moves=False)))
+        assert await is_waiting(beginning)
+        by_another_name = Use("victim", moves=False)
+        await names.begin(by_another_name)
+        with pytest.raises(ParseError, match="try again"):
+            names.found(by_another_name, OTHERS)
+        names.ended(rename)
+        await beginning
+
+    run(case())
+
+
+def test_what_is_not_known_yet_is_waited_for() -> None:
+    """It may come to be the container that is removed."""
+
+    async def case() -> None:
+        names = Names()
+        reference = Use("prefix", moves=False)
+        await names.begin(reference)
+        removal = Use(MINE, moves=True)
+        await names.begin(removal)
+        names.found(removal, MINE)
+        moving = asyncio.ensure_future(names.move(removal))
+        assert await is_waiting(moving)
+        names.found(reference, OTHERS)
+        await moving
+
+    run(case())
+
+
+def test_two_who_remove_the_same_do_not_wait_for_each_other() -> None:
+    async def case() -> None:
+        names = Names()
+        first, second = Use("web", moves=True), Use("web", moves=True)
+        for use in (first, second):
+            await names.begin(use)
+            names.found(use, MINE)
+        later = asyncio.ensure_future(names.move(second))
+        assert await is_waiting(later)
+        await names.move(first)
+        names.ended(first)
+        await later
+
+    run(case())
+
+
+def test_ids_and_other_containers_wait_for_nobody() -> None:
+    async def case() -> None:
+        names = Names()
+        for reference, identifier in (
+            (Use(MINE, moves=False), MINE),
+            (Use("web", moves=False), MINE),
+            (Use("none", moves=False), ""),
+        ):
+            await names.begin(reference)
+            names.found(reference, identifier)
+        for use, identifier in ((Use("db", moves=True), OTHERS), (Use("nothing", moves=True), "")):
+            await names.begin(use)
+            names.found(use, identifier)
+            await names.move(use)
+
+    run(case())
+
+
+def test_what_nobody_ends_is_over_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pratique.enforce.docker.names.LONGEST", GRACE)
+
+    async def case() -> None:
+        names = Names()
+        lost = Use("web", moves=True)
+        await names.begin(lost)
+        names.found(lost, MINE)
+        await names.move(lost)
+        await names.begin(Use("web", moves=False))
+
+    run(case())
