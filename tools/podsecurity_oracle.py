@@ -38,7 +38,7 @@ _GO = "/usr/lib/go-1.24/bin/go"
 _DEBIANS = "/usr/share/gocode"
 _PODS = 3_000  # of those that chance makes, recorded beside those that differ in one field
 _FRESH = 100_000  # the first number of the pods that are compared and not recorded
-_INVALID = 422  # refused before any standard was asked
+_MADE, _REFUSED, _THERE, _INVALID = 201, 403, 409, 422  # the last: refused before any standard was asked
 
 
 def build(gopath: str, program: str) -> int:
@@ -120,24 +120,29 @@ def _poster(address: str, token: str, authority: str) -> Callable[[str, dict[str
 
 def server(address: str, token: str, authority: str, *versions: str) -> int:
     """Ask a real API server about the recorded pods, print where it says something else, and say how many."""
-    post, different, compared = _poster(address, token, authority), 0, 0
-    cases = podreading.recorded().cases
+    post, different, compared, invalid = _poster(address, token, authority), 0, 0, 0
     for text in versions or ("v1.25",):
         minor = int(text.removeprefix("v1."))
         for level in podreading.LEVELS:
             name = f"pss-{level}-{text.replace('.', '-')}"
             labels = {"pod-security.kubernetes.io/enforce": level, "pod-security.kubernetes.io/enforce-version": text}
-            post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-            for number, expected in ((case.number, not case.violated(level, minor)) for case in cases):
-                pod = {**cases[number].pod, "metadata": {**cases[number].pod["metadata"], "namespace": name}}
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+            status, message = post("/api/v1/namespaces", namespace)
+            if status not in (_MADE, _THERE):
+                raise ValueError(f"the namespace {name}: {status} {message}")
+            for case in podreading.recorded().cases:
+                pod = case.pod | {"metadata": case.pod["metadata"] | {"namespace": name}}
                 status, message = post(f"/api/v1/namespaces/{name}/pods?dryRun=All", pod)
                 if status == _INVALID:
+                    invalid += 1
                     continue
+                if status != _MADE and not (status == _REFUSED and "violates PodSecurity" in message):
+                    raise ValueError(f"pod {case.number}: {status} {message}")
                 compared += 1
-                if expected != (not (status == 403 and "violates PodSecurity" in message)):
+                if (status == _MADE) != (not case.violated(level, minor)):
                     different += 1
-                    print(f"pod {number}, {level}:{text}: the server says {message or 'yes'}")
-    print(f"{compared} compared, {different} differences")
+                    print(f"pod {case.number}, {level}:{text}: the server says {message or 'yes'}")
+    print(f"{compared} compared, {invalid} that the server refuses beforehand, {different} differences")
     return 1 if different else 0
 
 
