@@ -287,6 +287,34 @@ def test_audit_head_and_rotation(call: Call, tmp_path: Path) -> None:
     assert call("audit", "verify", "--head", heads).code == 1
 
 
+def test_audit_publish(call: Call, tmp_path: Path) -> None:
+    """Where heads go is said, and used by `verify` without being told; what cannot be is one line."""
+    ask(call)
+    heads = tmp_path / "heads.jsonl"
+    assert call("audit", "publish").out == "the ends of the ledger are published nowhere\n"
+    ran = call("audit", "publish", heads, "--every", "1h")
+    assert (ran.code, ran.out) == (0, f"the ends of the ledger are published in {heads}, every 3600 s\n")
+    assert call("audit", "verify").code == 0
+    state = tmp_path / "state" / "pratique"
+    shutil.copytree(state, tmp_path / "backup")
+    ask(call)
+    call("audit", "head", "--publish-head", heads)
+    shutil.rmtree(state)
+    shutil.copytree(tmp_path / "backup", state)
+    ran = call("audit", "verify")
+    assert ran.code == 1
+    assert "were published" in ran.out
+    heads.unlink()
+    ran = call("audit", "verify")
+    assert ran.code == 0
+    assert f"note: {heads}: published heads cannot be read" in ran.out
+    assert call("audit", "publish", "--stop").out == "the ends of the ledger are published nowhere\n"
+    assert call("audit", "publish", "heads").code == 2
+    assert call("audit", "publish", heads, "--stop").code == 2
+    assert call("audit", "publish", heads, "--every", "1s").code == 2
+    assert call("audit", "publish", tmp_path / "none" / "heads").code == 3
+
+
 def test_break_glass(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Codes are shown once and open once, after an alert; somebody else reviews."""
     sealed = call("break-glass", "seal", "-n", "2")

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from pratique.cli.options import F
-from pratique.cli.store import DEBUG, FOLDER, FORMAT, place, print_json, time_of
+from pratique.cli.store import AS, DEBUG, FOLDER, FORMAT, place, print_json, time_of
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
 from pratique.report.text import plural, safe
@@ -21,12 +21,12 @@ from pratique.report.text import plural, safe
 if TYPE_CHECKING:
     from pratique.store.head import Head
     from pratique.store.line import Line
+    from pratique.store.place import Place
     from pratique.store.reading import Filter
     from pratique.store.verify import Outcome
 
 _FORMATS = ("ocsf", "cef", "rfc5424")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_MAX_HEADS = 64 << 20  # bytes of a file of published heads: a hundred thousand
 _FILTERS = (
     click.option("--since", metavar="TIME", help="From this time on: RFC 3339, or so long ago, such as 24h."),
     click.option("--until", metavar="TIME", help="Before this time."),
@@ -60,7 +60,7 @@ def _filter(given: dict[str, Any]) -> Filter:
     )
 
 
-@click.group(short_help="The ledger: verify, show, tail, export, head, rotate-key.", context_settings=HELP)
+@click.group(short_help="The ledger: verify, show, tail, export, head, publish, rotate-key.", context_settings=HELP)
 def command() -> None:
     """Look at the ledger of who was allowed what, and see that nobody changed it."""
 
@@ -82,9 +82,10 @@ def verify(**given: Any) -> int:
     from pratique.store.verify import verify as check  # noqa: PLC0415
 
     at = place(given, create=False)
-    heads = _heads(given["head"]) if given["head"] else []
+    heads, unread = _heads(given["head"], at)
     expected = Expected(_key(given["key"]), tuple(heads), ledger_name(at), tuple(map(_noted, given["expect"])))
     outcome = check(at, expected)
+    outcome.notes.extend(unread)
     if given["format"].lower() == "json":
         print_json(_document(outcome))
     else:
@@ -131,17 +132,21 @@ def _noted(text: str) -> tuple[int, str]:
     return int(count), hashed.lower()
 
 
-def _heads(path: Path) -> list[Head]:
-    from pratique.store.head import Head  # noqa: PLC0415 - start-up stays lazy
+def _heads(path: Path | None, at: Place) -> tuple[list[Head], list[str]]:
+    """Return the heads of a file, or of that in which the store's are published; and what to say where that cannot be read."""
+    from pratique.granting.publishing import default_file, heads_in  # noqa: PLC0415 - start-up stays lazy
+    from pratique.model.errors import StoreError  # noqa: PLC0415
+    from pratique.store.facts import HEADS, read_fact  # noqa: PLC0415
 
     try:
-        with path.open("rb") as file:
-            lines = file.read(_MAX_HEADS).splitlines()
-        return [msgspec.json.decode(line, type=Head) for line in lines if line.strip()]
-    except OSError as error:
-        raise UsageError(f"--head {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise UsageError(f"--head {path}: not what `pratique audit head` prints: {error}") from None
+        if path is not None:
+            return list(heads_in(str(path))), []
+        known = default_file(read_fact(at, HEADS))
+        return (list(heads_in(known)) if known else []), []
+    except StoreError as error:
+        if path is not None:
+            raise UsageError(f"--head {error.message}") from None
+        return [], [error.message]
 
 
 @command.command(context_settings=HELP)
@@ -221,17 +226,51 @@ def head(publish_head: str | None, **given: Any) -> int:
 
     ledger = Ledger(place(given, create=False))
     try:
-        line = canonical(ledger.head()).decode()
+        end = ledger.head()
+        line = canonical(end).decode()
     finally:
         ledger.close()
-    if publish_head == "syslog":
-        from pratique.granting.alert import Alarm, sound  # noqa: PLC0415 - only where it is asked for
+    if publish_head:
+        from pratique.granting.publishing import send  # noqa: PLC0415 - only where it is asked for
 
-        sound(Alarm("syslog"), {"event": "ledger-head", "head": line})
-    elif publish_head:
-        with Path(publish_head).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        send(end, publish_head)
     click.echo(line)
+    return 0
+
+
+@command.command(context_settings=HELP)
+@click.argument("to", metavar="[FILE|syslog]", required=False)
+@click.option("--every", metavar="TIME", default="10m", help="How often, while the ledger goes on (default 10m).")
+@click.option("--stop", is_flag=True, help="Publish no more.")
+@AS
+@FOLDER
+@DEBUG
+def publish(to: str | None, every: str, name: str | None, *, stop: bool, **given: Any) -> int:
+    """Have gates publish where the ledger ends, signed, in FILE or the system's log; or show where they do.
+
+    FILE is named by its whole path, best on another machine's disk: `verify` holds the ledger against it, and whoever puts back
+    the whole store, or rewrites it, is found. One is published at once; gates that run do so from then on.
+
+    Exit codes: 0 done, 2 bad usage, 3 it could not be published: then nothing is changed.
+    """
+    from pratique.cli.options import duration  # noqa: PLC0415 - start-up stays lazy
+    from pratique.cli.store import subject_of  # noqa: PLC0415
+    from pratique.granting import publishing  # noqa: PLC0415
+    from pratique.granting.desk import Desk  # noqa: PLC0415
+
+    if stop and to is not None:
+        raise UsageError("either FILE, or --stop")
+    with Desk(place(given, create=False)) as desk:
+        if to is not None:
+            publishing.set_up(desk, publishing.Publishing(to=to, every=float(duration(every))), subject_of(name))
+        elif stop:
+            publishing.set_up(desk, None, subject_of(name))
+        wanted, last = publishing.standing(desk)
+    if wanted is None:
+        click.echo("the ends of the ledger are published nowhere")
+        return 0
+    said = f"the ends of the ledger are published in {wanted.to}, every {wanted.every:g} s"
+    click.echo(safe(f"{said}; the last attempt failed: {last.error}" if last is not None and last.error else said))
     return 0
 
 

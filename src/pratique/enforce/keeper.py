@@ -21,6 +21,7 @@ from pratique.grant.policy import PrivilegePolicy
 from pratique.grant.request import Request
 from pratique.granting.clock import present
 from pratique.granting.desk import Desk
+from pratique.granting.publishing import Publisher
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import LIVE_STATES, Decision, Denial, Grant, Moment, Point, State, Subject
 from pratique.store.line import Entry, Who
@@ -54,6 +55,7 @@ class Keeper:
         self._live = Live(place, _STATES)
         self._index: tuple[int, GrantIndex] | None = None
         self._threads = ThreadPoolExecutor(_WRITERS, "keeper")
+        self._publisher = Publisher(self.desk)
 
     def moment(self) -> Moment:
         """Return now."""
@@ -184,6 +186,7 @@ class Keeper:
 
     def close(self) -> None:
         """Let go of the store."""
+        self._publisher.stop()
         self._threads.shutdown()
         self._live.close()
         self.desk.close()

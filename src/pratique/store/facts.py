@@ -25,16 +25,22 @@ _decode_entry = msgspec.json.Decoder(Entry).decode
 
 
 LEDGER = "ledger"  # the fact that holds the name of the ledger that the grants of this store are in
+HEADS = "heads"  # the fact that says where the ends of the ledger are published
+
+
+def read_fact(place: Place, name: str) -> str:
+    """Return a fact of a store, "" where it is not there or cannot be read; nothing is written."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(place.database))}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    except sqlite3.Error:
+        return ""
+    return str(row[0]) if row is not None else ""
 
 
 def ledger_name(place: Place) -> str:
     """Return the name of the ledger that a store's grants are in, "" where that cannot be read; nothing is written."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(place.database))}?mode=ro", uri=True)) as connection:
-            row = connection.execute("SELECT value FROM facts WHERE name = ?", (LEDGER,)).fetchone()
-    except sqlite3.Error:
-        return ""
-    return str(row[0]) if row is not None else ""
+    return read_fact(place, LEDGER)
 
 
 class KeptPolicy(NamedTuple):

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 
 from pratique.enforce.doctor.finding import Checked, amber, green, red
 from pratique.grant.lifecycle import unreviewed
+from pratique.granting import publishing
 from pratique.granting.clock import present
 from pratique.granting.desk import Desk
+from pratique.model.errors import StoreError
 from pratique.store import room
-from pratique.store.facts import ledger_name
+from pratique.store.facts import HEADS, ledger_name, read_fact
+from pratique.store.head import Head
 from pratique.store.place import Place
 from pratique.store.verify import Expected, Outcome, verify
 
@@ -23,12 +26,13 @@ _CLOCK_SLACK = 2.0
 
 def look(place: Place) -> Iterator[Checked]:
     """Look at one store. Raises StoreError, LedgerError where it cannot be opened."""
-    outcome = verify(place, Expected("", (), ledger_name(place)))
+    outcome = verify(place, Expected("", _published(place), ledger_name(place)))
     yield _ledger(outcome)
     yield from _clock(outcome)
     with Desk(place) as desk:
         yield _policy(desk)
         yield _broken_glass(desk)
+        yield _heads(desk)
     yield _room(place)
 
 
@@ -50,6 +54,28 @@ def _ledger(outcome: Outcome) -> Checked:
             "see to the disk: no privilege is allowed until it does",
         )
     return green("ledger", f"whole: {outcome.lines} lines in {outcome.segments} segments")
+
+
+def _published(place: Place) -> tuple[Head, ...]:
+    """Return the ends of the ledger that were published in a file, where there is one that can be read."""
+    path = publishing.default_file(read_fact(place, HEADS))
+    try:
+        return publishing.heads_in(path) if path else ()
+    except StoreError:
+        return ()
+
+
+def _heads(desk: Desk) -> Checked:
+    """Look whether the ends of the ledger are kept elsewhere: without them nobody sees that the store was put back."""
+    wanted, last = publishing.standing(desk)
+    if wanted is None:
+        return amber(
+            "heads", "the ends of the ledger are published nowhere: a store that is put back whole is not noticed",
+            "pratique audit publish FILE, on another machine's disk",
+        )  # fmt: skip
+    if why := publishing.overdue(wanted, last, present().wall):
+        return amber("heads", f"the ends of the ledger are to be published in {wanted.to}: {why}", "see to that place")
+    return green("heads", f"the ends of the ledger are published in {wanted.to}")
 
 
 def _clock(outcome: Outcome) -> Iterator[Checked]:
