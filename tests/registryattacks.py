@@ -25,6 +25,7 @@ from laxregistry import Check, Lax, listening
 from pratique.enforce.registry.gate import UPSTREAM
 from pratique.enforce.registry.tokens import Access, Tokens, load_signer
 from pratique.model.privilege import Grant
+from pratique.store.line import Line
 from registrygate import NAME, PASSWORDS, Gated, Reply, digest, package, running
 
 FOLDER = Path(__file__).parent / "enforce" / "attacks" / "registry"
@@ -139,7 +140,9 @@ BODIES: dict[str, bytes] = {
     "bad.config.data": BAD.config,
     "both": imagebuilder.index([GOOD.descriptor(), BAD.descriptor()]), "embedded": _embedded(), "embedded-child": _whole(),
     "octets": _disguised("application/octet-stream"), "json": _disguised("application/json"), "html": _disguised("text/html"),
-    "untyped": _disguised(""), "wasm": _disguised("application/vnd.wasm.config.v0+json"),
+    "untyped": _disguised(""), "chart": _disguised("application/vnd.cncf.helm.config.v1+json"),
+    "signature": _disguised("application/vnd.dev.cosign.simplesigning.v1+json"),
+    "wasm": _disguised("application/vnd.wasm.config.v0+json"),
     "sif": _disguised("application/vnd.sylabs.sif.config.v1+json"),
     "docker-other": _disguised("application/vnd.example.v1+json", mediaType=imagebuilder.DOCKER_MANIFEST),
     "named-artifact": imagebuilder.encode({**json.loads(BAD.manifest), "artifactType": "application/vnd.example"}),
@@ -425,9 +428,9 @@ def both(gated: Gated, folder: Path) -> Iterator[Sides]:
             yield found
 
 
-def denials(gated: Gated) -> int:
-    """Return how many denials the ledger has."""
-    return sum(line.decision == "deny" for line in gated.ledger())
+def denials(gated: Gated) -> list[Line]:
+    """Return the denials that the ledger has."""
+    return [line for line in gated.ledger() if line.decision == "deny"]
 
 
 __all__ = ["Attack", "Attempt", "Sides", "both", "denials", "load"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pratique.enforce.registry.access import Reading
 from pratique.enforce.registry.accounts import Accounts, matches, new_secret, read_accounts, scrypt_hash, secret_hash
 from pratique.enforce.registry.contents import Contents
-from pratique.enforce.registry.manifests import Manifest, read_manifest
+from pratique.enforce.registry.manifests import Manifest, is_configuration, read_manifest
 from pratique.enforce.registry.routes import classify, is_repository
 from pratique.enforce.registry.tokens import Access, Signer, TokenError, Tokens, load_signer
 from pratique.model.errors import ConfigurationError, ParseError, PolicyError, StoreError
@@ -229,5 +229,19 @@ def test_contents_outlive_the_gate_and_forget_what_is_deleted(tmp_path: Path) ->
     assert contents.needing("b", DIGEST) == []
     contents.forget("a", two.digest)
     assert [found.digest for found in contents.needing("a", DIGEST)] == [one.digest]
-    assert not contents.knows("a", two.digest)
+    assert not contents.kind("a", two.digest)
     contents.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "image"),
+    [
+        (b'{"architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}', True), (b' \n{"ROOTFS":{}}', True),
+        ('{"rootf\u017f":{}}'.encode(), True), (b'{"rootfs":{},"a":"\xff\xfe"}', True), (b'{"rootfs":{}}{}', True),
+        (b'{"a":' * 100_000, True), (b'{"name":"chart","version":"1.0"}', False), (b"{}", False), (b"", False),
+        (b"PK\x03\x04", False), (b'["rootfs"]', False), (b'{"config":{"rootfs":1}}', False),
+    ],
+)  # fmt: skip
+def test_configurations_of_images_are_known_however_they_are_spelled(body: bytes, image: bool) -> None:
+    """What an engine could decode is one; what it could not, or has nothing to unpack by, is an artifact's."""
+    assert is_configuration(body) is image

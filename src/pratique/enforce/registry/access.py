@@ -7,7 +7,6 @@ while. Between them every request is asked anew whether the grants that it began
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import time
@@ -209,8 +208,10 @@ class Doorman:
             event="decision", subject=Who.of(subject), decision="deny", point="registry", node=os.uname().nodename, rule=rule,
             reason=why[:1000], detail={"request": what[:300]},
         )  # fmt: skip
-        with contextlib.suppress(PratiqueError):
+        try:
             await asyncio.to_thread(self._keeper.desk.record, entry)
+        except PratiqueError as error:
+            return f"pratique: denied: {why}; {error.message}"
         return f"pratique: denied: {why}"
 
     def _excepted(self, subject: Subject | None, repository: str, judgement: Judgement) -> Decision | None:

@@ -48,7 +48,7 @@ class Contents:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         have_own(self._path)
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
         with telling(self._path):
             self._connection = sqlite3.connect(
                 f"file:{quote(str(self._path))}?mode=rw", uri=True, timeout=5.0, isolation_level=None, check_same_thread=False
@@ -61,22 +61,24 @@ class Contents:
         """Let go of the file."""
         self._connection.close()
 
-    def knows(self, repository: str, digest: str) -> bool:
-        """Say whether a manifest need not be written down any more."""
-        return (repository, digest) in self._known
+    def kind(self, repository: str, digest: str) -> str:
+        """Return the kind of a manifest that need not be written down any more; "" for another."""
+        return self._known.get((repository, digest), "")
 
     def learn(self, repository: str, manifest: Manifest) -> None:
         """Write down what a manifest needs. Raises StoreError."""
         with self._lock, writing(self._connection, self._path):
             row = (repository, manifest.digest, manifest.kind, manifest.config)
             self._connection.execute(
-                "INSERT OR IGNORE INTO manifests (repository, digest, kind, config) VALUES (?, ?, ?, ?)", row
+                "INSERT INTO manifests (repository, digest, kind, config) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (repository, digest) DO UPDATE SET kind = excluded.kind",
+                row,
             )
             sql = "SELECT number FROM manifests WHERE repository = ? AND digest = ?"
             (number,) = self._connection.execute(sql, row[:2]).fetchone()
             rows = [(repository, blob, number) for blob in dict.fromkeys(manifest.blobs)]
             self._connection.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", rows)
-        self._known[repository, manifest.digest] = None
+        self._known[repository, manifest.digest] = manifest.kind
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from pratique.enforce.registry.exchange import Client, Gone
-from pratique.enforce.registry.manifests import MAX_MANIFEST, read_manifest
+from pratique.enforce.registry.manifests import MAX_CONFIG, MAX_MANIFEST, Manifest, is_configuration, read_manifest
 from pratique.enforce.registry.proxy import REALM, Proxy, Refused
 from pratique.enforce.registry.relay import Answered, Upstream, UpstreamError, answered_headers, asked_headers
 from pratique.enforce.registry.routes import Route, classify, is_digest
@@ -128,6 +128,7 @@ class Conversation:
         if is_digest(route.reference) and manifest.digest != route.reference:
             raise UpstreamError("the registry gave another manifest than it was asked for")
         if not self._own:
+            manifest = await self._settled(client, route, manifest)
             await self._proxy.judging.learn(route.repository, manifest)
             judged = await self._proxy.judging.manifest(
                 self._proxy.image(route.repository, manifest.digest), manifest, asker.line
@@ -151,6 +152,7 @@ class Conversation:
                 problem(400, "DIGEST_INVALID", f"pratique: these bytes are {manifest.digest}, not what they are put as")
             )
         await self._proxy.allow(route, asker, access, manifest.digest)
+        manifest = await self._settled(client, route, manifest)
         token = self._proxy.shown(Access("repository", route.repository, ("pull", "push")))
         headers = [(name, value) for name, value in client.headers if name not in (b"transfer-encoding", b"content-length")]
         asked = asked_headers([*headers, (b"content-length", b"%d" % len(body))], self._host(client), token)
@@ -158,6 +160,26 @@ class Conversation:
         if answered.status == 201:
             await self._proxy.pushed(asker, route, manifest)
         await self._pass(client, answered)
+
+    async def _settled(self, client: Client, route: Route, manifest: Manifest) -> Manifest:
+        """Return a manifest as what it is: an artifact whose configuration is an image's, or cannot be looked at, is an image."""
+        judging, config = self._proxy.judging, manifest.config
+        if judging.told(manifest):
+            return manifest
+        kind = judging.kind(route.repository, manifest.digest)
+        if kind not in ("artifact", "image"):
+            kind = "artifact" if is_digest(config) and await self._is_of_artifact(client, route, config) else "image"
+        return manifest._replace(kind="artifact" if kind == "artifact" else "image")
+
+    async def _is_of_artifact(self, client: Client, route: Route, config: str) -> bool:
+        token = self._proxy.shown(Access("repository", route.repository, ("pull",)))
+        target = f"/v2/{route.repository}/blobs/{config}"
+        answered = self._checked(await self._upstream.ask("GET", target, asked_headers([], self._host(client), token)))
+        try:
+            body = await self._upstream.whole(MAX_CONFIG)
+        except UpstreamError:
+            return False  # larger than any artifact's
+        return answered.status == 200 and not is_configuration(body)
 
     async def _delete(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:
         await self._proxy.allow(route, asker, access, route.reference)

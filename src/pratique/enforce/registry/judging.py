@@ -20,8 +20,16 @@ class Judging:
 
     async def learn(self, repository: str, manifest: Manifest) -> None:
         """Remember what a manifest needs. Raises StoreError."""
-        if self._contents is not None and manifest.kind != "index" and not self._contents.knows(repository, manifest.digest):
+        if self._contents is not None and manifest.kind != "index" and not self._contents.kind(repository, manifest.digest):
             await asyncio.to_thread(self._contents.learn, repository, manifest)
+
+    def told(self, manifest: Manifest) -> bool:
+        """Say whether it need not be looked at whether a manifest is what it says: it is no artifact, or nothing is judged."""
+        return manifest.kind != "artifact" or self._admission is None
+
+    def kind(self, repository: str, digest: str) -> str:
+        """Return what a manifest was found to be, "" where nobody looked."""
+        return self._contents.kind(repository, digest) if self._contents is not None else ""
 
     def forget(self, repository: str, digest: str) -> None:
         """Forget a manifest that was deleted."""

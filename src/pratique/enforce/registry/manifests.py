@@ -2,7 +2,8 @@
 
 An index leads to manifests, and is itself nothing that runs. An image is what an engine may run: one of Docker's, or one whose
 configuration or layers are of a type that some engine takes for an image's, and engines take more than the specifications say.
-Anything else (a signature, an SBOM, a chart) is an artifact.
+Anything else (a signature, an SBOM, a chart) is an artifact, if its configuration is none of an image's: Docker runs whatever has
+one (seen with 26.1.5: a manifest with the configuration type of a chart, and the configuration and layers of an image).
 """
 
 from __future__ import annotations
@@ -102,6 +103,26 @@ def _runs(config: str) -> bool:
     """Say whether some engine takes what has such a configuration for something to run."""
     kind = _type(config)
     return kind in _CONFIGS or kind.startswith(_RUN)
+
+
+MAX_CONFIG = 1 << 20  # bytes of a configuration that are looked at; those of images and of artifacts have some KiB
+
+
+def is_configuration(body: bytes) -> bool:
+    """Say whether an engine could take these bytes for an image's configuration: it needs `rootfs`, in whatever letter case.
+
+    What is no JSON for Python and might be for Go (bytes that are not UTF-8, a second document behind the first) counts as one.
+    """
+    import json  # noqa: PLC0415 - beside its one use
+
+    text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
+    if not text.startswith("{"):
+        return False
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return any(key.casefold() == "rootfs" for key in found)
 
 
 # Keys that decide what a manifest is: Go reads them in any letter case, so that another spelling means two things.
