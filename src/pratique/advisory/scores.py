@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from statistics import median_low
 from typing import NamedTuple
 
 _RECORD = 6
@@ -204,7 +203,7 @@ def _drift(states: Iterable[tuple[Mapping[int, Pair], Mapping[int, Pair]]]) -> S
     drift, last = [], 0
     for one in range(_BINS):
         if found := seen.get(one):
-            last = median_low(found)
+            last = sorted(found)[(len(found) - 1) // 2]  # the lower median; `statistics` would double what is imported
         drift.append(last)
     return drift
 

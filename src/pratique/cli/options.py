@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -121,6 +120,8 @@ def _read(path: Path) -> dict[str, Any]:
     for key, value in data.items():
         name = key.replace("_", "-")
         if name not in KEYS:
+            import difflib  # noqa: PLC0415 - only for who mistyped
+
             near = difflib.get_close_matches(name, KEYS, 1)
             raise ConfigurationError(f"{path}: unknown key {key!r}", hint=f"did you mean {near[0]!r}?" if near else "")
         values[name.replace("-", "_")] = value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -79,7 +79,7 @@ class Starter:
     @classmethod
     def load(cls) -> Starter:
         """Read the shipped file."""
-        return cls(resources.files(__package__).joinpath("facts.json").read_bytes())
+        return cls(Path(__file__).with_name("facts.json").read_bytes())
 
     @classmethod
     def nothing(cls) -> Starter:

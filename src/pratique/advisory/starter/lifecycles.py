@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ class _Product(msgspec.Struct, frozen=True):
 def _products() -> dict[str, _Product]:
     import tomllib  # noqa: PLC0415 - only images with a runtime of their own need it
 
-    content = resources.files(__package__).joinpath("runtimes.toml").read_text("utf-8")
+    content = Path(__file__).with_name("runtimes.toml").read_text("utf-8")
     return msgspec.convert(tomllib.loads(content), dict[str, _Product])
 
 
