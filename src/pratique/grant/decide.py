@@ -50,7 +50,7 @@ class _Case:
     def decision(self) -> Decision:
         request = self._request
         if request.action == "read":
-            return Decision(ruling="allow", policy=self._policy.digest)
+            return self._reading()
         wanted = self._needed()
         names = tuple(str(need.privilege) for need in wanted)
         denials = [*self._unknown(wanted), *self._ruled(names)]
@@ -69,6 +69,13 @@ class _Case:
             obligations=tuple(self._obligations(uses)),
             policy=self._policy.digest,
         )
+
+    def _reading(self) -> Decision:
+        """Looking needs nothing, so that operators can see; only a rule that names the action `read` says otherwise."""
+        asking = Asking(self._request, (), self._now)
+        broken = [one for part in self._parts if part.rules.reads for one in part.rules.broken(asking)]
+        denials = tuple(_denied(one) for one in broken if "read" in one.rule.actions)
+        return Decision(ruling="deny" if denials else "allow", reasons=denials, policy=self._policy.digest)
 
     # -- what is needed -------------------------------------------------------------------------------------------------------
 

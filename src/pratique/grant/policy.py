@@ -112,13 +112,17 @@ class Part(NamedTuple):
 
 
 class PrivilegePolicy:
-    """The policies that hold together: rules of all that apply, the strictest of their baselines, entitlements of any."""
+    """The policies that hold together: rules of all that apply, the strictest of their baselines, entitlements of any.
+
+    `reads` says that some rule names the action `read`: nothing else is ever asked about that.
+    """
 
     def __init__(self, parts: Sequence[Part], digest: str) -> None:
         self.parts = tuple(parts)
         self.digest = digest
         self.name = ", ".join(part.name for part in parts)
         self.owners = {robot.id: robot.owner for part in parts for robot in part.robots}
+        self.reads = any(part.rules.reads for part in parts)
 
     def parts_for(self, subject: Subject | None, target: Target) -> tuple[Part, ...]:
         """Return the parts that apply; where none does, the built-in baseline without any entitlement."""

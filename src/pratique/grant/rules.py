@@ -46,6 +46,7 @@ class RuleIndex:
 
     def __init__(self, rules: Iterable[CompiledRule]) -> None:
         self._rules = tuple(rules)
+        self.reads = any("read" in rule.actions for rule in self._rules)
         self._by_word: dict[str, dict[str, list[int]]] = {}
         self._by_truth: dict[str, list[int]] = {}
         always: list[int] = []

@@ -65,20 +65,21 @@ class Interpreter:
             return await asking(route, body, subject)
         if route.kind == "connect":
             return await self._connect(route, decode(body, fields.CONNECT), subject)
-        if route.kind == "ordinary" and route.name and route.path.startswith("/containers/"):
+        if route.kind in ("ordinary", "read") and route.name and route.path.startswith("/containers/"):
             return await self._change(route, subject)
         return self._plain(route, subject)
 
     async def _change(self, route: Route, subject: Subject | None) -> Question:
-        """Say whose container is stopped, renamed or removed, for rules that care; what there is not, the engine says itself."""
+        """Say whose container is removed or looked into, for rules that care; what there is not, the engine says itself."""
+        action: Action = "read" if route.kind == "read" else "change"
         record = self._records.container(route.name)  # clients say the whole id where they were told it
         if record is not None and record.request is not None:
             target = msgspec.structs.replace(record.request.target, container=record.id, owner=key(record.subject))
-            return self._question(route, "change", subject, target)
+            return self._question(route, action, subject, target)
         inspect = await self._engine.container(route.name)
         if inspect is None:
             return self._plain(route, subject)
-        return self._question(route, "change", subject, self._of(inspect).target)
+        return self._question(route, action, subject, self._of(inspect).target)
 
     async def _connect(self, route: Route, asked: dict[str, Any], subject: Subject | None) -> Question:
         """Say whose container gets another network, or loses one: who is in it then reaches what it serves."""
@@ -98,6 +99,7 @@ class Interpreter:
             "tag": ("change", ()),
             "connect": ("change", ()),
             "ordinary": ("change", ()),
+            "read": ("read", ()),
         }
         action, extra = actions[route.kind]
         name = route.name or (route.path if route.kind == "ordinary" else "")  # `containers/prune` is about all there are
