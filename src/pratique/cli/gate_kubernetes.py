@@ -109,6 +109,11 @@ def serve(**given: Any) -> int:
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR", help="Where to keep the policy."
 )
+@click.option(
+    "--any-client",
+    is_flag=True,
+    help="Answer whoever asks about admission, but for orders: only where nobody but the API server can.",
+)
 @click.option("--pass-all", is_flag=True, help="Pass on whatever is admitted: where the gate with the store judges images.")
 @DEBUG
 def relay(**given: Any) -> int:

@@ -36,7 +36,7 @@ OTHER: dict[str, Any] = {
     "namespace": "gate", "createNamespace": True, "image": f"localhost:5000/a/b@sha256:{'b' * 64}", "cluster": "prod.eu-1",
     "replicas": 5, "caBundle": base64.b64encode(b"y" * 300).decode(), "webhooks": False,
     "exemptNamespaces": ["calico-system", "rook-ceph"], "adminGroup": "oidc:Platform-Admins@example.com",
-    "apiServers": "fd00::/8", "podSecurity": "team-*=restricted:v1.34", "evict": False, "observe": True,
+    "apiServers": "fd00::/8", "anyClient": True, "podSecurity": "team-*=restricted:v1.34", "evict": False, "observe": True,
     "options": ["--exempt=system:serviceaccount:argocd:argocd-application-controller", "--exempt-namespace=kube-*"],
     "relayOptions": ["--pass-all"], "storage": "1.5Ti",
 }  # fmt: skip

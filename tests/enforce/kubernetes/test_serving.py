@@ -252,6 +252,36 @@ def test_relays_answer_what_needs_no_grant_and_pass_on_the_rest(tmp_path: Path) 
             process.stop()
 
 
+def test_a_relay_for_anybody_admits_and_does_no_more(tmp_path: Path) -> None:
+    """API servers that cannot show a certificate: what is admitted is decided by policy and grants as ever; whoever orders, or is
+    given access, has to be known.
+    """
+    gate = Gate(tmp_path / "gate")
+    with gate.desk() as desk:
+        desk.set_policy("policy.yaml", POLICY, ONCALL)
+    open_one = relay(tmp_path, gate, "--any-client", name="open")
+    stranger = ssl.create_default_context(cafile=str(gate.folder / "keys" / "ca.crt"))
+    try:
+        end = time.monotonic() + 60
+        while not post(open_one, "/admit", creates(pod()), stranger)[1]["response"]["allowed"]:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert not post(open_one, "/admit", recorded("CREATE-pods-"), stranger)[1]["response"]["allowed"]
+        while "no decision" in (said := str(post(open_one, "/admit", enters(), stranger)[1]["response"])):
+            assert time.monotonic() < end
+        assert "exec.privileged" in said, "the gate with the store decides"
+        order = {"apiVersion": "grants.pratique/v1", "kind": "GrantOrder", "metadata": {"name": "o", "namespace": "team-a"},
+                 "spec": {"verb": "request", "privileges": ["exec.any"], "task": "T", "reason": "r", "for": "5m"}}  # fmt: skip
+        review = creates(order, "grantorders", "grants.pratique")
+        assert "carries out no orders" in post(open_one, "/admit", review, stranger)[1]["response"]["status"]["message"]
+        assert post(open_one, "/authorize", sar(**EXEC), stranger)[1]["status"]["denied"]
+        assert not post(open_one, "/admit", b"{", stranger)[1]["response"]["allowed"]
+        assert "carries out no orders" not in str(post(open_one, "/admit", review)[1]), "a known API server's order is passed on"
+    finally:
+        open_one.stop()
+        gate.stop()
+
+
 def test_a_grant_is_used_as_often_as_it_says_however_many_ask_at_once(tmp_path: Path) -> None:
     """Three uses, twenty requests at once through two relays and the gate itself: three get through, the ledger has three."""
     gate = Gate(tmp_path / "gate")

@@ -22,7 +22,7 @@ from pratique.enforce.kubernetes.entering import Entering
 from pratique.enforce.kubernetes.gate import ADMIT, ALIVE, AUTHORIZE, POLICY, READY, is_known
 from pratique.enforce.kubernetes.keeper import Asked, Ruling
 from pratique.enforce.kubernetes.sessions import Reservations
-from pratique.enforce.kubernetes.settings import DEADLINE, Settings
+from pratique.enforce.kubernetes.settings import DEADLINE, GROUP, Settings
 from pratique.enforce.serving import Answer
 from pratique.enforce.serving import Asked as HttpAsked
 from pratique.grant.decide import decide
@@ -32,7 +32,7 @@ from pratique.grant.privileges import Privilege
 from pratique.grant.request import Request
 from pratique.granting.clock import present
 from pratique.granting.rules import BASELINE_ONLY, LAST_GOOD
-from pratique.model.errors import ConfigurationError, CouldNotError, PolicyError
+from pratique.model.errors import ConfigurationError, CouldNotError, ParseError, PolicyError
 from pratique.model.privilege import Denial, Grant, Moment, Point, Subject
 
 if TYPE_CHECKING:
@@ -112,8 +112,9 @@ class Relay:
 
         Raises ConfigurationError.
         """
-        if not (settings.client_authority or settings.token):
-            raise ConfigurationError("who may ask this relay?", hint="--client-ca FILE or --client-token FILE")
+        if not (settings.client_authority or settings.token or settings.anybody):
+            hint = "--client-ca FILE or --client-token FILE; or --any-client, where only the API server can reach it"
+            raise ConfigurationError("who may ask this relay?", hint=hint)
         self._settings = settings
         self._images = images
         self._kept = keep / "policy.yaml"
@@ -132,17 +133,20 @@ class Relay:
         if asked.method == "GET" and path in (ALIVE, READY):
             ready = path == ALIVE or self._good_at > 0
             return Answer(200, b"ok\n", "text/plain") if ready else Answer(503, b"no policy yet\n", "text/plain")
-        if not is_known(self._settings, asked):
+        known = is_known(self._settings, asked)
+        if not known and not self._settings.anybody:
             return Answer(401, b"this gate answers API servers that it knows\n", "text/plain")
         if asked.method != "POST" or path not in (ADMIT, AUTHORIZE):
             return Answer(404, b"there are /admit and /authorize\n", "text/plain")
+        if not known and not _is_harmless(path, asked.body):
+            return _denied(path, asked.body, "a relay that knows nobody carries out no orders, and gives no access")
         if path == ADMIT and not self._images:
             with contextlib.suppress(_PassOn):
                 return Answer(200, await self._admitter.handle(asked))
         try:
             return Answer(200, await self._line.post(path, asked.body))
         except CouldNotError as error:
-            return _away(path, asked.body, error.message)
+            return _denied(path, asked.body, f"this needs a grant, and {error.message}")
 
     async def told(self, asked: HttpAsked, why: str) -> None:
         """Record nothing: the ledger is with the store."""
@@ -273,9 +277,17 @@ class _Line:
         return self._client
 
 
-def _away(path: str, body: bytes, why: str) -> Answer:
-    """Deny what needs a grant while nobody can tell whether there is one."""
-    text = f"pratique: denied: this needs a grant, and {why}"
+def _is_harmless(path: str, body: bytes) -> bool:
+    """Say whether a review may come from anybody: for orders and access an API server that is known has to vouch for who asks."""
+    try:
+        return path == ADMIT and reviews.read_admission(body).resource.group != GROUP
+    except ParseError:
+        return False
+
+
+def _denied(path: str, body: bytes, why: str) -> Answer:
+    """Deny what cannot be decided here."""
+    text = f"pratique: denied: {why}"
     if path == AUTHORIZE:
         return Answer(200, reviews.access(denied=True, reason=text, error=why))
     return Answer(200, reviews.refused(reviews.uid_of(body), text))
