@@ -66,6 +66,17 @@ def test_what_a_runtime_class_means_is_the_engines_configuration(cluster: Cluste
     assert cluster.admit(review)["allowed"]
 
 
+def test_the_size_of_a_running_pod_is_no_privilege(cluster: Cluster) -> None:
+    """`pods/resize` (1.33) changes what a container may use, not what it may do: also of one that runs by a policy of before."""
+    old = copy.deepcopy(ROOT)
+    new = copy.deepcopy(ROOT)
+    new["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "2"}}
+    review = creates(new, operation="UPDATE", subResource="resize", oldObject=old)
+    assert cluster.admit(review)["allowed"]
+    new["spec"]["containers"][0]["securityContext"]["privileged"] = True
+    assert denied(cluster.admit(changed(review, object=new)), "run.privileged")
+
+
 # -- volumes -------------------------------------------------------------------------------------------------------------------
 
 
