@@ -178,6 +178,27 @@ def test_a_known_program_is_known_by_its_file() -> None:
     assert not infer(link, start()).drop_all
 
 
+def test_logs_of_a_known_daemon() -> None:
+    """Debian's nginx has logs of another account in its image: it writes into them, and not by root's name alone."""
+    files = {
+        "usr__sbin__nginx": Item("file", 0o755, 0, 0, content=b"\x7fELF"),
+        "var__log__nginx": Item("folder", 0o755, 0, 4, members=2),
+        "run": Item("folder", 0o755, 0, 0),
+    }
+    config = {"Cmd": ["nginx"]}
+    logs = {f"var__log__nginx__{name}": Item("file", 0o640, 33, 4) for name in ("access.log", "error.log")}
+    sure = infer(facts(config, **files, **logs), start())
+    assert sure.add == ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
+    assert not sure.read_only
+    assert any("/var/log/nginx, where the image has files" in line for line in sure.open)
+    tried = infer(facts(config, **files, **logs), start(), attempt=True)
+    assert tried.add == sure.add  # Podman copies into a tmpfs what the image has there
+    assert tried.tmpfs == ("/run", "/tmp", "/var/log/nginx")
+    links = {f"var__log__nginx__{name}": Item("link", 0o777, 0, 0, f"/dev/std{name}") for name in ("out", "err")}
+    linked = infer(facts(config, **files, **links), start())
+    assert (linked.read_only, linked.tmpfs, linked.add) == (True, ("/run", "/tmp"), ("CHOWN", "SETGID", "SETUID"))
+
+
 def test_files_that_it_may_change_make_a_read_only_root_a_trial() -> None:
     """A folder mounted over would hide them."""
     files = {"app": Item("folder", 0o755, 1000, 1001, members=1), "app__main.py": Item("file", 0o644, 1000, 1001)}

@@ -158,6 +158,13 @@ class ImageFacts(msgspec.Struct, frozen=True):
         files = ((path, item) for path, item in self.rootfs.items.items() if item.kind == "file")
         return [path for path, item in files if item.allows(2, who.uid, who.groups) and not is_below(path, closed)]
 
+    def is_of_devices(self, folder: str) -> bool:
+        """Say whether nothing is in a folder but links to devices, as images link logs to /dev/stdout."""
+        item = self.rootfs.items.get(folder)
+        direct = [inner for path, inner in self.rootfs.below(folder) if path.rpartition("/")[0] == folder.rstrip("/")]
+        to_devices = all(inner.kind == "link" and inner.link.startswith(("/dev/", "/proc/self/fd/")) for inner in direct)
+        return item is not None and item.members == len(direct) and to_devices
+
     def is_empty(self, folder: str) -> bool:
         """Say whether nothing is in a folder that hiding it would take away: only folders that are empty, too."""
         item = self.rootfs.items.get(folder)

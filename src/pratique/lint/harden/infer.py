@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pratique.lint.harden.facts import ImageFacts, Program, Who, is_below
 from pratique.lint.harden.proposal import PORTS, Known, Proposal, Start, programs
 from pratique.lint.harden.script import Read, read_script
-from pratique.workload.rootfs import ROOT
+from pratique.workload.rootfs import ROOT, Item
 
 FREE_ACCOUNT = 10_001  # an account of nobody: above those of people and services
 FIRST_FREE_PORT = 1024  # where nobody says otherwise
@@ -252,6 +252,11 @@ class _Inference:
         known = self._known()
         if known is not None:
             needs.update((need, f"{known.name}: {known.why}") for need in known.caps)
+            closed = [path for path, item in self._filled(known) if not self._root_writes(path, item)]
+            if closed:  # in a tmpfs, too: Podman copies into it what the image has there
+                needs.setdefault(
+                    "DAC_OVERRIDE", f"{known.name} writes into {', '.join(closed)}, where files are another account's"
+                )
             return sure or self._attempt, needs
         name = self._final.name if self._final is not None else "nothing that is known"
         self._open.append(f"{name} stays root: which capabilities it uses no file tells")
@@ -343,12 +348,20 @@ class _Inference:
         if script is not None and script.account:
             wished += self._facts.writable(self._facts.who(script.account))
         found: list[str] = []
+        filled = [path for path, _ in self._filled(known)] if known is not None else []
+        if known is not None and filled and not self._attempt:
+            self._open.append(
+                f"a read-only root: {known.name} writes into {', '.join(filled)}, where the image has files: mount a volume"
+            )
+            return False, []
         for folder in sorted(wished):
             path, item = self._facts.rootfs.resolve(folder)
             if item is None or item.kind != "folder" or is_below(path, [*covered, *found]):
                 continue
-            if self._facts.is_empty(path):
+            if self._facts.is_empty(path) or path in filled:
                 found.append(path)
+        if filled:
+            self._attempts.append(f"what the image has in {', '.join(filled)} is hidden by an empty folder")
         if known is not None:
             self._because.append(
                 f"read-only root: {known.name} writes into {', '.join(found) or 'what is mounted'} ({known.reference})"
@@ -356,6 +369,22 @@ class _Inference:
         else:
             self._attempts.append(f"read-only root: it is taken to write into {', '.join(found) or 'nothing'} alone")
         return True, found
+
+    def _filled(self, known: Known) -> list[tuple[str, Item]]:
+        """Return the folders that a known program writes into and in which the image has files; links to devices are none."""
+        found = []
+        for folder in sorted(known.writes):
+            path, item = self._facts.rootfs.resolve(folder)
+            if item is None or item.kind != "folder" or is_below(path, self._covered()) or self._facts.is_empty(path):
+                continue
+            if not self._facts.is_of_devices(path):
+                found.append((path, item))
+        return found
+
+    def _root_writes(self, path: str, folder: Item) -> bool:
+        """Say whether root may write into a folder and its files by their modes alone, as it must without DAC_OVERRIDE."""
+        inner = (item for _, item in self._facts.rootfs.below(path) if item.kind in ("file", "folder"))
+        return all(item.allows(2, 0, frozenset((0,))) for item in (folder, *inner))
 
 
 def _by_reason(needs: Mapping[str, str]) -> str:
