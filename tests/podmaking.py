@@ -246,6 +246,7 @@ def singles() -> list[Json]:
     made += [_compliant("containers", {}, context={field: value}) for field, value in _contexts()]
     made += [_compliant("containers", {}, spec=spec) for spec in _specs()]
     made += [_compliant("initContainers", {}, notes=notes) for notes in _notes()]
+    made += [_compliant("containers", {"name": nobody}, notes={_SECCOMP: "unconfined"}) for nobody in ("", None)]
     for system, users in (({"name": "windows"}, True), ({"name": "linux"}, False), (None, False)):
         said = {"os": system, "hostUsers": users}
         made += [_compliant("containers", {"securityContext": {field: value}}, spec=said) for field, value in _securities()]

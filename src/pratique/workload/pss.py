@@ -319,8 +319,7 @@ def _user(pod: _Pod) -> Iterator[tuple[str, str]]:
     if pod.has_users and pod.version >= (1, 35):
         return
     for path, context in pod.secured():
-        uid = context.get("runAsUser")
-        if uid == 0 and uid is not False:
+        if context.get("runAsUser") == 0:
             yield f"{path}.runAsUser", "runAsUser is 0"
 
 
