@@ -23,6 +23,7 @@ pytestmark = pytest.mark.needs("dockerd", "docker", "busybox")
 
 BASELINE = ["run", "--rm", "--network", "none", "app:1", "id", "-u"]
 PRIVILEGED = ["run", "--rm", "--network", "none", "--privileged", "app:1", "id", "-u"]
+BEYOND = ["run", "--rm", "--network", "none", "--pid", "host", "app:1", "id", "-u"]
 POLICY = """
 apiVersion: pratique/v1
 kind: PrivilegePolicy
@@ -191,6 +192,46 @@ def test_the_disk_is_full(granted: Stand) -> None:
     finally:
         filler.unlink()
     assert _until(lambda: granted.elevated().code == 0)
+
+
+def test_the_disk_is_nearly_full(granted: Stand) -> None:
+    """What is left is for what is allowed: denials are counted, and written when there is room, or when the gate ends."""
+    before = granted.engine.ledger()[-1].seq
+    filler = granted.engine.store / "filler"
+    free = os.statvfs(granted.engine.store)
+    handle = os.open(filler, os.O_WRONLY | os.O_CREAT)
+    os.posix_fallocate(handle, 0, free.f_bavail * free.f_frsize - (190 << 10))
+    os.close(handle)
+    attempts: list[int] = []  # denials on record after each
+
+    def counted() -> bool:
+        assert denied(granted.run(BEYOND))
+        attempts.append(sum(line.decision == "deny" for line in granted.engine.ledger(before)))
+        return attempts[-2:] == attempts[-1:] * 2
+
+    try:
+        assert _until(counted), "a look at the disk is good for a second"
+        assert granted.works()
+        assert granted.elevated().code == 0, "what is allowed is on record"
+        said = granted.engine.ledger(before)
+        assert [line for line in said if line.event == "use"] != []
+        assert sum(line.decision == "deny" for line in said) == attempts[-1]
+    finally:
+        filler.unlink()
+    granted.engine.stop_gate()
+    granted.engine.start_gate()
+    assert sum(line.count or 1 for line in granted.engine.ledger(before) if line.decision == "deny") == len(attempts)
+
+
+def test_the_gate_is_killed_after_a_denial(stand: Stand) -> None:
+    """What was answered is on record, though nothing was synced yet: the kernel has it."""
+    before = stand.engine.ledger()[-1].seq
+    for _ in range(3):
+        assert denied(stand.run(BEYOND))
+        stand.engine.stop_gate(signal.SIGKILL)
+        stand.engine.start_gate()
+    assert len([line for line in stand.engine.ledger(before) if line.decision == "deny" and line.point == "docker"]) == 3
+    assert "whole" in stand.engine.pratique("audit", "verify", "--store", str(stand.engine.store))
 
 
 def test_the_ledger_cannot_be_written(granted: Stand) -> None:
