@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import imagebuilder
 from pratique.cli.main import run
-from pratique.enforce.ci import MAX_NOTICES, Notice, code_quality, decision, github, plain
+from pratique.enforce.ci import MAX_NOTICES, Notice, code_quality, decision, github, plain, summary
 from pratique.store.place import Place
 from pratique.store.verdicts import Verdicts
 
@@ -40,7 +41,8 @@ Call = Callable[..., Ran]
 def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     """Run it in a repository of its own, outside of any build server."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    for name in ("GITHUB_ACTIONS", "GITHUB_WORKSPACE", "GITHUB_STEP_SUMMARY", "GITLAB_CI", "CI_PROJECT_DIR"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "privileges.yaml").write_text(PRIVILEGES)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "compose.yaml").write_text("services:\n  app:\n    image: a\n    user: '1000'\n    privileged: true\n")
@@ -153,3 +155,50 @@ def test_many_refusals_are_bounded(call: Call, tmp_path: Path) -> None:
 def test_a_build_of_nothing_is_unknown() -> None:
     """No part, no decision."""
     assert decision([]) == "unknown"
+
+
+def test_a_line_that_breaks_two_rules_is_told_once(call: Call) -> None:
+    """One finding is one notice, which names both rules."""
+    lines = call("--files", "bad", "--privileges", "privileges.yaml", "--fail-on", "high").out.splitlines()
+    both = [line for line in lines if "(privileges, severity-high)" in line]
+    assert both
+    assert len({line.partition(": error: ")[0] + line.partition("service ")[2] for line in lines}) == len(lines)
+
+
+def test_paths_are_those_of_the_checkout(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that runs in a folder shows its lines where the build server finds them; what is outside stays as it is."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    monkeypatch.chdir(tmp_path / "bad")
+    ran = call("--files", ".", "--privileges", "../privileges.yaml")
+    assert ran.code == 1
+    assert all(line.startswith("::error file=bad/") for line in ran.out.splitlines())
+    page = (tmp_path / "summary.md").read_text()
+    assert "| deny | files . |" in page
+    assert "bad/compose.yaml:" in page
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / "elsewhere"))
+    assert "file=compose.yaml" in call("--files", ".", "--privileges", "../privileges.yaml").out
+
+
+def test_gitlab_is_known_by_its_variables(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its report is written without being asked for, with paths from the root of the checkout."""
+    monkeypatch.setenv("GITLAB_CI", "true")
+    monkeypatch.setenv("CI_PROJECT_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "bad")
+    ran = call("--files", ".", "--privileges", "../privileges.yaml")
+    assert ran.code == 1
+    assert "bad/compose.yaml:" in ran.out
+    found = json.loads(Path("gl-code-quality-report.json").read_bytes())
+    assert {entry["location"]["path"] for entry in found} == {"bad/compose.yaml"}
+
+
+@given(st.text(max_size=60))
+def test_a_summary_is_a_table_whatever_is_said(text: str) -> None:
+    """No text of a file or an image begins a row, a link or markup of its own."""
+    page = summary([Notice("error", text, 1, text, text)], [])
+    rows = page.splitlines()
+    assert len(rows) == 8
+    bare = re.sub(r"\\.", "", rows[-1])  # without what is escaped
+    assert bare.count("|") == 4
+    assert not set("`*_[]<>") & set(bare)

@@ -71,12 +71,16 @@ def command(images: tuple[str, ...], **given: Any) -> int:
         reports = [*_scanned(images, options, how), *_checked(options, how)]
         progress.clear()
         found = ci.notices(reports)
-        click.echo(ci.github(found) if _is_github(options) else ci.plain(found), nl=False)
+        if (root := _root(options)) is not None:
+            found = ci.under(found, Path.cwd(), root)
+        click.echo(ci.github(found) if _server(options) == "github" else ci.plain(found), nl=False)
         if report_file is not None:
             report_file.write(ci.code_quality(found))
+    if _server(options) == "github" and (page := os.environ.get("GITHUB_STEP_SUMMARY")):
+        with Path(page).open("a", encoding="utf-8") as file:
+            file.write(ci.summary(found, reports))
     for report in reports if not options.quiet else ():
-        what = report.target.reference if report.target.scheme != "files" else f"files {report.target.reference}"
-        progress.say(safe(f"{report.verdict.decision}: {what}"))
+        progress.say(safe(f"{report.verdict.decision}: {ci.named(report)}"))
     return ci.exit_code(reports)
 
 
@@ -123,13 +127,23 @@ def _checked(options: _Options, how: ScanOptions) -> list[Report]:
     return [lint_paths(options.files, checked, sys.stdin.buffer)]
 
 
-def _is_github(options: _Options) -> bool:
-    here = os.environ.get("GITHUB_ACTIONS") == "true"
-    return options.annotations == "github" or (options.annotations == "auto" and here)
+def _server(options: _Options) -> str:
+    """Return for which build server it is said: the one that was named, or the one that runs this."""
+    if options.annotations != "auto":
+        return options.annotations
+    known = {"GITHUB_ACTIONS": "github", "GITLAB_CI": "gitlab"}
+    return next((server for variable, server in known.items() if os.environ.get(variable) == "true"), "plain")
+
+
+def _root(options: _Options) -> Path | None:
+    """Return the root of the checkout, from which a build server reads paths; None where it is not known."""
+    variable = {"github": "GITHUB_WORKSPACE", "gitlab": "CI_PROJECT_DIR"}.get(_server(options), "")
+    root = os.environ.get(variable, "")
+    return Path(os.path.normpath(root)) if root.startswith("/") else None
 
 
 def _opened(options: _Options, stack: ExitStack) -> BinaryIO | None:
-    name = options.code_quality or (CODE_QUALITY if options.annotations == "gitlab" else "")
+    name = options.code_quality or (CODE_QUALITY if _server(options) == "gitlab" else "")
     if not name:
         return None
     try:
