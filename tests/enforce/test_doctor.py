@@ -15,7 +15,7 @@ import pytest
 from attacking import Side
 from dockergate import GatedEngine
 from pratique.cli.main import run
-from pratique.enforce.doctor import engine, records, runtimes, ways
+from pratique.enforce.doctor import engine, images, records, runtimes, ways
 from pratique.model.errors import LedgerError
 from pratique.store.ledger import Ledger
 from storing import entry, filled, place_in
@@ -133,6 +133,56 @@ def test_who_gets_to_an_engines_socket(machine: Path, listening: Path, mode: int
     found = {one.check: one for one in ways.look(machine / "none", frozenset(), machine / "proc")}
     assert found["ways.sockets"].colour == colour
     assert said in found["ways.sockets"].found
+
+
+@pytest.mark.parametrize(
+    ("rule", "who"),
+    [
+        ("alice ALL=(root) NOPASSWD: /usr/bin/podman\n", "alice"),
+        ("%ops ALL=(ALL) /usr/bin/systemctl, \\\n  /usr/bin/buildah, /usr/bin/ls\n", "%ops"),
+        ("bob ALL=/usr/bin/podman *\n", "bob"),
+        ("bob ALL=/usr/bin/podman run *, /usr/bin/podman ps\n", ""),
+        ("# alice ALL=/usr/bin/podman\n", ""),
+        ("bob ALL=/usr/bin/podman-compose up\n", ""),
+    ],
+)
+def test_sudo_that_gives_all_of_podman(tmp_path: Path, rule: str, who: str) -> None:
+    """What its runtime never sees goes past the gate; commands that are named one by one do not."""
+    (tmp_path / "sudoers.d").mkdir()
+    (tmp_path / "sudoers.d/containers").write_text(rule)
+    (tmp_path / "subuid").write_text("alice:100000:65536\n# bob:1:1\n")
+    found = {one.check: one for one in ways.look(tmp_path / "none", frozenset(), etc=tmp_path)}
+    assert ("ways.sudo" in found) is bool(who)
+    if who:
+        assert found["ways.sudo"].colour == "amber"
+        assert f"to {who}:" in found["ways.sudo"].found
+    assert "alice" in found["ways.rootless"].found or found["ways.rootless"].colour == "amber"
+
+
+@pytest.mark.needs("dockerd", "docker")
+def test_images_from_beyond_the_baseline_are_named(gated: Side) -> None:
+    """They are to be removed: what copies out of them, nobody sees."""
+    gate = gated.gate
+    assert gate is not None
+    folder = gate.store / "gate"
+    alice = gated.people["alice"]
+    gate.grant(alice, ["run.root"], uses=1)
+    try:
+        assert gated.command(alice, ["run", "--name", "dirty", "-u", "0", "bb:1", "touch", "/made"]).code == 0
+        assert gated.command(alice, ["commit", "dirty", "dirty:1"]).code == 0
+        (found,) = images.look(gated.engine.own, folder)
+        assert (found.colour, "dirty:1" in found.mend) == ("amber", True)
+        assert gated.command(alice, ["rmi", "-f", "dirty:1"]).code == 0
+        (found,) = images.look(gated.engine.own, folder)
+        assert (found.colour, found.check) == ("green", "images.tainted")
+    finally:
+        gated.clean()
+        gate.revoke_all()
+
+
+def test_a_gate_that_never_saw_such_an_image(tmp_path: Path) -> None:
+    (found,) = images.look(tmp_path / "none", tmp_path)
+    assert found.colour == "green"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def _looks(given: dict[str, Any]) -> Iterator[Checked]:
     import os  # noqa: PLC0415 - start-up stays lazy
 
     from pratique.enforce.docker.install import ENGINE, FRONT  # noqa: PLC0415 - start-up stays lazy
-    from pratique.enforce.doctor import engine, records, runtimes, ways  # noqa: PLC0415 - as above
+    from pratique.enforce.doctor import engine, images, records, runtimes, ways  # noqa: PLC0415 - as above
 
     if os.geteuid() != 0:
         raise CouldNotError("only root can see all of a machine's sockets and processes", hint="sudo pratique doctor")
@@ -68,7 +68,9 @@ def _looks(given: dict[str, Any]) -> Iterator[Checked]:
     yield from ways.look(own, ours)
     yield from runtimes.look(own, given["agent"])
     try:
-        yield from records.look(place(given, create=False))
+        store = place(given, create=False)
+        yield from records.look(store)
+        yield from images.look(own, store.folder / "gate")
     except PratiqueError as error:
         from pratique.enforce.doctor.finding import red  # noqa: PLC0415 - as above
 

@@ -103,6 +103,8 @@ class AuthzPlugin:
             if asked.target == "/AuthZPlugin.AuthZRes":
                 return _said(await self.response(message))
         except msgspec.MsgspecError:
+            # An engine whose plugin went away asks the next one with nothing in its hands: something was served.
+            self._interpreter.provenance.ended_unseen()
             return _said("denied: the engine's message cannot be read")
         return Answer(404, b"{}")
 

@@ -52,6 +52,15 @@ class Engine:
         """Return what `docker image inspect` shows; None where there is no such image. Raises EngineError."""
         return await self._get(f"/images/{quote(name, safe='/:@')}/json")
 
+    async def maker(self, image: str) -> str:
+        """Return the container that an image was committed from; "" where the engine does not say. Raises EngineError."""
+        status, body = await self._talk("GET", f"/v1.44/images/{quote(image, safe=':')}/json")  # later versions do not say it
+        try:
+            found = json.loads(body) if status == 200 else {}
+            return str(found.get("Container") or "")
+        except (ValueError, RecursionError, AttributeError) as error:
+            raise EngineError("the engine's answer on an image cannot be read") from error
+
     async def images(self) -> list[str]:
         """Return the ids of all images, the newest first. Raises EngineError."""
         status, body = await self._talk("GET", "/images/json?all=1")

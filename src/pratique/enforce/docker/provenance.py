@@ -34,6 +34,7 @@ class Provenance:
         self._engine = engine
         self._records = records
         self._taints = records.taints
+        self._look = False
 
     @property
     def doubts(self) -> bool:
@@ -90,6 +91,10 @@ class Provenance:
         """Note that nobody saw what came of it."""
         self._taints.unseen(question.container, time.time())
 
+    def ended_unseen(self) -> None:
+        """Note that what a gate before this one let through may be over, and nobody can tell what came of it."""
+        self._look = bool(self._taints.making())
+
     async def made(self, container: str, base: tuple[str, ...], name: str) -> None:
         """Note an image that was made."""
         try:
@@ -109,13 +114,18 @@ class Provenance:
 
     async def _settle(self) -> None:
         """Look for what came of images whose making nobody saw the end of. Raises EngineError."""
-        lost = self._taints.lost(time.time())
-        if not lost:
+        over = self._taints.lost(time.time())
+        if not over and not self._look:
             return
+        self._look = False
+        making = self._taints.making()
         for name in (await self._engine.images())[:_MAX_LOOKED_AT]:
             image = await self._engine.image(name) or {}
-            for made in lost.values():
-                if came_of(made, image):
-                    self._taints.add(image, made.base)
-        for container in lost:
+            above = [container for container, made in making.items() if came_of(made, image)]
+            maker = await self._engine.maker(name) if above else ""
+            for container in above:
+                if maker == container or (not maker and container in over):
+                    self._taints.add(image, making[container].base)
+                    self._taints.found(container)
+        for container in over:
             self._taints.found(container)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from pratique.enforce.doctor.finding import Checked, amber, green, red
 
 # Programs whose sockets start containers.
 ENGINES = ("dockerd", "containerd", "podman", "crio", "buildkitd", "nerdctl")
+# A rule that names such a program and none of its commands.
+_WHOLE = re.compile(r"/(?:podman|buildah)(?:-remote)?\s*(?:,|$|\*)")
 _LISTENS = "00010000"  # __SO_ACCEPTCON in the flags of /proc/net/unix
 _TCP_LISTEN = "0A"
 _SECONDS = 2.0
@@ -50,19 +53,58 @@ def _sockets(folder: Path) -> Iterator[int]:
                 yield int(target[8:-1])
 
 
-def look(engine: Path, ours: frozenset[str], proc: Path = Path("/proc")) -> Iterator[Checked]:
+def look(engine: Path, ours: frozenset[str], proc: Path = Path("/proc"), etc: Path = Path("/etc")) -> Iterator[Checked]:
     """Look for ways round. `ours` are the gate's own sockets."""
     running = programs(proc)
     owners = {number: program for program in running for number in program.sockets}
     yield from _unix(owners, ours, proc)
     yield from _tcp(owners, proc)
     yield from _containers(engine)
+    yield from _rootless(running, proc, etc)
+    yield from _sudo(etc)
+
+
+def _rootless(running: list[Program], proc: Path, etc: Path) -> Iterator[Checked]:
+    """Look for people's own engines, which no gate stands before: those that run, and who may run one."""
     rootless = [program for program in running if _uid(proc / str(program.pid)) not in (0, None)]
     if rootless:
         names = ", ".join(f"{program.name} (pid {program.pid})" for program in rootless)
         yield amber(
             "ways.rootless", f"users run engines of their own: {names}", "their containers have no more than the user has"
         )
+        return
+    with contextlib.suppress(OSError, UnicodeError):
+        text = (etc / "subuid").read_text("utf-8")
+        people = [line.partition(":")[0] for line in text.splitlines() if line.count(":") == 2 and not line.startswith("#")]
+        if people:
+            yield green(
+                "ways.rootless",
+                f"these may run engines of their own, past the gate, with no more than they have: {', '.join(people[:10])}",
+            )
+
+
+def _sudo(etc: Path) -> Iterator[Checked]:
+    """Look for sudo rules that give all of a program that reaches containers without their runtime, or chooses that."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in [etc / "sudoers", *sorted((etc / "sudoers.d").iterdir())]:
+            with contextlib.suppress(OSError, UnicodeError):
+                found += [line.split()[0] for line in _logical(path.read_text("utf-8")) if _WHOLE.search(line)]
+    if found:
+        yield amber(
+            "ways.sudo",
+            f"sudo gives all of podman or buildah to {', '.join(dict.fromkeys(found))}:"
+            " cp, mount, unshare, --runtime and builds in a chroot start nothing that a gate could see",
+            "list the commands that they need: podman run *, podman ps, ...",
+        )
+
+
+def _logical(text: str) -> Iterator[str]:
+    """Yield the rules of a sudoers file: what ends in a backslash goes on."""
+    for line in text.replace("\\\n", " ").splitlines():
+        rule = line.strip()
+        if rule and not rule.startswith(("#", "@", "Defaults")):
+            yield rule
 
 
 def _uid(folder: Path) -> int | None:
