@@ -50,6 +50,26 @@ def webhooks(change: Callable[[dict[str, Any]], object]) -> Cluster:
     return cluster._replace(webhooks=[made])
 
 
+def policies(name: str, change: Callable[[dict[str, Any]], object]) -> Cluster:
+    cluster = as_it_is()
+    made = copy.deepcopy(list(cluster.policies or ()))
+    for policy in made:
+        if policy["metadata"]["name"] == f"pratique-guards-{name}":
+            change(policy["spec"])
+    return cluster._replace(policies=made)
+
+
+def bindings(**spec: Any) -> Cluster:
+    cluster = as_it_is()
+    made = copy.deepcopy(list(cluster.bindings or ()))
+    for one in made:
+        one["spec"] |= spec
+    return cluster._replace(bindings=made)
+
+
+NEVER = {"name": "never", "expression": "false"}
+
+
 @pytest.mark.parametrize(
     ("cluster", "says"),
     [
@@ -62,6 +82,31 @@ def webhooks(change: Callable[[dict[str, Any]], object]) -> Cluster:
         (webhooks(lambda one: [rule.update(operations=["CREATE"]) for rule in one["rules"]]), "CONNECT pods/exec is not"),
         (as_it_is()._replace(policies=[]), "the gate can be removed"),
         (as_it_is()._replace(bindings=[]), "the gate can be removed"),
+        (bindings(validationActions=["Audit"]), "the gate can be removed"),
+        (bindings(matchResources={"namespaceSelector": {"matchLabels": {"a": "b"}}}), "the gate can be removed"),
+        (webhooks(lambda one: one.update(matchConditions=[NEVER])), "CREATE pods is not asked about"),
+        (webhooks(lambda one: one.get("matchConditions", []).append(NEVER)), "CREATE secrets is not asked about"),
+        (webhooks(lambda one: one.get("matchConditions", []).append({"expression": "authorizer.x()"})), "CREATE secrets is not"),
+        (policies("cluster-objects", lambda spec: spec.update(matchConditions=[NEVER])), "may remove the webhooks"),
+        (policies("cluster-objects", lambda spec: spec.update(validations=[{"expression": "true"}])), "may remove the webhooks"),
+        (
+            policies(
+                "cluster-objects",
+                lambda spec: spec.update(matchConditions=[{"expression": "request.name.startsWith('pratique-')"}]),
+            ),
+            "may remove all webhooks at once",
+        ),
+        (policies("cluster-objects", lambda spec: spec["matchConstraints"]["resourceRules"].pop(0)), "may remove the webhooks"),
+        (policies("cluster-objects", lambda spec: spec["matchConstraints"]["resourceRules"].pop(1)), "may widen the gate's role"),
+        (
+            policies("namespace", lambda spec: spec["matchConstraints"].update(excludeResourceRules=[{"resources": ["pods"]}])),
+            "may delete the gate's pods",
+        ),
+        (
+            policies("namespace", lambda spec: spec["matchConstraints"]["resourceRules"][0].update(operations=["DELETE"])),
+            "may enter the store",
+        ),
+        (policies("pod-status", lambda spec: spec.update(validations=spec["validations"][1:])), "may say which image a pod runs"),
     ],
 )
 def test_what_lets_somebody_round_it_is_red(cluster: Cluster, says: str) -> None:
@@ -123,3 +168,25 @@ def test_a_real_cluster_is_looked_at(real: Any, tmp_path: Path) -> None:
     code, _, err = check(real.api, "mallory")
     assert code == 3
     assert "403" in err
+
+
+def test_a_policy_that_needs_a_server_to_be_evaluated_is_to_be_looked_at() -> None:
+    """Amber: it may hold, and nobody here can tell."""
+    cluster = policies("namespace", lambda spec: spec.update(validations=[{"expression": "authorizer.group('').check('x')"}]))
+    assert colours(cluster) == {"green", "amber"}
+
+
+def test_what_a_server_adds_by_default_changes_nothing() -> None:
+    """As it gives them back: match policies, empty selectors and the scope are there."""
+    cluster = as_it_is()
+    made = copy.deepcopy(list(cluster.policies or ()))
+    for policy in made:
+        constraints = policy["spec"]["matchConstraints"]
+        constraints |= {"matchPolicy": "Equivalent", "objectSelector": {}} | constraints
+        constraints.setdefault("namespaceSelector", {})
+        for rule in constraints["resourceRules"]:
+            rule.setdefault("scope", "*")
+    bound = copy.deepcopy(list(cluster.bindings or ()))
+    for one in bound:
+        one["spec"]["matchResources"] = {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}
+    assert colours(cluster._replace(policies=made, bindings=bound)) == {"green"}

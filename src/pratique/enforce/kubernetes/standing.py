@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pratique.enforce.doctor.finding import Checked, amber, green, red
+from pratique.enforce.kubernetes import guarding
 from pratique.enforce.kubernetes.api import ApiClient
 from pratique.model.errors import CouldNotError
 
@@ -40,7 +41,7 @@ ASKED: tuple[tuple[str, str, str], ...] = (
     ("CREATE", "resource.k8s.io", "resourceclaims"),
     ("CREATE", "resource.k8s.io", "resourceclaimtemplates"),
 )
-_GUARDS = ("pratique-guards-cluster-objects", "pratique-guards-namespace", "pratique-guards-pod-status")
+_GUARDS = (guarding.CLUSTER_OBJECTS, guarding.NAMESPACE, guarding.POD_STATUS)
 # What a role may give that a grant should: verbs and resource, by the name that people know it by.
 _WAYS = (
     ("exec", ("create", "get"), "", "pods/exec"),
@@ -106,7 +107,7 @@ def _webhooks(configurations: Sequence[Mapping[str, Any]]) -> Iterator[Checked]:
     for found in faults.values():
         yield from found
     sound = [webhook for webhook in ours if not faults[str(webhook.get("name"))]]
-    missing = [one for one in ASKED if not any(_asks(webhook, *one) for webhook in sound)]
+    missing = [one for one in ASKED if not any(_asks(webhook, *one) and not _leaves_out(webhook, *one) for webhook in sound)]
     for operation, group, resource in missing:
         named = f"{resource}.{group}" if group else resource
         yield red("webhook.rules", f"{operation} {named} is not asked about, or not in a way that holds", _MENDED)
@@ -124,6 +125,13 @@ def _faults(webhook: Mapping[str, Any]) -> Iterator[Checked]:
     terms = selector.get("matchExpressions") or []
     if selector.get("matchLabels") or any(term.get("key") != _NAME or term.get("operator") != "NotIn" for term in terms):
         yield red("webhook.selector", f"{name} asks by labels of namespaces that people can change", f"{_NAME} NotIn [...] alone")
+
+
+def _leaves_out(webhook: Mapping[str, Any], operation: str, group: str, resource: str) -> bool:
+    try:
+        return guarding.leaves_out(webhook, operation, group, resource)
+    except ValueError:
+        return True  # conditions that are none of the manifests'
 
 
 def _asks(webhook: Mapping[str, Any], operation: str, group: str, resource: str) -> bool:
@@ -162,12 +170,26 @@ def _guards(cluster: Cluster) -> Iterator[Checked]:
         elif (policies[0].get("spec") or {}).get("failurePolicy", "Fail") != "Fail":
             yield red("guards", f"{name} is passed over where it errs", "failurePolicy: Fail")
         else:
-            yield green("guards", f"{name} guards what belongs to the gate")
+            yield _guarded(policies[0], name)
+
+
+def _guarded(policy: Mapping[str, Any], name: str) -> Checked:
+    """Say whether a policy refuses what it is for: that it is there says nothing of what it says."""
+    for attempt in guarding.attempts(policy):
+        try:
+            holds = guarding.refuses(policy, attempt)
+        except ValueError:
+            return amber("guards", f"{name} says what cannot be evaluated here", _MENDED)
+        if not holds:
+            return red("guards", f"{name} does not say what it should: somebody may {attempt.what}", _MENDED)
+    return green("guards", f"{name} guards what belongs to the gate")
 
 
 def _denies(binding: Mapping[str, Any], policy: str) -> bool:
+    """Say whether a binding has a policy deny, everywhere: what it is restricted to leaves out the rest."""
     spec = binding.get("spec") or {}
-    return spec.get("policyName") == policy and "Deny" in (spec.get("validationActions") or ())
+    wide = not any(value for key, value in (spec.get("matchResources") or {}).items() if key != "matchPolicy")
+    return spec.get("policyName") == policy and "Deny" in (spec.get("validationActions") or ()) and wide
 
 
 def _roles(roles: Sequence[Mapping[str, Any]]) -> Iterator[Checked]:
