@@ -33,8 +33,7 @@ from pratique.store.place import open_place
 
 FOLDER = Path(__file__).parent / "enforce" / "attacks"
 ANSWER_SECONDS = 60.0  # of an engine, on a machine that does other things
-# What a busy machine had no time for is tried again with longer waits: a gate that is late denies, for that reason. Never what got
-# past a gate.
+# What a busy machine had no time for is tried again with longer waits, as a gate that is late denies: never what got past it.
 _PATIENCE = (0.0, 3.0, 12.0)
 SECRET = "only root may read this"
 
