@@ -92,6 +92,38 @@ def languages(cache: Path) -> Path:
     return write_archive(path, [base, Builder(cache).layer(WEB)], "languages:latest")
 
 
+_VENDOR = {
+    "DEBIAN/control": (
+        "Package: acme-agent\nVersion: 7.1.0-1\nArchitecture: all\nMaintainer: Acme <a@acme.example>\nDescription: agent\n"
+    ),
+    "opt/acme/node_modules/lodash/package.json": '{"name": "lodash", "version": "4.17.15"}',
+    "opt/acme/site-packages/Jinja2-2.10.dist-info/METADATA": "Metadata-Version: 2.1\nName: Jinja2\nVersion: 2.10\n",
+    "opt/acme/site-packages/Jinja2-2.10.dist-info/RECORD": "",
+    "usr/lib/python3/dist-packages/PyYAML-5.3.dist-info/METADATA": "Metadata-Version: 2.1\nName: PyYAML\nVersion: 5.3\n",
+    "usr/lib/python3/dist-packages/PyYAML-5.3.dist-info/RECORD": "",
+}
+
+
+def vendor(cache: Path) -> Path:
+    """Build Debian with a vendor's package that holds packages of languages: no distributor answers for it."""
+    path = cache / "vendor.tar"
+    root = cache / "root-vendor.tar"
+    if not root.exists():
+        folder = cache / "vendor-package"
+        for name, content in _VENDOR.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="ascii")
+        run(["dpkg-deb", "--root-owner-group", "--build", str(folder), f"{folder}.deb"])
+        partial = cache / "partial-vendor.tar"
+        hook = f'--customize-hook=dpkg --root="$1" --install {folder}.deb'
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", *SLIM, hook, "trixie", str(partial), f"deb {MIRROR} trixie main"]
+        run(command, {"SOURCE_DATE_EPOCH": str(EPOCH)})
+        partial.replace(root)
+    layer = write_layer(cache / "layer-vendor.tar", "ADD rootfs.tar /", from_difference(root, None))
+    return write_archive(path, [layer], "vendor:latest")
+
+
 def rocky(cache: Path) -> Path:
     """Build a distribution of rpm: a real database, and what pip installs beside it."""
     upper = [Item(path, text.encode()) for path, text in rpms.UPPER.items()]
@@ -165,6 +197,7 @@ IMAGES = {
     "python-app": Image(("mmdebstrap",), python_app),
     "node-app": Image(("mmdebstrap", "npm"), _application("node-app", Debian(), Debian(SERVICES, ()), NODE_APP)),
     "languages": Image(("mmdebstrap", "pip"), languages),
+    "vendor": Image(("mmdebstrap", "dpkg", "dpkg-deb"), vendor),
     "rocky": Image(("rpm", "rpmbuild"), rocky),
     "alpine": Image((), alpine),
     "umoci": Image(("mmdebstrap", "npm", "umoci", "tar"), umoci_image),
