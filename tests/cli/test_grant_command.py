@@ -356,3 +356,26 @@ def test_texts_reach_no_terminal_raw(call: Call) -> None:
     name = ask(call, "--ticket", "\x1b[2J")
     for command in (("grant", "show", name), ("grant", "list"), ("audit", "show"), ("audit", "export", "--format", "cef")):
         assert "\x1b" not in call(*command).out
+
+
+def test_an_approver_who_is_not_known_well_enough_is_told_what_helps(call: Call, tmp_path: Path) -> None:
+    """A user name is strength 1: the request names the option, the refusal who registers the key."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "apiVersion: pratique/v1\nkind: PrivilegePolicy\nmetadata: {name: strict}\nspec:\n  entitlements:\n"
+        "  - {id: root, privileges: [exec.root], approvals: {count: 1, fourEyes: false}}\n"
+    )
+    assert call("grant", "policy", "set", policy).code == 0
+    asked = call("grant", "request", "-p", "exec.root", *ASK)
+    assert asked.code == 0
+    assert "--key FILE" in asked.out
+    name = asked.out.split()[0]
+    for act in ("approve", "deny"):
+        refused = call("grant", act, name, "--reason", "x")
+        assert refused.code == 1
+        assert "an approver must be known with strength 2" in refused.err
+        assert "pratique grant key add" in refused.err
+    assert (
+        call("break-glass", "use", "-p", "exec.root", "--task", "T", "--reason", "x", "--for", "10m").err.count("breakGlass:")
+        == 1
+    )

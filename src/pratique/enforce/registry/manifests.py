@@ -84,7 +84,7 @@ def read_manifest(body: bytes, media_type: str) -> Manifest:
     if kind in _INDEXES:
         if found.manifests is None or found.layers is not None or found.config is not None:
             raise ParseError("an index that is an image as well")
-        if any(one.data for one in found.manifests):  # containerd takes it from here, and asks for nothing that could be judged
+        if any(one.data for one in found.manifests):  # containerd takes it from here (seen with 1.7.24), and asks for no manifest
             raise ParseError("the index carries manifests within itself (data), which would be had without being judged")
         return Manifest("index", digest, (), tuple(one.digest for one in found.manifests))
     if kind not in _IMAGES or found.manifests is not None or found.config is None:
