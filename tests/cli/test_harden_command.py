@@ -180,6 +180,10 @@ def test_the_archive_says_whose_image_it_is(call: Call, at: Path, name: str) -> 
         (("app.tar", "--write"), "--write needs a manifest"),
         (("app.tar", "-f", "table"), "not one of patch, json"),
         (("app.tar", "empty.yaml"), "no container in it"),
+        (("app.tar", "k8s.yaml", "--prove", "docker"), "leave the manifest and --format out"),
+        (("app.tar", "-f", "json", "--prove", "docker"), "leave the manifest and --format out"),
+        (("app.tar", "--prove", "runc"), "not one of docker, podman"),
+        (("app.tar", "--prove-check", "true"), "--prove-check needs --prove ENGINE"),
     ],
 )
 def test_bad_usage(call: Call, at: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -190,6 +194,14 @@ def test_bad_usage(call: Call, at: Path, arguments: tuple[str, ...], words: str)
     assert (ran.code, ran.out) == (2, "")
     assert words in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_no_engine(call: Call, at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that is not installed is said to be missing."""
+    monkeypatch.setenv("PATH", str(at))
+    ran = call("harden", "app.tar", "--prove", "podman")
+    assert ran.code == 2
+    assert "there is no program of that name" in ran.err
 
 
 @pytest.mark.parametrize("arguments", [("none.tar",), ("app.tar", "none.yaml"), ("app.tar", "broken.yaml"), (".",)])

@@ -161,3 +161,63 @@ def test_a_tool_that_needs_raw_sockets(images: Images, capfd: pytest.CaptureFixt
     assert ran.returncode == 0, ran.stderr
     without = [flag for flag in proposed if flag != "--cap-add=NET_RAW"]
     assert images.podman("run", "--rm", "--network", "none", *closed, *without, "localhost/pratique-ping:1").returncode != 0
+
+
+@pytest.fixture
+def proving(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `podman` be the one that runs containers here."""
+    program = tmp_path / "podman"
+    words = " ".join(f"'{word}'" for word in images.podman.way)
+    program.write_text(f"#!/bin/sh\nexec '{shutil.which('podman')}' {words} \"$@\"\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
+
+
+def proven(capfd: pytest.CaptureFixture[str], archive: Path, *more: str) -> tuple[int, list[str]]:
+    """Try what is proposed; return the exit code and what is said of it."""
+    capfd.readouterr()
+    code = run(["harden", str(archive), "--prove", "podman", "--prove-seconds", "3", *more])
+    said = capfd.readouterr().err.split("tried with podman:\n")[-1]
+    return code, [line.removeprefix("#   - ") for line in said.splitlines()]
+
+
+@pytest.mark.usefixtures("proving")
+def test_proof_that_holds(images: Images, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is up with the flags as it was without, and does what it is for; a job ends as it did."""
+    serving = {"User": "app", "Cmd": ["busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]}
+    archive = started(images, "proof-serves", {"www/index.html": "hello"}, serving)
+    code, said = proven(capfd, archive, "--prove-check", "wget -qO- http://127.0.0.1:8080/ | grep hello")
+    assert (code, said) == (0, ["as it is: it is up", "with these flags: it is up"])
+    job = started(images, "proof-job", {}, {"User": "app", "Cmd": ["id"]})
+    assert proven(capfd, job) == (0, ["as it is: it ended with 0", "with these flags: it ended with 0"])
+    assert not images.podman("ps", "--all", "--quiet", "--filter", "name=pratique-prove").stdout.strip()
+
+
+@pytest.mark.usefixtures("proving")
+def test_proof_that_does_not_hold(images: Images, capfd: pytest.CaptureFixture[str]) -> None:
+    """It says what it lost, and which flags are to blame."""
+    files = {"state/": hardening.owned(1000), "state/old": hardening.owned(1000, 0o644, b"x")}
+    command = ["sh", "-c", "touch /state/new && exec sleep 60"]
+    archive = started(images, "proof-writes", files, {"User": "app", "Cmd": command})
+    code, said = proven(capfd, archive, "--attempt")
+    assert code == 1
+    assert said[1].startswith("with these flags: it ended with 1")
+    assert any("Read-only file system" in line for line in said)
+    assert [line for line in said if line.startswith("without ")] == ["without --read-only --tmpfs=/tmp:mode=1777 it holds"]
+
+
+@pytest.mark.usefixtures("proving")
+def test_proof_of_nothing(images: Images, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """An image that does not run as it is shows nothing; nor does another one under its name."""
+    broken = started(images, "proof-broken", {}, {"User": "app", "Cmd": ["sh", "-c", "echo no database >&2; exit 4"]})
+    code, said = proven(capfd, broken)
+    assert code == 3
+    assert said[2].startswith("that shows nothing")
+    assert "it says: no database" in said
+    other = hardening.write(tmp_path / "other.tar", hardening.base(), {"Cmd": ["sh"]}, "localhost/proof-broken:1")
+    code, said = proven(capfd, other)
+    assert code == 3
+    assert "another image under the name localhost/proof-broken:1" in said[-1]
+    absent = hardening.write(tmp_path / "absent.tar", hardening.base(), {"Cmd": ["sh"]}, "localhost/proof-absent:1")
+    assert proven(capfd, absent)[0] == 3

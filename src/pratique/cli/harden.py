@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from pratique._kit.folders import default_cache_dir
+from pratique.cli.harden_prove import ENGINES, How, prove
 from pratique.cli.lintfix import patch
 from pratique.cli.options import setting
 from pratique.cli.outputs import replaced
@@ -34,6 +35,9 @@ FORMATS = ("patch", "json")
 @click.argument("manifest", metavar="[MANIFEST]", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--container", metavar="NAME", help="Which container of the manifest is meant (default: the one of this image).")
 @click.option("--attempt", is_flag=True, help="Propose what only running it can show, too; try the result.")
+@click.option("--prove", metavar="ENGINE", help="Start the image with and without the flags on docker or podman, and compare.")
+@click.option("--prove-check", metavar="COMMAND", default="", help="What has to succeed in the container, for --prove.")
+@click.option("--prove-seconds", type=click.FloatRange(1, 600), default=15.0, help="How long to watch each start (15).")
 @click.option("--write", is_flag=True, help="Rewrite the manifest instead of printing a patch.")
 @setting("-f", "--format", metavar="FORMAT", default="patch", help="patch (default), or json: the proposal and its reasons.")
 @setting("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an image with several: pick this platform.")
@@ -45,14 +49,29 @@ FORMATS = ("patch", "json")
 @setting("--registry-mirror", multiple=True, metavar="REGISTRY=MIRROR", help="Ask MIRROR before REGISTRY.")
 @setting("-q", "--quiet", is_flag=True, help="Print nothing but the patch and errors.")
 @setting("--debug", is_flag=True, help="Show where an error came from.")
-def command(image: str, manifest: Path | None, container: str | None, *, attempt: bool, write: bool, **given: object) -> int:
+def command(  # noqa: PLR0913 - as many as there are options
+    image: str,
+    manifest: Path | None,
+    container: str | None,
+    *,
+    attempt: bool,
+    prove: str | None,
+    prove_check: str,
+    prove_seconds: float,
+    write: bool,
+    **given: object,
+) -> int:
     """Propose the smallest set of privileges that IMAGE runs with: account, capabilities, no-new-privileges, read-only root.
 
     It goes by what files show: USER, owners and modes of files, programs that give rights, ports, volumes, the entrypoint and its
     script. With MANIFEST (Kubernetes, Compose, or a script with docker run lines) it prints a patch for `patch -p1` or
     `git apply`; without one, flags for docker run. Each line has its reason; what no file tells is listed, never guessed.
 
-    Exit codes: 0 done, 2 bad usage, 3 the image or the manifest could not be read.
+    --prove runs the image on an engine that has it: without a network, as it is and with the flags, and says whether it holds,
+    what it says that it did not say before, and which flags are to blame if it does not.
+
+    Exit codes: 0 done, 1 what was tried does not hold, 2 bad usage, 3 the image or the manifest could not be read, or trying
+    it showed nothing.
     """
     from pratique.image.manifest import parse_platform  # noqa: PLC0415 - start-up stays lazy
     from pratique.image.options import SourceOptions  # noqa: PLC0415 - as above
@@ -62,6 +81,7 @@ def command(image: str, manifest: Path | None, container: str | None, *, attempt
         raise UsageError(f"--format {options.format}: not one of {', '.join(FORMATS)}")
     if write and manifest is None:
         raise UsageError("--write needs a manifest")
+    _refuse_proof(prove, prove_check, manifest, options.format)
     text = _read(manifest) if manifest is not None else None
     sources = SourceOptions(
         cache_dir=options.cache_dir or default_cache_dir(),
@@ -77,7 +97,7 @@ def command(image: str, manifest: Path | None, container: str | None, *, attempt
         return 0
     if manifest is None or text is None:
         _flags(results[0], quiet=options.quiet)
-        return 0
+        return _proven(prove, opened, results[0].proposal, How(prove_seconds, prove_check)) if prove is not None else 0
     after, missed = _together(text, results)
     if write:
         _write(manifest, text, after)
@@ -87,6 +107,26 @@ def command(image: str, manifest: Path | None, container: str | None, *, attempt
     else:
         sys.stdout.write("".join(out) + patch(str(manifest), text.encode(), after.encode()))
     return 0
+
+
+def _refuse_proof(engine: str | None, check: str, manifest: Path | None, form: str) -> None:
+    if engine is None:
+        if check:
+            raise UsageError("--prove-check needs --prove ENGINE")
+        return
+    if engine not in ENGINES:
+        raise UsageError(f"--prove {engine}: not one of {', '.join(ENGINES)}")
+    if manifest is not None or form != "patch":
+        raise UsageError("--prove tries flags: leave the manifest and --format out")
+
+
+def _proven(engine: str, opened: _Opened, proposal: Proposal, how: How) -> int:
+    """Try the flags, and say what became of it."""
+    from pratique.lint.harden.runline import flags  # noqa: PLC0415 - start-up stays lazy
+
+    tried = prove(engine, opened.called, opened.digests, flags(proposal), how)
+    sys.stderr.write(f"#   tried with {engine}:\n" + "".join(f"#   - {line}\n" for line in tried.lines(how)))
+    return {True: 0, False: 1, None: 3}[tried.holds]
 
 
 class _Options(msgspec.Struct, kw_only=True):
@@ -103,6 +143,8 @@ class _Options(msgspec.Struct, kw_only=True):
 class _Opened(NamedTuple):
     facts: ImageFacts
     names: tuple[str, ...]
+    digests: tuple[str, ...]
+    called: str
 
 
 class _Result(NamedTuple):
@@ -142,7 +184,9 @@ def _facts(given: str, platform: Platform | None, sources: SourceOptions, text: 
         config = inner if isinstance(inner, dict) else {}
         names = ImageFacts(config, Rootfs({})).wanted_names() | {word.rsplit("/", 1)[-1] for word in words if 0 < len(word) < 200}
         names |= programs().keys()
-        return _Opened(ImageFacts(config, read_rootfs(image, names)), (given, image.reference, *image.tags))
+        known = (given, image.reference, *image.tags)
+        called = image.tags[0] if image.tags else image.reference
+        return _Opened(ImageFacts(config, read_rootfs(image, names)), known, (image.digest, *image.known_as), called)
 
 
 def _containers(text: str) -> list[Container]:
