@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pratique.granting import folding
 from pratique.granting.desk import Desk
-from pratique.granting.folding import AT_ONCE, LINES, MAX_KINDS, Folding
+from pratique.granting.folding import AT_ONCE, LARGE, LINES, MAX_KINDS, Folding
 from pratique.model.errors import LedgerError
 from pratique.store import room
 from pratique.store.line import Entry, Line, Who
@@ -228,6 +228,19 @@ def test_memory_is_bounded() -> None:
     assert len(at._budgets) == MAX_KINDS
     told.entries += at.end()
     assert told.total() == 2 * MAX_KINDS + 10 * AT_ONCE
+
+
+def test_large_denials_are_not_kept_in_mind(place: Place) -> None:
+    """What somebody writes into a request does not fill the memory: it is a line each time, and counted when there were many."""
+    many = round(LINES) + 50
+    told = Told()
+    at = Folding(told.write, Fixed(), window=LONG)
+    for number in range(many):
+        take(at, told, denial(f"{number}" + "x" * LARGE))
+    assert len(at._kinds) == 1
+    told.entries += at.end()
+    assert told.total() == many
+    assert max(len(msgspec.json.encode(one)) for one in told.entries if one.count) < 2000
 
 
 def words() -> Iterator[st.SearchStrategy[object]]:

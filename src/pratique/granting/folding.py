@@ -26,6 +26,7 @@ from pratique.store.room import Room
 WINDOW = 60.0  # seconds that one line stands for
 AT_ONCE = 10  # denials alike that are written one by one: people try again, programs go on
 MAX_KINDS = 4_000  # kinds that are kept in mind, of some 2 KiB each
+LARGE = 8_000  # letters: a denial of more is no kind, but a line, as long as its subject has any
 # Lines of one subject that are written one by one: so many, and one more each second. A day of that is 50 MB.
 LINES, LINES_A_SECOND = 300.0, 1.0
 _PATIENCE = 10.0  # seconds for a line that is being written at the end
@@ -81,6 +82,8 @@ class Folding:
             due: list[Entry] = []
             if kind is None:
                 coarse = self._room.level() != "enough" or not self._may_write(entry.subject, now)
+                if not coarse and _size(entry) > LARGE:
+                    return [entry]
                 alike = _of_rule(entry) if coarse else alike
                 kind = self._kinds.get(alike)
                 if kind is None:
@@ -96,7 +99,7 @@ class Folding:
             if kind.written < AT_ONCE:
                 kind.written += 1
                 return [*due, entry]
-            kind.last = self._clock()
+            kind.last = max(kind.last, self._clock())
             kind.first = kind.first or kind.last
             kind.count += 1
             return due
@@ -179,6 +182,11 @@ def _alike(entry: Entry) -> tuple[object, ...]:
     target = tuple(sorted((name, value) for name, value in entry.detail.items() if name != "argv"))
     said = (entry.event, entry.point, entry.node, entry.rule, entry.reason, entry.policy, entry.grant, entry.task)
     return (entry.subject, entry.by, entry.needed, *said, target)
+
+
+def _size(entry: Entry) -> int:
+    """Return how long what somebody asked for is, in letters."""
+    return len(entry.reason) + sum(map(len, entry.needed)) + sum(map(len, entry.detail.values()))
 
 
 def _of_rule(entry: Entry) -> tuple[object, ...]:
