@@ -136,6 +136,8 @@ def test_overview(call: Any) -> None:
         (("docker", "ps"), 2, "not a line"),
         (("docker", "run", "--no-such", "x"), 2, "--no-such"),
         (("/no/such/file",), 2, "No such file"),
+        (("compose.yml",), 2, "compose.yml: there is no such file"),
+        (("Dockerfile.dev",), 2, "there is no such file"),
         ((".",), 2, "pratique lint --privileges POLICY ."),
         (("/tmp",), 2, "is a folder"),
         (("docker", "run", "--store", "x", "image"), 2, "come before docker"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _PROGRAMS = ("docker", "podman", "nerdctl")
 _POINTS = ("docker", "podman", "runtime", "kubernetes", "registry", "ci")
+_FILE = re.compile(r".*\.(?:ya?ml|json)|.*[Dd]ockerfile[^:]*|.*[Cc]ontainerfile[^:]*")  # no privilege is called so
 _MAX_FILE = 8 << 20  # bytes, as lint reads
 
 
@@ -154,6 +156,8 @@ def _answers(what: Sequence[str], asker: Asker, book: Book, unread: list[str]) -
         raise UsageError(f"{words[0]} is a folder", hint=f"pratique lint --privileges POLICY {words[0]}")
     if words[0] in ("exec", "run", "attach", "cp", "build"):
         raise UsageError(f"{words[0]!r} is no privilege", hint=f"docker {' '.join(words)}, or a privilege such as exec.root")
+    if _FILE.fullmatch(words[0]):
+        raise UsageError(f"{words[0]}: there is no such file")
     wanted = privileges.parse(words[0])
     if len(words) > 2:
         raise UsageError(f"one image at most: {' '.join(words[1:])}")
