@@ -96,7 +96,12 @@ def test_a_command_in_another_container_than_was_decided_on(side: Side) -> None:
 
 def test_a_container_is_renamed_while_it_is_used(side: Side) -> None:
     """Each of many requests and renames is served, one after another, and none is denied."""
-    own = made(side, "mallory", "/containers/create?name=raced", {"Image": "bb:1", "User": "1000:1000", "Cmd": ["sleep", "60"]})
+    own = made(
+        side,
+        "mallory",
+        "/containers/create?name=raced",
+        {"Image": "bb:1", "User": "1000:1000", "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "none"}},
+    )
     mallory = side.people["mallory"]
     assert side.command(mallory, ["start", own]).code == 0
     assert side.gate is not None

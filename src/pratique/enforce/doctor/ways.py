@@ -16,8 +16,8 @@ from pratique.enforce.doctor.finding import Checked, amber, green, red
 
 # Programs whose sockets start containers.
 ENGINES = ("dockerd", "containerd", "podman", "crio", "buildkitd", "nerdctl")
-# A rule that names such a program and none of its commands.
-_WHOLE = re.compile(r"/(?:podman|buildah)(?:-remote)?\s*(?:,|$|\*)")
+# A rule that lets such a program be called with words of one's own: with none named, or with a wildcard.
+_WHOLE = re.compile(r"/(?:podman|buildah)(?:-remote)?(?:\s*(?:,|$)|\s[^,]*[*?\[^])")
 _LISTENS = "00010000"  # __SO_ACCEPTCON in the flags of /proc/net/unix
 _TCP_LISTEN = "0A"
 _SECONDS = 2.0
@@ -84,7 +84,7 @@ def _rootless(running: list[Program], proc: Path, etc: Path) -> Iterator[Checked
 
 
 def _sudo(etc: Path) -> Iterator[Checked]:
-    """Look for sudo rules that give all of a program that reaches containers without their runtime, or chooses that."""
+    """Look for sudo rules that give a program which reaches containers without their runtime, or chooses that."""
     found = []
     with contextlib.suppress(OSError):
         for path in [etc / "sudoers", *sorted((etc / "sudoers.d").iterdir())]:
@@ -93,9 +93,9 @@ def _sudo(etc: Path) -> Iterator[Checked]:
     if found:
         yield amber(
             "ways.sudo",
-            f"sudo gives all of podman or buildah to {', '.join(dict.fromkeys(found))}:"
-            " cp, mount, unshare, --runtime and builds in a chroot start nothing that a gate could see",
-            "list the commands that they need: podman run *, podman ps, ...",
+            f"sudo lets {', '.join(dict.fromkeys(found))} call podman or buildah with words of their own:"
+            " --runtime, cp, mount, unshare and builds in a chroot go past the gate",
+            "spell the whole command out in the rule, without wildcards",
         )
 
 
