@@ -48,7 +48,8 @@ class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to lint: `now` as RFC 3339, `fail_on` as `parse_fail_on` returns it, `version` of the cluster (major, minor).
 
     `rules` are policies and waivers, None where there are neither. `skip_unknown` passes over named files that are of no known
-    kind, and allows where there is no other. `platform` and `sources` are for images. `privileges` adds what a gate would deny.
+    kind, and allows where there is no other. `registries` are those that are trusted, all where there are none. `platform` and
+    `sources` are for images. `privileges` adds what a gate would deny.
     """
 
     now: str
@@ -59,6 +60,7 @@ class LintOptions(msgspec.Struct, frozen=True, kw_only=True):
     sources: SourceOptions | None = None
     privileges: Forecast | None = None
     version: tuple[int, int]
+    registries: tuple[str, ...] = ()
 
 
 def lint_paths(paths: Sequence[str], how: LintOptions, stdin: BinaryIO) -> Report:
@@ -76,7 +78,7 @@ def lint_paths(paths: Sequence[str], how: LintOptions, stdin: BinaryIO) -> Repor
             continue
         for name, content, named in _contents(given, stdin, gaps):
             if name not in results and (named or _worth_reading(name, content)):
-                results[name] = _forecast(lint(name, content, now, how.version), name, content, how)
+                results[name] = _forecast(lint(name, content, now, how.version, how.registries), name, content, how)
                 unknown = not results[name].kind and not results[name].gaps
                 if named and unknown and not how.skip_unknown:
                     message = "neither a Dockerfile nor a Compose file nor a manifest of Kubernetes"

@@ -19,6 +19,7 @@ FUNCTIONS = {
     *composed.FILES, *podsecurity.BASELINE, *podsecurity.RESTRICTED, *cluster.PODS, *cluster.OBJECTS, *rbac.OBJECTS,
     "ignore-expired", "ignore-invalid",
 }  # fmt: skip
+ON_REQUEST = {"df-registry", "ct-registry"}  # tests/lint/test_registries.py
 OF_IMAGES = {"im-privileged-files"} | {  # tests/lint/test_image.py, test_accounts.py
     "im-empty-password", "im-password", "im-second-root", "im-double-account", "im-accounts-writable", "im-shadow-readable",
     "im-secret-file",
@@ -40,7 +41,7 @@ def test_case(path: Path) -> None:
 
 def test_every_check_has_cases() -> None:
     """One function and one description a check; each has a bad file and a good one."""
-    assert set(catalogue()) == {*FUNCTIONS, *OF_IMAGES}
+    assert set(catalogue()) == {*FUNCTIONS, *OF_IMAGES, *ON_REQUEST}
     for name in FUNCTIONS:
         names = {path.name.partition("-")[0] for path in (CASES / name).iterdir()}
         assert names == {"bad", "good"}, name

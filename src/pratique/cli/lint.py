@@ -45,6 +45,7 @@ _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\..*)?")
 @setting(
     "--kubernetes-version", metavar="1.N", help="The cluster's version, for the Pod Security Standards (default: the newest)."
 )
+@setting("--trusted-registry", multiple=True, metavar="REGISTRY", help="Report images from any other registry; repeatable.")
 @setting("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an image with several: pick this platform.")
 @setting("--offline", is_flag=True, help="Make no connection at all.")
 @setting("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what is downloaded here.")
@@ -71,6 +72,7 @@ def command(paths: tuple[str, ...], **given: object) -> int:
     """
     from pratique.image.manifest import parse_platform  # noqa: PLC0415 - start-up stays lazy
     from pratique.image.options import SourceOptions  # noqa: PLC0415 - as above
+    from pratique.lint.registries import parse_registries  # noqa: PLC0415 - as above
     from pratique.linting import LintOptions, lint_paths  # noqa: PLC0415 - start-up stays lazy
     from pratique.policy.judge import parse_fail_on  # noqa: PLC0415 - as above
 
@@ -90,6 +92,7 @@ def command(paths: tuple[str, ...], **given: object) -> int:
         rules=read_rules(options, None if options.quiet else _say),
         privileges=forecast(options.privileges),
         version=cluster_version(options.kubernetes_version),
+        registries=parse_registries(options.trusted_registry),
     )
     wanted = _severities(options.severity)
     if options.fix or options.fix_unsafe or options.diff:
@@ -133,6 +136,7 @@ class _Options(msgspec.Struct, kw_only=True):
     severity: tuple[str, ...]
     fail_on: tuple[str, ...]
     kubernetes_version: str | None
+    trusted_registry: tuple[str, ...]
     now: str | None
     fix: bool
     fix_unsafe: bool

@@ -26,7 +26,8 @@ KEYS = frozenset(
         "image-checks", "insecure-registry", "key", "kubernetes-version", "max-age", "mirror", "namespace",
         "no-cache", "now", "offline", "only",
         "only-fixed", "only-new", "output", "platform", "policy", "quiet", "registry-mirror", "severity", "stage", "store",
-        "privileges", "record", "team", "template", "timeout", "trusted-root", "vex", "vex-author", "vex-key", "waivers",
+        "privileges", "record", "team", "template", "timeout", "trusted-registry", "trusted-root",
+        "vex", "vex-author", "vex-key", "waivers",
     )
 )  # fmt: skip
 

@@ -77,7 +77,7 @@ def check_dockerfile(path: str, text: str, now: dt.datetime) -> Checked:
     if not build.stages:
         gaps.append(Gap(code="lint.unreadable", message="no FROM: no builder takes it", path=path))
     covered, own = ignores.read(_covered(found), now)
-    hits = _sorted([*_build_hits(build), *own])
+    hits = in_order([*_build_hits(build), *own])
     return Checked(kind="dockerfile", text=text, hits=hits, covered=tuple(covered), gaps=tuple(gaps), build=build)
 
 
@@ -138,7 +138,7 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
     return Checked(
         kind="compose" if services else "kubernetes",
         text=text,
-        hits=_sorted([*hits, *own]),
+        hits=in_order([*hits, *own]),
         covered=tuple(covered),
         gaps=tuple(gaps),
         nodes=tuple(nodes),
@@ -176,7 +176,8 @@ def _block(lines: Sequence[str], node: Node) -> tuple[int, int]:
     return (node.place.line, len(shown) - len(own)) if own and shown.endswith(own) else (0, 0)
 
 
-def _sorted(hits: Iterable[Found]) -> tuple[Found, ...]:
+def in_order(hits: Iterable[Found]) -> tuple[Found, ...]:
+    """Return hits by place, each once."""
     return tuple(sorted(set(hits), key=lambda item: (item[1].place, item[0], item[1].message)))
 
 

@@ -18,6 +18,7 @@ from pratique.lint.hit import Hit
 from pratique.lint.ignores import Ignore
 from pratique.lint.image import MAX_SECRETS, Entry, Seen, check_config, check_files, check_secret, entries, is_config, written
 from pratique.lint.regions import Lines, Region
+from pratique.lint.registries import with_registries
 from pratique.model.errors import BudgetExceededError, ParseError
 from pratique.model.finding import Finding, FindingLocation
 from pratique.model.inventory import AccountFile, Gap, PrivilegedFile, SecretFile
@@ -52,20 +53,29 @@ def kind_by_name(path: str) -> Kind:
     return "yaml" if _YAML.fullmatch(name) else ""
 
 
-def lint(path: str, content: bytes, now: dt.datetime, version: podsecurity.Version = podsecurity.LATEST) -> Result:
+def lint(
+    path: str,
+    content: bytes,
+    now: dt.datetime,
+    version: podsecurity.Version = podsecurity.LATEST,
+    registries: Sequence[str] = (),
+) -> Result:
     """Check one file. What its name does not say is told from what is in it.
 
-    `version` is that of the cluster whose Pod Security Standards hold. Faults of the file are gaps, nothing is raised.
+    `version` is that of the cluster whose Pod Security Standards hold; where `registries` are given (as
+    `parse_registries` returns them), images from others are found. Faults of the file are gaps, nothing is raised.
     """
     try:
         text = content.decode("utf-8-sig")
         if _CONFIG.search(text):
             return lint_config(path, _decoded(text))
-        checked = check(path, text, now, version)
+        checked = with_registries(check(path, text, now, version), registries)
     except UnicodeDecodeError:
         return _gap(path, "lint.unreadable", "not UTF-8")
     except UnreadError as error:
         return _gap(path, error.code, error.message)
+    except BudgetExceededError as error:
+        return _gap(path, "lint.too-large", error.message)
     return Result(kind=checked.kind, findings=_findings(path, checked), gaps=checked.gaps)
 
 

@@ -39,7 +39,7 @@ _SWITCHES = {
 }
 
 
-def _bases(build: Build) -> Iterator[tuple[Instruction, Place | None, str]]:
+def bases(build: Build) -> Iterator[tuple[Instruction, Place | None, str]]:
     """Yield the images that are pulled, as far as the file itself decides: bases that are no stage, and what is copied from."""
     for stage in build.stages:
         if stage.parent < 0 and stage.base.known and stage.base.text and stage.base.text.lower() != "scratch":
@@ -59,7 +59,7 @@ def tag_of(image: str) -> str:
 
 def base_tag(build: Build) -> Iterator[Hit]:
     """The base has no tag, or one that moves with every release."""
-    for instruction, place, image in _bases(build):
+    for instruction, place, image in bases(build):
         if "@" not in image and tag_of(image) in ("", "latest"):
             what = "latest" if tag_of(image) else "no tag, which is latest"
             yield hit(instruction, f"image {image}: {what}", place)
@@ -67,7 +67,7 @@ def base_tag(build: Build) -> Iterator[Hit]:
 
 def base_digest(build: Build) -> Iterator[Hit]:
     """The base has a tag, but no digest."""
-    for instruction, place, image in _bases(build):
+    for instruction, place, image in bases(build):
         if "@sha256:" not in image and tag_of(image) not in ("", "latest"):
             yield hit(instruction, f"image {image} is not pinned to a digest", place)
 
