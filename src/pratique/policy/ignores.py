@@ -147,7 +147,7 @@ def _grype_entry(found: Ignored, entry: Node) -> str:
     if pattern is None:
         return "its package cannot be said here"
     if not (name or pattern or parts.get("location")):
-        return "it covers everything"
+        return "it covers all without a fix: ask for finding.fixable in a policy" if state else "it covers everything"
     _waiver(
         found,
         entry.place.line,
@@ -164,7 +164,8 @@ def _grype_package(parts: dict[str, str]) -> str | None:
     """Return a pattern for name, version and type; None where they cannot be said as narrowly."""
     name, version, kind = parts.get("name", ""), parts.get("version", ""), parts.get("type", "")
     if not name:
-        return None if version or kind else ""
+        of_type = _TYPES.get(kind, "") if not version else ""
+        return f"pkg:{of_type}*" if of_type else None if version or kind else ""
     if not _PLAIN_NAME.fullmatch(name):
         return None
     name = name.removesuffix(".*") + "*" if name.endswith(".*") else name
