@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pratique.enforce.admission import Image
-from pratique.enforce.docker import fields, joins, logs
+from pratique.enforce.docker import fields, joins, logs, networks
 from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
@@ -28,13 +28,6 @@ from pratique.model.errors import ParseError
 from pratique.model.privilege import Subject
 from pratique.workload import docker_create, docker_inspect, oci_runtime
 from pratique.workload.spec import Spec
-
-# Drivers of networks that reach no further than the engine's own bridges.
-_OWN_NETWORKS = ("", "bridge")
-# Options of a bridge that touch no interface of the machine.
-_HARMLESS_OPTIONS = frozenset(
-    ("com.docker.network.bridge.enable_icc", "com.docker.network.driver.mtu", "com.docker.network.enable_ipv6")
-)
 
 # Seconds after which a build whose end nobody told counts as over: what looks like its step is then nobody's.
 LONGEST_BUILD = 6 * 3600.0
@@ -297,11 +290,10 @@ class Interpreter:
 
     async def _network(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         asked = decode(body, fields.NETWORK)
-        own = asked.get("Driver", "") in _OWN_NETWORKS and set(asked.get("Options") or ()) <= _HARMLESS_OPTIONS
-        target = Target(host=self._host, name=asked.get("Name", ""))
-        if own and not asked.get("Ingress") and not asked.get("ConfigFrom"):
+        target, note = Target(host=self._host, name=asked.get("Name", "")), networks.beyond(asked)
+        if not note:
             return self._question(route, "change", subject, target)
-        return self._question(route, "engine", subject, target, extra=("engine.admin",))
+        return self._question(route, "engine", subject, target, extra=("engine.admin",), note=note)
 
     async def _pull(self, route: Route, _: bytes, subject: Subject | None) -> Question:
         name, tag = route.one("fromImage"), route.one("tag")
