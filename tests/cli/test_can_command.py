@@ -215,3 +215,22 @@ def test_a_grant_elsewhere_that_a_rule_denies_is_not_offered(call: Any) -> None:
     assert denied.code == 1
     assert "but you may" not in denied.out
     assert "but you may" not in call("can", "run.cap:NET_ADMIN", "--as", "unix:nobody").out
+
+
+def test_nobody_is_told_to_ask_for_what_is_for_others(call: Any, tmp_path: Path) -> None:
+    """The command that is printed works: an entitlement that names other people is neither offered nor listed."""
+    (tmp_path / "policy.yaml").write_text(
+        "apiVersion: pratique/v1\nkind: PrivilegePolicy\nmetadata: {name: team}\nspec:\n  entitlements:\n"
+        "  - {id: theirs, privileges: [run.privileged], when: \"subject.key in ['unix:olga']\", approvals: {count: 0}}\n"
+        "  - {id: oncall, privileges: [exec.root], when: \"'oncall' in subject.groups && context.ticket != ''\"}\n"
+    )
+    own = ("--policy", tmp_path / "policy.yaml")
+    denied = call("can", "run.privileged", *own, "--as", "unix:nobody")
+    assert denied.code == 1
+    assert "ask for it" not in denied.out
+    assert "nothing entitles to it" in denied.out
+    assert "theirs" not in call("can", *own, "--as", "unix:nobody").out
+    assert "ask for it" in call("can", "run.privileged", *own, "--as", "unix:olga").out
+    assert "theirs" in call("can", *own, "--as", "unix:olga").out
+    assert "ask for it" in call("can", "exec.root", *own, "--as", "unix:nobody", "--group", "oncall").out
+    assert "ask for it" not in call("can", "exec.root", *own, "--as", "unix:nobody").out

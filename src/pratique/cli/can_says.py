@@ -219,13 +219,14 @@ def _about(seconds: int) -> str:
 
 def overview(asker: Asker, book: Book, given: dict[str, Any]) -> int:
     """Show the baseline, the grants that live, and what may be asked for."""
-    from pratique.grant.elsewhere import place_of_scope  # noqa: PLC0415 - start-up stays lazy
+    from pratique.grant.asking import is_for  # noqa: PLC0415 - start-up stays lazy
+    from pratique.grant.elsewhere import place_of_scope  # noqa: PLC0415 - as above
 
     who = asker.subject
     parts = book.policy.parts_for(who, asker.target)
     baseline = sorted({str(one) for part in parts for one in part.baseline.privileges})
     live = book.grants.live(who)
-    entitlements = [one for part in parts for one in part.entitlements]
+    entitlements = [one for part in parts for one in part.entitlements if is_for(one, who, book.now)]
     if given["format"].lower() == "json":
         print_json(
             {

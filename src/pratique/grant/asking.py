@@ -15,12 +15,13 @@ from pratique.grant.policy import MAX_LIFETIME, CompiledEntitlement, PrivilegePo
 from pratique.grant.privileges import Privilege
 from pratique.grant.request import Request, target_of
 from pratique.model.errors import GrantError, UsageError
-from pratique.model.privilege import SECOND_FACTOR, Asked, Grant, Moment, State
+from pratique.model.privilege import SECOND_FACTOR, Asked, Grant, Moment, State, Subject
 
 BREAK_GLASS, SEALED_CODE = "break-glass", "sealed-code"  # what stands for an entitlement where the glass was broken
 MAX_TICKET = 100  # characters; a pattern is matched against it
 MAX_PRIVILEGES = 50  # of one request: who needs more needs another policy
 MAX_SCOPE = 100  # entries of a scope
+_WHO = frozenset(("subject.id", "subject.key", "subject.kind", "subject.provider", "subject.groups", "subject.owner"))
 _CONTAINER = re.compile(r"[0-9a-f]{64}|[^/\s]+/[^/\s]+/[^/\s]+")
 
 
@@ -153,6 +154,15 @@ def holds_early(entitlement: CompiledEntitlement, asked: Asked, now: Moment) -> 
     seen = Request(subject=asked.subject, action="read", point=(asked.scope.points or ("prompt",))[0], target=target_of(asked))
     asking = Asking(seen, asked.privileges, now, asked.task)
     return next((why for part in entitlement.early if (why := unmet(entitlement.id, part, asking))), "")
+
+
+def is_for(entitlement: CompiledEntitlement, subject: Subject, now: Moment) -> bool:
+    """Say whether somebody may ask under an entitlement, as far as its condition speaks of who they are.
+
+    How surely they are known does not count here: who asks may show a key.
+    """
+    seen = Asking(Request(subject=subject, action="read", point="prompt"), (), now)
+    return all(ask(part, seen) is True for part in entitlement.early if _WHO.issuperset(part.names))
 
 
 def unmet(name: str, condition: Condition, asking: Asking) -> str:

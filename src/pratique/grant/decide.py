@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pratique._kit.references import repository
 from pratique.grant import needed as needs
 from pratique.grant import privileges
-from pratique.grant.asking import lasts
+from pratique.grant.asking import is_for, lasts
 from pratique.grant.conditions import Asking
 from pratique.grant.index import GrantIndex
 from pratique.grant.lifecycle import unreviewed
@@ -193,7 +193,7 @@ class _Case:
         together: dict[str, tuple[CompiledEntitlement, list[Privilege]]] = {}
         for privilege in missing:
             for entitlement in entitlements:
-                if entitlement.covers([privilege]):
+                if entitlement.covers([privilege]) and subject is not None and is_for(entitlement, subject, self._now):
                     together.setdefault(entitlement.id, (entitlement, []))[1].append(privilege)
                     break
         for entitlement, asked in together.values():

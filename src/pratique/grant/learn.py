@@ -17,13 +17,14 @@ import msgspec
 
 from pratique._kit.written import Duration, Written
 from pratique.grant import privileges
-from pratique.grant.asking import holds_early
+from pratique.grant.asking import is_for
+from pratique.grant.conditions import conjuncts
 from pratique.grant.document import Baseline
 from pratique.grant.globs import is_magic, plain
 from pratique.grant.policy import CompiledEntitlement, Part
 from pratique.grant.privileges import FORMS, OF_HOST, Privilege
 from pratique.model.errors import UsageError
-from pratique.model.privilege import Asked, Moment, Scope, Subject, Task
+from pratique.model.privilege import Moment, Subject
 
 OFTEN = 10  # times that something is seen before it counts as usual
 FOLDED = 5  # names beside each other that are taken for one pattern: /builds/17, /builds/18, ...
@@ -204,18 +205,17 @@ def _is_given(holds: Part, seen: Seen) -> bool:
         for one in holds.entitlements
         if privileges.covered([each for each in one.privileges if each.form == seen.privilege.form], seen.privilege)
     ]
-    return all(any(_is_for(one, subject, seen.privilege) for one in able) for subject in seen.subjects)
+    return all(any(_is_for(one, subject) for one in able) for subject in seen.subjects)
 
 
-def _is_for(entitlement: CompiledEntitlement, subject: str, privilege: Privilege) -> bool:
+def _is_for(entitlement: CompiledEntitlement, subject: str) -> bool:
     """Say whether an entitlement is surely for somebody of whom a ledger knows the name alone: no groups, no place, no time."""
     provider, _, name = subject.partition(":")
     try:
         who = msgspec.convert({"id": name, "provider": provider}, Subject)
     except msgspec.ValidationError:
         return False  # a ledger of another version
-    asked = Asked(subject=who, task=Task(id="", purpose=""), privileges=(str(privilege),), scope=Scope(), lifetime=1.0)
-    return not holds_early(entitlement, asked, _NEVER)
+    return len(entitlement.early) == len(conjuncts(entitlement.written.when)) and is_for(entitlement, who, _NEVER)
 
 
 def _outcome(observed: Sequence[Observation], heaps: Mapping[Heap, Sequence[Seen]], holds: Part | None) -> tuple[int, int]:
