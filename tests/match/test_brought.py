@@ -64,6 +64,13 @@ def test_many() -> None:
     assert gap.message.endswith("tool06, tool07 and 22 more")
 
 
+def test_names_that_speak_of_a_language_come_first() -> None:
+    """Of many packages, those that most likely hold what is missing are the ones that are named."""
+    names = ("aalib", "libcommons-io-java", "node-acorn", "python3-yaml", "ruby-rack", "zsh")
+    (gap,) = left(made(*(f"pkg:deb/debian/{name}@1-1?distro=debian-13" for name in names)), frozenset())
+    assert gap.message.endswith("speak of libcommons-io-java, node-acorn, python3-yaml, ruby-rack, aalib, zsh")
+
+
 def test_without_packages_of_the_system() -> None:
     """There is nobody who could have brought anything."""
     assert made("pkg:npm/lodash@4.17.21").gaps == ()

@@ -6,6 +6,7 @@ one (`pratique.match.find.unanswered`). So a document that does not list it lack
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -17,7 +18,8 @@ from pratique.model.hits import Hit
 from pratique.model.inventory import Gap, Package
 
 UNLISTED = "inventory.brought-unlisted"
-_NAMED = 8  # packages that the problem names; more are counted
+_NAMED = 8  # packages that the problem names, those first whose name speaks of a language; more are counted
+_OF_LANGUAGES = re.compile(r"(?:python3?|py3|ruby|rubygem|node|nodejs|php|golang|rust)[\d.]*-|(?:lib)?[\w.+-]+-java$|java-")
 
 
 def narrowed(
@@ -30,15 +32,14 @@ def narrowed(
     found = tuple(gaps)
     if all(gap.code != UNLISTED for gap in found):
         return found
-    silent = sorted(
-        {
-            package.name
-            for package in packages
-            if package.type in OS_TYPES
-            and package.name not in _bare().get(package.type, ())
-            and not is_answered(package, release, hits)
-        }
-    )
+    names = {
+        package.name
+        for package in packages
+        if package.type in OS_TYPES
+        and package.name not in _bare().get(package.type, ())
+        and not is_answered(package, release, hits)
+    }
+    silent = sorted(names, key=lambda name: (_OF_LANGUAGES.match(name) is None, name))
     if not silent:
         return tuple(gap for gap in found if gap.code != UNLISTED)
     return tuple(_told(gap, silent) if gap.code == UNLISTED else gap for gap in found)
