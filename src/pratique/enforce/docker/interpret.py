@@ -112,6 +112,8 @@ class Interpreter:
             raise ParseError("a container without an image")
         image = await self._engine.image(asked["Image"])
         spec = docker_create.extract(with_image(asked, (image or {}).get("Config") or {}))
+        if image is None and spec.user is None:  # the engine says that there is none, upon which clients pull it and ask anew
+            spec = msgspec.structs.replace(spec, run_as_non_root=True)
         spec = await joins.asked(spec, subject, self._engine, self._records)
         target = self._of_image(asked["Image"], image, asked.get("Labels") or {})
         spec, extra = await self._volumes(by_name(await self._sources(spec)))
