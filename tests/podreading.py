@@ -16,6 +16,7 @@ from pratique.lint.checks import podsecurity
 from pratique.workload import kubernetes, pss
 
 RECORDED = Path(__file__).parent / "enforce" / "kubernetes" / "podsecurity" / "cases.jsonl.gz"
+FILES = RECORDED.with_name("files.jsonl.gz")
 LEVELS: tuple[pss.Level, ...] = ("baseline", "restricted")
 # The lint's names of the standard's controls, by the API server's; two checks of the server's, one a level, are one control.
 NAMES = {
@@ -71,6 +72,24 @@ def recorded(path: Path = RECORDED) -> Recorded:
     return Recorded(json.loads(about), tuple(cases))
 
 
+class File(NamedTuple):
+    """The text of a file, and the answers about the pod that kubectl sends for it; none where it or the server refuses it."""
+
+    text: str
+    said: dict[str, Changes] | None
+
+
+def files() -> list[File]:
+    """Read the recorded answers about files."""
+    about, *lines = gzip.decompress(FILES.read_bytes()).decode().splitlines()
+    found = []
+    for one in map(json.loads, lines):
+        said: dict[str, Changes] = {} if "refused" in one else {level: changes(one[level]) for level in LEVELS}
+        found.append(File(one["text"], said or None))
+    assert len(found) == json.loads(about)["files"]
+    return found
+
+
 def controls(checks: frozenset[str]) -> frozenset[str]:
     """Return checks as controls of the standard, whichever level's."""
     return frozenset(_SAME.get(one, one.removesuffix("_baseline").removesuffix("_restricted")) for one in checks)
@@ -84,8 +103,8 @@ def by_gate(pod: dict[str, Any], level: pss.Level, minor: int) -> frozenset[str]
 class Linted:
     """A pod as lint reads it from a file."""
 
-    def __init__(self, pod: dict[str, Any]) -> None:
-        (self._pod,) = kubernetes.pods(documents(json.dumps(pod)))
+    def __init__(self, text: str) -> None:
+        (self._pod,) = kubernetes.pods(documents(text))
 
     def controls(self, level: pss.Level, minor: int) -> frozenset[str]:
         """Return the controls that it finds violated; lint shows restricted's beside baseline's, and leaves none out for them."""
@@ -93,9 +112,14 @@ class Linted:
         return frozenset(NAMES[name] for name, check in checks.items() if any(True for _ in check(self._pod, (1, minor))))
 
 
+def linted(file: str | dict[str, Any]) -> Linted:
+    """Return a file, or the file with an object's JSON, as lint reads it. Raises ParseError."""
+    return Linted(file if isinstance(file, str) else json.dumps(file))
+
+
 def differences(case: Case, minors: Sequence[int]) -> list[str]:
     """Compare both readings with the recorded answers at these versions; lint knows those from 1.25 on."""
-    found, linted = [], Linted(case.pod)
+    found, file = [], linted(case.pod)
     for minor in minors:
         shown: frozenset[str] = frozenset()
         for level in LEVELS:
@@ -104,6 +128,6 @@ def differences(case: Case, minors: Sequence[int]) -> list[str]:
             gate = by_gate(case.pod, level, minor)
             if gate != expected:
                 found.append(f"pod {case.number}, {level}:v1.{minor}: gate {sorted(gate)}, expected {sorted(expected)}")
-            if minor >= podsecurity.OLDEST[1] and (lint := linted.controls(level, minor)) != shown:
+            if minor >= podsecurity.OLDEST[1] and (lint := file.controls(level, minor)) != shown:
                 found.append(f"pod {case.number}, {level}:v1.{minor}: lint {sorted(lint)}, expected {sorted(shown)}")
     return found

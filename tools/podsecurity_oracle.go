@@ -4,7 +4,8 @@
 //
 //	{"baseline": [[0, []], [34, ["hostProbesAndHostLifecycle"]]], "restricted": [[0, ["runAsNonRoot"]], ...]}
 //
-// or {"error": "..."} for what an API server would not decode. How it is built and run: podsecurity_oracle.py beside it.
+// or {"error": "..."} for what an API server would not decode. With -yaml a line is a JSON string that holds a file, which is read
+// as kubectl reads one. How it is built and run: podsecurity_oracle.py beside it.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
 )
 
 const maxLine = 4 << 20 // an API server takes no larger object
@@ -61,7 +63,7 @@ func answer(evaluator policy.Evaluator, newest int, line []byte) map[string]any 
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(line, pod); err != nil {
 		return map[string]any{"error": err.Error()}
 	}
-	said := map[string]any{}
+	levels := map[string]any{}
 	for _, level := range []api.Level{api.LevelBaseline, api.LevelRestricted} {
 		changes, before := [][2]any{}, ""
 		for minor := 0; minor <= newest; minor++ {
@@ -70,12 +72,33 @@ func answer(evaluator policy.Evaluator, newest int, line []byte) map[string]any 
 				changes, before = append(changes, [2]any{minor, found}), now
 			}
 		}
-		said[string(level)] = changes
+		levels[string(level)] = changes
 	}
-	return said
+	return levels
+}
+
+// written returns the JSON that kubectl would send for a file.
+func written(line []byte) ([]byte, error) {
+	var text string
+	if err := json.Unmarshal(line, &text); err != nil {
+		return nil, err
+	}
+	return yaml.YAMLToJSON([]byte(text))
+}
+
+func said(evaluator policy.Evaluator, newest int, line []byte, inYAML bool) map[string]any {
+	if inYAML {
+		sent, err := written(line)
+		if err != nil {
+			return map[string]any{"error": err.Error()}
+		}
+		line = sent
+	}
+	return answer(evaluator, newest, line)
 }
 
 func main() {
+	inYAML := len(os.Args) > 1 && os.Args[1] == "-yaml"
 	newest, checks := named(policy.DefaultChecks())
 	evaluator, err := policy.NewEvaluator(checks, nil)
 	if err != nil {
@@ -87,7 +110,7 @@ func main() {
 	out := bufio.NewWriter(os.Stdout)
 	say := json.NewEncoder(out)
 	for lines.Scan() {
-		if err := say.Encode(answer(evaluator, newest, lines.Bytes())); err != nil {
+		if err := say.Encode(said(evaluator, newest, lines.Bytes(), inYAML)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(3)
 		}

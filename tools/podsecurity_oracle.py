@@ -6,9 +6,9 @@
     python tools/podsecurity_oracle.py server https://HOST:PORT TOKEN-FILE CA-FILE [VERSION...]
 
 `build` compiles podsecurity_oracle.go with upstream's sources: GOPATH/src/k8s.io/pod-security-admission holds `api` and `policy`
-of the release that is wanted (1.34 or later), and Debian 13's golang-k8s-api-dev, golang-k8s-apimachinery-dev and
-golang-k8s-component-base-dev what they import. `compare` asks the program about fresh pods. `record` writes the file that the
-tests read; ABOUT is a JSON file that says which release that is, from where, and what is changed in it.
+of the release that is wanted (1.34 or later), and Debian 13's golang-k8s-api-dev, golang-k8s-apimachinery-dev,
+golang-k8s-component-base-dev and golang-k8s-sigs-yaml-dev what they import. `compare` asks the program about fresh pods. `record`
+writes the two files that the tests read; ABOUT is a JSON file that says which release that is, from where, and what was changed.
 
 `server` is for somebody with a cluster of 1.25 or later at hand: it makes two namespaces a version (v1.N; the server's own minor
 at most), labelled with the level, and the recorded pods in them with `dryRun=All`; nothing runs.
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import podmaking
 import podreading
+import podspelling
 
 _GO = "/usr/lib/go-1.24/bin/go"
 _DEBIANS = "/usr/share/gocode"
@@ -54,12 +55,18 @@ def build(gopath: str, program: str) -> int:
     return subprocess.run([go, "build", "-o", program, str(source)], env=os.environ | settings, check=False).returncode and 3
 
 
-def _ask(program: str, pods: list[dict[str, Any]]) -> list[podreading.Case]:
-    lines = "".join(json.dumps(pod) + "\n" for pod in pods)
-    done = subprocess.run([str(Path(program).absolute())], input=lines, capture_output=True, text=True, check=True)
+def _answers(program: str, asked: Sequence[Any], *options: str) -> list[Any]:
+    lines = "".join(json.dumps(one) + "\n" for one in asked)
+    words = [str(Path(program).absolute()), *options]
+    done = subprocess.run(words, input=lines, capture_output=True, text=True, check=True)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    if len(answers) != len(pods):
-        raise ValueError(f"{len(answers)} answers about {len(pods)} pods")
+    if len(answers) != len(asked):
+        raise ValueError(f"{len(answers)} answers about {len(asked)} pods")
+    return answers
+
+
+def _ask(program: str, pods: list[dict[str, Any]]) -> list[podreading.Case]:
+    answers = _answers(program, pods)
     for number, answer in enumerate(answers):
         if "error" in answer:
             raise ValueError(f"pod {pods[number]['metadata']}: {answer['error']}")
@@ -95,9 +102,18 @@ def record(program: str, about: str, many: str = str(_PODS)) -> int:
     for case in cases:
         answers = {level: [[since, sorted(checks)] for since, checks in case.said[level]] for level in podreading.LEVELS}
         lines.append(json.dumps({"pod": case.pod, **answers}, separators=(",", ":")))
-    podreading.RECORDED.write_bytes(gzip.compress("".join(line + "\n" for line in lines).encode(), 9, mtime=0))
-    print(f"{podreading.RECORDED}: {len(cases)} pods, {podreading.RECORDED.stat().st_size} bytes")
+    _write(podreading.RECORDED, lines)
+    files = podspelling.files()
+    lines = [json.dumps(said | {"files": len(files)}, sort_keys=True)]
+    for text, answer in zip(files, _answers(program, files, "-yaml"), strict=True):
+        lines.append(json.dumps({"text": text, **({"refused": True} if "error" in answer else answer)}, separators=(",", ":")))
+    _write(podreading.FILES, lines)
     return 0
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.write_bytes(gzip.compress("".join(line + "\n" for line in lines).encode(), 9, mtime=0))
+    print(f"{path}: {len(lines) - 1} cases, {path.stat().st_size} bytes")
 
 
 def _poster(address: str, token: str, authority: str) -> Callable[[str, dict[str, Any]], tuple[int, str]]:

@@ -6,6 +6,7 @@ references to the node they name, so that nothing is multiplied. A strict readin
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +27,13 @@ STRICT_NODES = 200_000  # what 1 MiB of "- a" lines could hold at most, so that 
 _TRUE = frozenset(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"))
 _FALSE = frozenset(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"))
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_INTEGER = re.compile(r"[-+]?(?:0x[0-9a-fA-F_]+|0o?[0-7_]+|0b[01_]+|[0-9][0-9_]*)")
+_INTEGER = re.compile(r"[-+]?(?:0x[0-9a-f]+|0o?[0-7]+|0b[01]+|[0-9]+)")
+# A number with a point or an exponent, or digits that are no octal number: those readers make it whole again where it is.
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,2})?")
+_NO_OCTAL = re.compile(r"[-+]?0[0-9]*[89][0-9]*")
+_TAG = "tag:yaml.org,2002:"
+_AS_PLAIN = frozenset(_TAG + name for name in ("bool", "int", "float", "null", "merge"))  # whatever its quotes
+_AS_TEXT = frozenset(("!", _TAG + "str"))
 
 
 class YamlError(ParseError):
@@ -91,9 +98,11 @@ class Node(msgspec.Struct, eq=False):
     @property
     def integer(self) -> int | None:
         """The number, None for anything else; quoted digits count, as a cluster's own validation would refuse them anyway."""
-        text = self.text.replace("_", "") if self.kind == "text" else ""
-        if len(text) > 40 or not _INTEGER.fullmatch(text):
+        text = self.text.replace("_", "").lower() if self.kind == "text" else ""
+        if len(text) > 40:
             return None
+        if not _INTEGER.fullmatch(text) or _NO_OCTAL.fullmatch(text):
+            return _whole(text)
         digits = text.lstrip("+-")
         base = 16 if digits[:2] == "0x" else 2 if digits[:2] == "0b" else 8 if len(digits) > 1 and digits[0] == "0" else 10
         try:
@@ -112,6 +121,12 @@ class Node(msgspec.Struct, eq=False):
     def entries(self) -> Iterator[tuple[Node, Node]]:
         """Yield the nodes of keys and values of a map."""
         return iter([(self.keys[name], value) for name, value in self.members()])
+
+
+def _whole(text: str) -> int | None:
+    """Return the number of a float that is whole."""
+    number = float(text) if _FLOAT.fullmatch(text) else 0.5
+    return int(number) if number.is_integer() else None
 
 
 def documents(text: str) -> list[Node]:
@@ -172,6 +187,8 @@ class _Builder:
         self.documents: list[Node] = []
         self._stack: list[Node] = []
         self._keys: list[Node | None] = []
+        self._merging: list[_Merging | None] = []
+        self._merged: list[_Merging] = []  # of this document, the inner before the outer
         self._anchors: dict[str, Node] = {}
         self._nodes = 0
         self._end = 0  # where the last word ended: blocks end there, not where the parser notices it
@@ -181,8 +198,8 @@ class _Builder:
         kind = type(event).__name__
         if kind == "ScalarEvent":
             self._end = event.end_mark.index
-            plain = not event.style  # None, or "" from the parser in C
-            node = Node("text", _place(event), event.value, plain, start=event.start_mark.index, end=self._end)
+            value, plain = _value(event)
+            node = Node("text", _place(event), value, plain, start=event.start_mark.index, end=self._end)
             self._add(node, event.anchor)
         elif kind in ("MappingStartEvent", "SequenceStartEvent"):
             self._open(event, "map" if kind[0] == "M" else "list")
@@ -192,9 +209,12 @@ class _Builder:
             self._end = event.end_mark.index
             self._alias(event)
         elif kind == "DocumentStartEvent":
-            self._anchors = {}
+            self._anchors, self._merged = {}, []
             if len(self.documents) >= MAX_DOCUMENTS:
                 raise BudgetExceededError(f"more than {MAX_DOCUMENTS} YAML documents")
+        elif kind == "DocumentEndEvent" and self._merged and _is_object(self.documents[-1]):
+            for one in self._merged:
+                one.in_order()
 
     def exceeded(self, place: Place, message: str) -> Exception:
         """Return what is raised where a limit is reached."""
@@ -208,9 +228,14 @@ class _Builder:
         self._add(node, event.anchor)
         self._stack.append(node)
         self._keys.append(None)
+        self._merging.append(None)
 
     def _close(self, event: Any) -> None:
-        node = self._stack.pop()
+        node = self._stack[-1]
+        merging = self._merging.pop()
+        if merging is not None:
+            self._merge(merging)
+        self._stack.pop()
         self._keys.pop()
         if node.flow:
             self._end = event.end_mark.index
@@ -263,20 +288,55 @@ class _Builder:
     def pair(self, above: Node, key: Node, node: Node) -> None:
         """Put a key and its value into a map."""
         name = key.text if key.kind == "text" else ""
+        merging = self._merging[-1]
         if name == "<<" and key.plain:
-            self._merge(above, node)
+            # What is merged may not have ended yet, so that it is taken over when the map ends.
+            if merging is None:
+                merging = self._merging[-1] = _Merging(above)
+            merging.steps.append((None, node))
             return
+        if merging is not None:
+            merging.steps.append((key, node))
         above.pairs[name] = node  # the last of two equal keys counts, as the readers of clusters take it
         above.keys[name] = key
 
-    def _merge(self, above: Node, node: Node) -> None:
+    def _merge(self, merging: _Merging) -> None:
         """Take over the pairs of `<<: *anchor`; what the map says itself goes before."""
-        for source in node.items if node.kind == "list" else [node]:
+        above = merging.above
+        self._merged.append(merging)
+        for source in merging.sources():
             for name, value in source.members():
                 self._count(value.size, value.place)
                 if name not in above.pairs:
                     above.pairs[name] = value
                     above.keys[name] = source.keys[name]
+
+
+class _Merging:
+    """A map in the making, from its first `<<` on: its own pairs, and between them (without a key) what is merged."""
+
+    def __init__(self, above: Node) -> None:
+        self.above = above
+        self.steps: list[tuple[Node | None, Node]] = [(above.keys[name], value) for name, value in above.pairs.items()]
+
+    def sources(self) -> Iterator[Node]:
+        """Yield the maps that are merged; of those in one list the first goes before."""
+        for key, node in self.steps:
+            if key is None:
+                yield from _sources(node)
+
+    def in_order(self) -> None:
+        """Take it as kubectl's reader does, to which `<<` goes before what stands above it in the map."""
+        pairs: dict[str, Node] = {}
+        keys: dict[str, Node] = {}
+        for key, node in self.steps:
+            if key is not None:
+                pairs[key.text], keys[key.text] = node, key
+                continue
+            for source in reversed(_sources(node)):
+                pairs.update(source.pairs)
+                keys.update(source.keys)
+        self.above.pairs, self.above.keys = pairs, keys
 
 
 class _Strict(_Builder):
@@ -309,6 +369,25 @@ class _Strict(_Builder):
             raise YamlError(key.place, f"{key.text} is given twice")
         above.pairs[key.text] = node
         above.keys[key.text] = key
+
+
+def _sources(node: Node) -> list[Node]:
+    return [one for one in (node.items if node.kind == "list" else [node]) if one.kind == "map"]
+
+
+def _is_object(document: Node) -> bool:
+    return document.kind == "map" and bool(document.get("apiVersion").string) and bool(document.get("kind").string)
+
+
+def _value(event: Any) -> tuple[str, bool]:
+    """Return a scalar's text and whether it may be something else than text, which a tag decides before its quotes do."""
+    tag = event.tag
+    if tag == _TAG + "binary":
+        try:
+            return base64.b64decode(event.value, validate=True).decode(), False
+        except ValueError:
+            return event.value, False
+    return event.value, tag in _AS_PLAIN or (not event.style and tag not in _AS_TEXT)
 
 
 def _place(event: Any) -> Place:

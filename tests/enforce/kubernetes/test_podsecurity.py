@@ -6,6 +6,7 @@ apart, and are held against answers that upstream's own code gave (`podsecurity/
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
 from collections import Counter
@@ -20,7 +21,7 @@ from podreading import LEVELS, Case
 from pratique.enforce.kubernetes.podsecurity import denials, parse_standard, standard_of
 from pratique.grant.privileges import parse_all
 from pratique.lint.checks import podsecurity
-from pratique.model.errors import UsageError
+from pratique.model.errors import ParseError, UsageError
 from pratique.workload import pss
 from pratique.workload.kubernetes import pod_templates
 from reviewing import Cluster, changed, creates, pod, template
@@ -140,7 +141,7 @@ def test_what_no_api_server_has_typed_is_answered(cases: tuple[Case, ...], tmp_p
         at[last] = chance.choice(WRONG)
         made = template("Rollout", spec, "argoproj.io")
         assert cluster.admit(creates(made, "rollouts", "argoproj.io", dryRun=True))["allowed"] in (True, False)
-        podreading.Linted(case.pod | {"spec": spec}).controls("restricted", 37)
+        podreading.linted(case.pod | {"spec": spec}).controls("restricted", 37)
     cluster.close()
 
 
@@ -159,6 +160,26 @@ def test_the_recorded_pods_are_no_trivial_ones(cases: tuple[Case, ...], minors: 
     assert min(changing.values()) >= 5, changing
 
 
+def test_files_are_read_as_kubectl_reads_them() -> None:
+    """However a value or a key is spelled, lint finds in a file what the server's code found in what kubectl sends for it."""
+    found = podreading.files()
+    understood = [one for one in found if one.said is not None]
+    assert len(understood) > 400
+    assert len(found) - len(understood) > 50
+    different = []
+    for number, one in enumerate(found):
+        if one.said is None:
+            with contextlib.suppress(ParseError):  # kubectl or the server refuses it: there is nothing to be held against
+                podreading.linted(one.text).controls("restricted", 37)
+            continue
+        case = Case(number, {}, one.said)
+        for level in LEVELS:
+            shown = podreading.controls(case.violated("baseline", 37) | case.violated(level, 37))
+            if podreading.linted(one.text).controls(level, 37) != shown:
+                different.append((level, one.text))
+    assert different == []
+
+
 def test_the_newest_version_is_the_newest_that_was_recorded(minors: list[int]) -> None:
     """A later one is read as it, as a server reads one that it does not know."""
     assert (1, minors[-1]) == pss.LATEST == podsecurity.LATEST
@@ -173,7 +194,7 @@ def test_two_readings_of_the_standards_agree(level: pss.Level) -> None:
         made = podmaking.make(number)
         minor = VERSIONS[number % len(VERSIONS)]
         shown = podreading.controls(podreading.by_gate(made, "baseline", minor) | podreading.by_gate(made, level, minor))
-        assert podreading.Linted(made).controls(level, minor) == shown, (number, minor, made)
+        assert podreading.linted(made).controls(level, minor) == shown, (number, minor, made)
 
 
 def _is_refused_anyway(spec: dict[str, Any]) -> bool:
