@@ -280,6 +280,44 @@ def test_check(call: Call, here: Path) -> None:
     assert (ran.code, ran.err.count("\n")) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("finding.kev", "of any status"),
+        ("finding.rank >= severity.high && finding.fixable", "of any status"),
+        ("finding.kev && finding.status == 'affected'", ""),
+        ("finding.kind == 'secret' && finding.rank >= severity.high", ""),
+        ("finding.id.startsWith('k8s-') && finding.rank >= severity.high", ""),
+        ("finding.id == 'GHSA-aaaa-bbbb-cccc'", "ask finding.aliases, too"),
+        ("finding.id == 'GHSA-aaaa-bbbb-cccc' || 'GHSA-aaaa-bbbb-cccc' in finding.aliases", ""),
+        ("finding.id == 'cve-2024-0001'", "small letters"),
+    ],
+)
+def test_hints_on_findings(when: str, said: str, call: Call, here: Path) -> None:
+    """What is easily overlooked: the status that VEX gives, ids that are aliases, letters."""
+    rule = f'  - id: it\n    when: "{when}"\n    effect: deny\n    message: no\n    remedy: mend it\n'
+    (here / "p.yaml").write_text(f"apiVersion: pratique/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  rules:\n{rule}")
+    ran = call("policy", "check", "p.yaml")
+    assert ran.code == 0
+    assert (said in ran.out) if said else ("rule 'it'" not in ran.out)
+
+
+def test_rule_sets_that_are_shipped_take_the_hints(call: Call) -> None:
+    """They are what people copy from."""
+    for name in (
+        "recommended",
+        "strict",
+        "kev",
+        "licences",
+        "cis-docker",
+        "nist-800-190",
+        "pss-baseline",
+        "pss-restricted",
+        "slsa",
+    ):
+        assert call("policy", "check", "--strict", name).code == 0, name
+
+
 def test_test(call: Call, here: Path, image: str) -> None:
     """Cases beside the policy, in a folder or by name; a saved report as input; what fails says why."""
     _policy(here)

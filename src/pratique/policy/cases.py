@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
 import msgspec
@@ -12,10 +12,11 @@ from pratique.model.attestation import Attestation
 from pratique.model.finding import Because, Cvss, Epss, Finding, FindingLocation, FindingPackage, Severity
 from pratique.model.inventory import Gap, Package
 from pratique.model.report import Report, Target
-from pratique.policy.compose import PolicySet
+from pratique.policy.compose import PolicySet, SetRule
 from pratique.policy.document import CaseFinding, PolicyCase, PolicyTest, Waivers
 from pratique.policy.engine import decide
 from pratique.policy.facts import Context, Subject
+from pratique.policy.language import tokens
 from pratique.policy.waiver import COMMENT, check_waivers
 
 DEFAULT_NOW = "2026-01-01T00:00:00Z"  # a case that names no moment must come out alike on every day
@@ -161,6 +162,19 @@ def failures(case: PolicyCase, policy: PolicySet, report: Report | None) -> list
     return found
 
 
+# What only vulnerabilities have, or have beside others: VEX speaks of those.
+_OF_VULNERABILITIES = frozenset(
+    f"finding.{name}"
+    for name in (
+        *("severity", "rank", "cvss", "epss", "percentile", "kev", "exploitation", "automatable", "impact"),
+        *("fixable", "fixed_in", "fixed_since", "published", "state"),
+    )
+)
+_SAID = frozenset(("finding.status", "finding.kind", "finding.controls"))  # who asks one of these knows what is asked about
+# What advisories of others are called, for which a CVE mostly exists, too.
+_OTHER_NAMES = ("GHSA-", "PYSEC-", "RUSTSEC-", "GO-", "DSA-", "DLA-", "RHSA-", "USN-", "ALSA-", "ELSA-", "SUSE-SU-", "MAL-")
+
+
 def hints(rule_set: PolicySet, name: str) -> list[str]:
     """Return what is not wrong, but could be better: FILE:LINE:COLUMN and a sentence, for the rules of one file."""
     found = []
@@ -177,4 +191,20 @@ def hints(rule_set: PolicySet, name: str) -> list[str]:
             found.append(f"{where} asks nothing: it always comes out alike")
         if rule.effect == "allow" and rule.grace is not None:
             found.append(f"{where} allows, so its grace means nothing")
+        found += [f"{where} {hint}" for hint in _of_findings(entry)]
     return sorted(found)
+
+
+def _of_findings(entry: SetRule) -> Iterator[str]:
+    """Yield what is easily overlooked about findings."""
+    condition, names = entry.condition, set(entry.condition.names)
+    if condition.each != "finding":
+        return
+    words = [piece.text.strip("'\"") for piece in tokens(condition.text) if piece.kind == "string"]
+    checks = "finding.id" in names and not any(word.startswith(("CVE-", *_OTHER_NAMES)) for word in words)
+    if entry.rule.effect != "allow" and not checks and not names & _SAID and names & _OF_VULNERABILITIES:
+        yield "looks at findings of any status, also what VEX says is not affected or fixed: add finding.status == 'affected'"
+    if "finding.id" in names and "finding.aliases" not in names and any(word.startswith(_OTHER_NAMES) for word in words):
+        yield "asks finding.id for a name that is an alias where there is a CVE: ask finding.aliases, too"
+    if {"finding.id", "finding.aliases"} & names and any(word.startswith(("cve-", "Cve-")) for word in words):
+        yield "asks for a CVE in small letters: ids have capitals"
