@@ -38,7 +38,7 @@ OTHER: dict[str, Any] = {
     "exemptNamespaces": ["calico-system", "rook-ceph"], "adminGroup": "oidc:Platform-Admins@example.com",
     "apiServers": "fd00::/8", "anyClient": True, "podSecurity": "team-*=restricted:v1.34", "evict": False, "observe": True,
     "options": ["--exempt=system:serviceaccount:argocd:argocd-application-controller", "--exempt-namespace=kube-*"],
-    "relayOptions": ["--pass-all"], "storage": "1.5Ti",
+    "relayOptions": ["--pass-all"], "storage": "1.5Ti", "storageClass": "fast", "imagePullSecret": "pull",
 }  # fmt: skip
 
 

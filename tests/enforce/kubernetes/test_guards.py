@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,50 @@ def test_servers_library_and_types_say_the_same(tmp_path: Path) -> None:
         assert one["conditions_cost"] <= OF_CONDITIONS // 100, (key, one)
         assert one["cost"] <= PER_POLICY // 100, (key, one)
         assert not one["denied"] or one["message"].startswith("pratique: "), (key, one)
+
+
+# Fields of `AuthorizationConfiguration` and of what is in it, as kube-apiserver 1.30 and later decode them: strictly.
+# https://kubernetes.io/docs/reference/config-api/apiserver-config.v1/
+_FIELDS = {
+    "": {"apiVersion", "kind", "authorizers"},
+    "authorizer": {"type", "name", "webhook"},
+    "webhook": {
+        "authorizedTTL", "unauthorizedTTL", "cacheAuthorizedRequests", "cacheUnauthorizedRequests", "timeout",
+        "subjectAccessReviewVersion", "matchConditionSubjectAccessReviewVersion", "failurePolicy", "connectionInfo",
+        "matchConditions",
+    },
+    "connection": {"type", "kubeConfigFile"},
+    "condition": {"expression"},
+}  # fmt: skip
+_DURATION = re.compile(r"(?:(\d+)ms|(\d+)s)")
+
+
+def _milliseconds(text: str) -> int:
+    found = _DURATION.fullmatch(text)
+    assert found is not None, text
+    return int(found[1]) if found[1] else int(found[2]) * 1000
+
+
+def test_the_authorisers_file_is_one_that_a_server_starts_with() -> None:
+    """A server refuses to start on an unknown field, a time of 0, a relative path, or a name twice: each of its own checks."""
+    assert set(AUTHORIZATION) == _FIELDS[""]
+    assert AUTHORIZATION["apiVersion"] == "apiserver.config.k8s.io/v1"
+    assert AUTHORIZATION["kind"] == "AuthorizationConfiguration"
+    names = [one["name"] for one in AUTHORIZATION["authorizers"]]
+    assert len(set(names)) == len(names)
+    for one in AUTHORIZATION["authorizers"]:
+        assert set(one) <= _FIELDS["authorizer"]
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", one["name"])
+        assert ("webhook" in one) is (one["type"] == "Webhook")
+    webhook = AUTHORIZATION["authorizers"][2]["webhook"]
+    assert set(webhook) <= _FIELDS["webhook"]
+    assert 0 < _milliseconds(webhook["timeout"]) <= 30_000
+    assert _milliseconds(webhook["authorizedTTL"]) > 0
+    assert _milliseconds(webhook["unauthorizedTTL"]) > 0
+    assert webhook["subjectAccessReviewVersion"] == webhook["matchConditionSubjectAccessReviewVersion"] == "v1"
+    assert webhook["failurePolicy"] in ("NoOpinion", "Deny")
+    assert set(webhook["connectionInfo"]) == _FIELDS["connection"]
+    assert Path(webhook["connectionInfo"]["kubeConfigFile"]).is_absolute()
+    conditions = [one["expression"] for one in webhook["matchConditions"]]
+    assert all(set(one) == _FIELDS["condition"] for one in webhook["matchConditions"])
+    assert len(set(conditions)) == len(conditions) <= 64

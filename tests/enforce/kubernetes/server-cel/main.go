@@ -335,7 +335,8 @@ func decode(document []byte, decoded map[string]int) any {
 	check(yaml.Unmarshal(document, &head))
 	items := map[string]any{
 		"Namespace": &core.Namespace{}, "ServiceAccount": &core.ServiceAccount{}, "Service": &core.Service{},
-		"ClusterRole": &rbac.ClusterRole{}, "ClusterRoleBinding": &rbac.ClusterRoleBinding{},
+		"ResourceQuota": &core.ResourceQuota{},
+		"ClusterRole":   &rbac.ClusterRole{}, "ClusterRoleBinding": &rbac.ClusterRoleBinding{},
 		"NetworkPolicy": &networking.NetworkPolicy{}, "StatefulSet": &apps.StatefulSet{}, "Deployment": &apps.Deployment{},
 		"PodDisruptionBudget":              &policy.PodDisruptionBudget{},
 		"ValidatingAdmissionPolicy":        &admissionregistration.ValidatingAdmissionPolicy{},
