@@ -61,6 +61,21 @@ def test_reports_and_targets_alike(call: Call, both: tuple[str, str], tmp_path: 
     assert all(one["cause"]["instruction"] for one in found["findings"] if one["introduced"])
 
 
+def test_sboms(call: Call, both: tuple[str, str], tmp_path: Path) -> None:
+    """SBOMs are targets, whatever their files are called, and so are baselines."""
+    names = [f"sbom:{tmp_path / name}" for name in ("old.json", "new.cdx")]
+    for target, name in zip(both, names, strict=True):
+        assert call("sbom", target, "-o", f"cyclonedx={name[5:]}").code == 0
+    found = call("diff", *names, *NOW, "-f", "json").json
+    assert {(one["change"], (one["new"] or one["old"])["package"]["name"]) for one in found["findings"]} == {
+        ("added", "aiohttp"),
+        ("removed", "idna"),
+    }
+    assert call("scan", names[1], *NOW, "--baseline", names[0], "--fail-on", "high").code == 1
+    ran = call("diff", f"sbom:{tmp_path / 'none.json'}", names[1], *NOW)
+    assert (ran.code, "there is no such file" in ran.err) == (3, True)
+
+
 def test_nothing_new(call: Call, both: tuple[str, str]) -> None:
     """An image against itself, and one that only lost what was wrong."""
     assert call("diff", both[0], both[0], *NOW, "--fail-on", "unknown").code == 0

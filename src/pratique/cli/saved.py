@@ -82,7 +82,7 @@ def scanned(value: str, how: ScanOptions) -> Report:
     from pratique.image.reference import parse_target  # noqa: PLC0415 - start-up stays lazy
     from pratique.pipeline import scan  # noqa: PLC0415 - as above
 
-    if value.endswith(".json") and not os.path.lexists(value) and "://" not in value:
+    if value.endswith(".json") and ":" not in value and not os.path.lexists(value):
         raise TargetNotFoundError(f"{value}: there is no such file")  # and hardly an image of that name
     try:
         return scan(parse_target(value), how)
