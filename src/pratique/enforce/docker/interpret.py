@@ -266,7 +266,9 @@ class Interpreter:
             decode(body, fields.COMMIT)
         known = await self._known(route.one("container"))
         base = await self.provenance.base_of(known)
-        return self._question(route, "build", subject, known.target, container=known.id)._replace(base=base)
+        own = subject is not None and known.target.owner == key(subject)
+        extra = () if own else ("exec.any",)  # all of its files are in the image, as in an export
+        return self._question(route, "build", subject, known.target, container=known.id, extra=extra)._replace(base=base)
 
     async def _update(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         """What is changed of a container is decided as if it were asked for at its creation."""
