@@ -125,7 +125,7 @@ def test_parts_of_the_old_format() -> None:
                     "products": ["pkg:oci/shop"],
                     "subcomponents": ["pkg:npm/lodash"],
                     "status": "not_affected",
-                    "justification": "blah",
+                    "justification": "vulnerable_code_not_present",
                 }
             ],
         }
