@@ -61,12 +61,13 @@ class Engine:
         except (ValueError, RecursionError, AttributeError) as error:
             raise EngineError("the engine's answer on an image cannot be read") from error
 
-    async def images(self) -> list[str]:
-        """Return the ids of all images, the newest first. Raises EngineError."""
+    async def images(self, since: float) -> list[str]:
+        """Return the ids of the images that were made at some time or later, the newest first. Raises EngineError."""
         status, body = await self._talk("GET", "/images/json?all=1")
         try:
             found = json.loads(body) if status == 200 else None
-            return [str(item["Id"]) for item in sorted(found or (), key=lambda item: -item["Created"])]
+            late = [item for item in found or () if item["Created"] >= since]
+            return [str(item["Id"]) for item in sorted(late, key=lambda item: -item["Created"])]
         except (ValueError, RecursionError, TypeError, KeyError) as error:
             raise EngineError("the engine's list of images cannot be read") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID253 - only `gate docker` imports this module
 import time
 from typing import Any, NamedTuple
 
@@ -9,13 +10,14 @@ from pratique.enforce.docker.engine import Engine, EngineError
 from pratique.enforce.docker.question import Known, Question
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route
-from pratique.enforce.docker.taint import came_of, layers_of
+from pratique.enforce.docker.taint import SLACK, came_of, layers_of
 from pratique.model.errors import ParseError
 
 # Images of one `docker save`; each is asked for, and the engine's answers take their time.
 _MAX_SAVED = 50
-# Of images that were made while nobody looked, the newest of which may be the one.
-_MAX_LOOKED_AT = 200
+# Of images that were made while nobody looked, one of the newest may be the one.
+_MAX_LOOKED_AT = 1_000
+_PATIENCE = 0.2  # seconds of a decision's
 
 
 class Risen(NamedTuple):
@@ -35,6 +37,7 @@ class Provenance:
         self._records = records
         self._taints = records.taints
         self._look = False
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def doubts(self) -> bool:
@@ -113,13 +116,21 @@ class Provenance:
             await self.made(container, made.base, name)
 
     async def _settle(self) -> None:
-        """Look for what came of images whose making nobody saw the end of. Raises EngineError."""
-        over = self._taints.lost(time.time())
-        if not over and not self._look:
-            return
-        self._look = False
-        making = self._taints.making()
-        for name in (await self._engine.images())[:_MAX_LOOKED_AT]:
+        """Have images looked for whose making nobody saw the end of. Until they are found, all that may be one is suspect."""
+        if self._looking is None and (self._look or self._taints.lost(time.time())):
+            self._look = False
+            self._looking = asyncio.ensure_future(self._search())
+        if self._looking is not None:
+            await asyncio.wait({self._looking}, timeout=_PATIENCE)  # many images take their time, and somebody waits
+            if self._looking.done():
+                self._look = self._looking.exception() is not None  # the engine did not answer: once more, next time
+                self._looking = None
+
+    async def _search(self) -> None:
+        """Look for them by the container that the engine says an image was made from. Raises EngineError."""
+        over, making = self._taints.lost(time.time()), self._taints.making()
+        since = min((made.at for made in making.values()), default=0.0) - SLACK
+        for name in (await self._engine.images(since))[:_MAX_LOOKED_AT]:
             image = await self._engine.image(name) or {}
             above = [container for container, made in making.items() if came_of(made, image)]
             maker = await self._engine.maker(name) if above else ""

@@ -22,7 +22,7 @@ _MAX_KEPT = 50_000
 # Seconds after which no engine is still at work on an image: one of 50 GB takes some minutes.
 _LONGEST = 900.0
 # Seconds by which an engine's own times may differ from the gate's.
-_SLACK = 2.0
+SLACK = 2.0
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,7 +116,7 @@ def came_of(made: Made, image: dict[str, Any]) -> bool:
         created = dt.datetime.fromisoformat(str(image.get("Created"))).timestamp()
     except (ValueError, OverflowError):
         return False  # an engine gives each that it makes its time
-    return made.at - _SLACK <= created and (not made.until or created <= made.until + _SLACK)
+    return made.at - SLACK <= created and (not made.until or created <= made.until + SLACK)
 
 
 def layers_of(image: dict[str, Any]) -> tuple[str, ...]:
