@@ -26,6 +26,7 @@ from pratique.store.watch import Live, Watcher
 
 LINES = 1_000_000
 THREADS, EACH = 32, 400
+RATE = 200
 REVOCATIONS = 60
 # Seconds: what was asked for. An append is one sync of the disk, which is the machine's.
 VERIFY, SEEN = 10.0, 0.005
@@ -57,6 +58,19 @@ def each(call: Callable[[], object], times: int) -> tuple[float, float]:
     return statistics.median(taken), taken[int(len(taken) * 0.99)]
 
 
+def in_turns(own: Callable[[], object], other: Callable[[], object], times: int) -> tuple[list[float], list[float]]:
+    """Time two calls in turns, at a steady rate of 200 a second together; return the milliseconds of each, sorted."""
+    taken: tuple[list[float], list[float]] = [], []
+    due = time.perf_counter()
+    for number in range(2 * times):
+        due += 1 / RATE
+        time.sleep(max(0.0, due - time.perf_counter()))
+        begun = time.perf_counter()
+        (own, other)[number % 2]()
+        taken[number % 2].append((time.perf_counter() - begun) * 1000)
+    return sorted(taken[0]), sorted(taken[1])
+
+
 def group(place: Place) -> float:
     """Return the entries a second of many threads that each wait for theirs to be on disk."""
     ledger = Ledger(place)
@@ -72,7 +86,7 @@ def group(place: Place) -> float:
 def fill(place: Place, lines: int) -> None:
     """Write many lines, in large batches."""
     ledger = Ledger(place)
-    with ledger._locked() as writer:  # noqa: SLF001 - one lock and few syncs, as nothing waits for these lines
+    with ledger._writing() as writer:  # noqa: SLF001 - one lock and few syncs, as nothing waits for these lines
         for _ in range(lines // 500):
             writer.write([ENTRY] * 500)
     ledger.close()
@@ -137,6 +151,13 @@ def main() -> int:
         ledger = Ledger(place)
         ledger.append(ENTRY)
         print("append, one thread: {:.2f} ms median, {:.2f} ms p99".format(*each(lambda: ledger.append(ENTRY), 2000)))
+        denial = msgspec.structs.replace(ENTRY, event="decision", decision="deny")
+        for name, taken in zip(
+            ("an allow, on disk", "a denial, written"),
+            in_turns(lambda: ledger.append(ENTRY), lambda: ledger.append(denial, sync=False), 1000),
+            strict=True,
+        ):
+            print(f"{name}, at {RATE} a second in turns: {statistics.median(taken):.2f} ms median, {taken[990]:.2f} ms p99")
         print(f"append, {THREADS} threads: {group(place):,.0f} entries/s")
         store = SqliteGrants(place)
         with store.writing():
@@ -145,6 +166,7 @@ def main() -> int:
         live = Live(place)
         live.current()
         print("live grants, nothing changed: {:.4f} ms median, {:.4f} ms p99".format(*each(live.current, 5000)))
+        print("broken glasses of all people: {:.3f} ms median, {:.3f} ms p99".format(*each(store.broken, 500)))
         with Desk(place) as desk:
             sessions = iter(range(10_000))
             use = lambda: desk.use("g-009999", f"s{next(sessions)}", ENTRY)  # noqa: E731
@@ -154,13 +176,13 @@ def main() -> int:
         fill(place, lines)
         begun = time.perf_counter()
         outcome = verify(place)
-        taken = time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(f"verify: {outcome.lines:,} lines in {outcome.segments} segments: {taken:.2f} s, {memory} MiB at most")
+        print(f"verify: {outcome.lines:,} lines in {outcome.segments} segments: {seconds:.2f} s, {memory} MiB at most")
     if outcome.problems:
         print(outcome.problems)
         return 1
-    return 1 if taken > VERIFY * outcome.lines / LINES or seen[len(seen) // 2] > SEEN else 0
+    return 1 if seconds > VERIFY * outcome.lines / LINES or seen[len(seen) // 2] > SEEN else 0
 
 
 if __name__ == "__main__":
