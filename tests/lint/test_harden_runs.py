@@ -46,15 +46,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     """Find a way to run containers, and take away afterwards what was made."""
     folder = tmp_path_factory.mktemp("images")
     busybox = Path(shutil.which("busybox") or "").resolve().read_bytes()
-    hardening.write(
-        folder / "probe.tar", hardening.base(busybox), {"Cmd": ["/bin/sh", "-c", "exit 7"]}, "localhost/pratique-probe:1"
-    )
+    # Without numbers of users of one's own (/etc/subuid) no other user than oneself runs, or owns a file.
+    probe = hardening.base(busybox, data__=hardening.owned(10001, 0o700))
+    hardening.write(folder / "probe.tar", probe, {"Cmd": ["/bin/sh", "-c", "exit 7"]}, "localhost/pratique-probe:1")
     store = ("--root", str(folder / "root"), "--runroot", str(folder / "runroot"))
     podman, said = None, ""
     for way in WAYS:
         candidate = Podman((*store, *way))
         candidate("load", "-q", "-i", str(folder / "probe.tar"))
-        ran = candidate("run", "--rm", "--network", "none", "localhost/pratique-probe:1")
+        ran = candidate("run", "--rm", "--network", "none", "--user", "10001:10001", "localhost/pratique-probe:1")
         if ran.returncode == 7:
             podman = candidate
             break
