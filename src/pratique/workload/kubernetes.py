@@ -226,7 +226,7 @@ class _Reader:
             user_namespace=True if self._pod.spec.get("hostUsers").truth is False else None,
             sysctls={item.get("name").string: item.get("value").string for item in _listed(self._shared.get("sysctls"))},
             runtime=self._pod.spec.get("runtimeClassName").string or None,
-            restart=self._pod.spec.get("restartPolicy").string or None,
+            restart=self._restart(),
             labels={name: value.string for name, value in self._pod.metadata.get("labels").members()},
             annotations={name: value.string for name, value in self._pod.metadata.get("annotations").members()},
             command=tuple(item.string for key in ("command", "args") for item in _listed(self._node.get(key))),
@@ -238,6 +238,13 @@ class _Reader:
     def _selinux(self) -> str | None:
         given = self._merged("selinux", "seLinuxOptions")
         return "unconfined" if given.get("type").string == "spc_t" else given.get("type").string or None
+
+    def _restart(self) -> str | None:
+        """A container's own word counts before its pod's: a sidecar's (from 1.29 on), and any container's (1.34), by rules, too."""
+        if list(self._node.get("restartPolicyRules")):
+            return "Always"
+        own = self._node.get("restartPolicy").string
+        return own or self._pod.spec.get("restartPolicy").string or None
 
     def _host_process(self) -> bool:
         """A process of a Windows node: the container's own word counts before the pod's."""

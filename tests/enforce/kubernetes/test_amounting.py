@@ -77,6 +77,32 @@ def test_the_size_of_a_running_pod_is_no_privilege(cluster: Cluster) -> None:
     assert denied(cluster.admit(changed(review, object=new)), "run.privileged")
 
 
+@pytest.mark.parametrize(
+    ("part", "own"),
+    [
+        ("initContainers", {"restartPolicy": "Always"}),
+        ("containers", {"restartPolicy": "OnFailure"}),
+        (
+            "containers",
+            {"restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In"}}]},
+        ),
+    ],
+)
+def test_what_runs_by_a_grant_does_not_start_again_by_its_containers_own_word(
+    cluster: Cluster, part: str, own: dict[str, Any]
+) -> None:
+    """A sidecar starts again whatever its pod says; so does a container with a policy, or rules, of its own."""
+    grant = cluster.grant("run.root", "run.new-privileges")
+    root = {**ROOT["spec"]["containers"][0], "name": "again", **own}
+    item = pod()
+    item["spec"][part] = [*item["spec"].get(part, []), root]
+    assert denied(cluster.admit(creates(item)), "does not start again by itself")
+    del root["restartPolicy"]
+    root.pop("restartPolicyRules", None)
+    assert cluster.admit(creates(item))["allowed"]
+    assert cluster.state(grant) == ("exhausted", 1)
+
+
 # -- volumes -------------------------------------------------------------------------------------------------------------------
 
 
