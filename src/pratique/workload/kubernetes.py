@@ -240,7 +240,7 @@ class _Reader:
         return "unconfined" if given.get("type").string == "spc_t" else given.get("type").string or None
 
     def _restart(self) -> str | None:
-        """A container's own word counts before its pod's: a sidecar's (from 1.29 on), and any container's (1.34), by rules, too."""
+        """A container's own word counts before its pod's: a sidecar's (1.29), and any container's (1.34), by rules, too."""
         if list(self._node.get("restartPolicyRules")):
             return "Always"
         own = self._node.get("restartPolicy").string
