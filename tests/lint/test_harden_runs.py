@@ -53,12 +53,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     podman, said = None, ""
     for way in WAYS:
         candidate = Podman((*store, *way))
-        candidate("load", "-q", "-i", str(folder / "probe.tar"))
-        ran = candidate("run", "--rm", "--network", "none", "--user", "10001:10001", "localhost/pratique-probe:1")
+        loaded = candidate("load", "-q", "-i", str(folder / "probe.tar"))
+        ran = candidate(
+            "run", "--rm", "--pull", "never", "--network", "none", "--user", "10001:10001", "localhost/pratique-probe:1"
+        )
         if ran.returncode == 7:
             podman = candidate
             break
-        said = ran.stderr.strip()[-300:]
+        said = (loaded if loaded.returncode else ran).stderr.strip()[-300:]
     if podman is None:
         pytest.skip(f"podman runs no container here: {said}")
     yield Images(podman, folder)
