@@ -16,7 +16,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -53,6 +53,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keba
     grant: str = ""
     revoke: bool = False
     seed: str = ""
+    push: str = ""  # all of a bundle, by hand
     tag: str = "x"
     repository: str = "@repo@"
 
@@ -95,6 +96,23 @@ def load() -> list[Attack]:
     """Return all attempts."""
     documents = [tomllib.loads(path.read_text()) for path in sorted(FOLDER.glob("*.toml"))]
     return [msgspec.convert(one | {"family": document["family"]}, Attack) for document in documents for one in document["attack"]]
+
+
+OPERATIONS = Path(__file__).parent / "enforce" / "benign" / "registry"
+
+
+class Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What people do all day, and what their clients see of it: the same with a gate and without."""
+
+    name: str
+    step: list[Step]
+    effect: Effect = Effect()
+
+
+def operations() -> list[Operation]:
+    """Return all operations."""
+    documents = [tomllib.loads(path.read_text()) for path in sorted(OPERATIONS.glob("*.toml"))]
+    return [msgspec.convert(one, Operation) for document in documents for one in document["operation"]]
 
 
 def layer_of(image: imagebuilder.Image) -> str:
@@ -140,8 +158,8 @@ BODIES: dict[str, bytes] = {
     "bad.config.data": BAD.config,
     "both": imagebuilder.index([GOOD.descriptor(), BAD.descriptor()]), "embedded": _embedded(), "embedded-child": _whole(),
     "octets": _disguised("application/octet-stream"), "json": _disguised("application/json"), "html": _disguised("text/html"),
-    "untyped": _disguised(""), "chart": _disguised("application/vnd.cncf.helm.config.v1+json"),
-    "signature": _disguised("application/vnd.dev.cosign.simplesigning.v1+json"),
+    "untyped": _disguised(""), "called-chart": _disguised("application/vnd.cncf.helm.config.v1+json"),
+    "called-signature": _disguised("application/vnd.dev.cosign.simplesigning.v1+json"),
     "wasm": _disguised("application/vnd.wasm.config.v0+json"),
     "sif": _disguised("application/vnd.sylabs.sif.config.v1+json"),
     "docker-other": _disguised("application/vnd.example.v1+json", mediaType=imagebuilder.DOCKER_MANIFEST),
@@ -162,6 +180,49 @@ WORDS = {
     "hundred": "&".join(f"scope=repository:team/a{number}:pull" for number in range(100)), "seven-thousand": "a" * 7000,
     "token.basic": base64.b64encode(b"<token>:x.y.z").decode(),
 }  # fmt: skip
+
+
+class Bundle(NamedTuple):
+    """What is pushed together."""
+
+    manifest: bytes
+    blobs: tuple[bytes, ...] = ()
+
+
+def _bundle(config: tuple[str, bytes], *layers: tuple[str, bytes], **more: Any) -> Bundle:
+    described = [{"mediaType": kind, "digest": digest(data), "size": len(data)} for kind, data in (config, *layers)]
+    whole = {"schemaVersion": 2, "mediaType": imagebuilder.OCI_MANIFEST, "config": described[0], "layers": described[1:], **more}
+    return Bundle(imagebuilder.encode(whole), (config[1], *(data for _, data in layers)))
+
+
+_SIGNED = b'{"critical":{"identity":{"docker-reference":"reg"},"image":{"docker-manifest-digest":"x"},"type":"cosign"}}'
+_STATEMENT = b'{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","subject":[]}'
+_NO_IMAGE = imagebuilder.encode(imagebuilder.configuration([]))  # what signers and BuildKit write, with types of images
+# Artifacts as the tools that make them write them; images.
+BUNDLES: dict[str, Bundle] = {
+    "chart": _bundle(
+        ("application/vnd.cncf.helm.config.v1+json", b'{"name":"shop","version":"1.0.0"}'),
+        ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", imagebuilder.compress(b"chart", "gzip")),
+    ),
+    "signature": _bundle((imagebuilder.OCI_CONFIG, _NO_IMAGE), ("application/vnd.dev.cosign.simplesigning.v1+json", _SIGNED)),
+    "provenance": _bundle((imagebuilder.OCI_CONFIG, _NO_IMAGE), ("application/vnd.in-toto+json", _STATEMENT * 20)),
+    "sbom": _bundle(
+        ("application/vnd.oci.empty.v1+json", b"{}"), ("application/vnd.cyclonedx+json", b'{"bomFormat":"CycloneDX"}'),
+        artifactType="application/vnd.cyclonedx+json", subject=GOOD.descriptor(),
+    ),
+    "policy": _bundle(("application/vnd.unknown.config.v1+json", b"{}"), ("text/plain", b"package a")),
+    "good": Bundle(GOOD.manifest, (GOOD.config, GOOD.blobs[layer_of(GOOD)])),
+    "bad": Bundle(BAD.manifest, (BAD.config, BAD.blobs[layer_of(BAD)])),
+    # BAD's layers called those of a signature: what an engine unpacks all the same.
+    "false-signature": _bundle(
+        (imagebuilder.OCI_CONFIG, BAD.config), ("application/vnd.dev.cosign.simplesigning.v1+json", BAD.blobs[layer_of(BAD)])
+    ),
+    "false-statement": _bundle((imagebuilder.OCI_CONFIG, BAD.config), ("application/vnd.in-toto+json", BAD.diffs[0])),
+}  # fmt: skip
+
+
+WORDS |= {f"{name}.layer": digest(bundle.blobs[1]) for name, bundle in BUNDLES.items() if name not in ("good", "bad")}
+WORDS["abcdef"] = digest(b"abcdef")
 
 
 class Side:
@@ -203,7 +264,7 @@ class Side:
 class Attempt:
     """One attempt on one side."""
 
-    def __init__(self, attack: Attack, side: Side) -> None:
+    def __init__(self, attack: Attack | Operation, side: Side) -> None:
         self.attack, self.side = attack, side
         self.words = {**WORDS, "repo": f"team/{attack.name}", "host": "%s:%d" % side.address}  # noqa: UP031 - a pair
         self.tokens: dict[str, str] = {}
@@ -225,7 +286,7 @@ class Attempt:
         """Say whether it did its harm."""
         effect = self.attack.effect
         if effect.gives:
-            wanted = BODIES[effect.gives]
+            wanted = BODIES[effect.gives] if effect.gives in BODIES else BUNDLES[effect.gives].manifest
             return wanted in reply.body
         if effect.has or effect.gone:
             path = f"/v2/{self.words['repo']}/{self._filled(effect.has or effect.gone)}"
@@ -241,6 +302,8 @@ class Attempt:
         elif step.seed:
             kind = str(json.loads(BODIES[step.seed])["mediaType"])
             self.side.put_manifest(self._filled(step.repository), BODIES[step.seed], kind, step.tag)
+        elif step.push:
+            return self._push(step)
         elif step.login and step.query:
             path = f"/token?{self._filled(step.query)}"
             basic = "Basic " + base64.b64encode(f"{step.who}:{PASSWORDS[step.who]}".encode()).decode()
@@ -252,6 +315,25 @@ class Attempt:
         elif step.ask:
             return self._ask(step)
         return before
+
+    def _push(self, step: Step) -> Reply:
+        """Push what a bundle has, as clients do; return the last answer, or the first that is none of success."""
+        bundle, repository = BUNDLES[step.push], self._filled(step.repository)
+        headers = {"Accept": _ACCEPT}
+        if token := self.side.token(step.who, [f"repository:{repository}:pull,push"]):
+            headers["Authorization"] = f"Bearer {token}"
+        for blob in bundle.blobs:
+            begun = send(self.side.address, "POST", f"/v2/{repository}/blobs/uploads/", b"", headers)
+            if begun.status != 202:
+                return begun
+            at = f"{_here(begun.headers['location'])}&digest={digest(blob)}"
+            ended = send(self.side.address, "PUT", at, blob, {**headers, "Content-Type": "application/octet-stream"})
+            if ended.status != 201:
+                return ended
+        return send(
+            self.side.address, "PUT", f"/v2/{repository}/manifests/{step.tag}", bundle.manifest,
+            {**headers, "Content-Type": str(json.loads(bundle.manifest)["mediaType"])},
+        )  # fmt: skip
 
     def _ask(self, step: Step) -> Reply:
         method, _, target = self._filled(step.ask).partition(" ")

@@ -95,8 +95,7 @@ def page() -> str:
         if not families:
             continue
         # Podman does the same operations as Docker, but for those that it does not know.
-        others = {"podman": "those of Docker that it knows", "registry": "pushes and pulls by docker, podman and skopeo"}
-        operations = str(_operations(kind)) if _operations(kind) else others[kind]
+        operations = str(_operations(kind)) if _operations(kind) else "those of Docker that it knows"
         figures.append(f"| {gate} | {sum(len(attacks) for _, attacks in families)} | {operations} |")
         parts.append(f"## {gate}\n")
         for family, attacks in families:

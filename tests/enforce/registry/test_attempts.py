@@ -12,11 +12,11 @@ import pytest
 from pratique._kit.written import Duration
 from pratique.enforce.admission import AdmissionSpec
 from pratique.enforce.registry.access import AccessSpec, Readers
-from registryattacks import Attack, Attempt, Sides, both, denials, load
+from registryattacks import Attack, Attempt, Operation, Sides, both, denials, load, operations
 from registrygate import gated
 
 pytestmark = [pytest.mark.loopback, pytest.mark.needs("docker-registry")]
-ATTACKS = load()
+ATTACKS, OPERATIONS = load(), operations()
 ADMISSION = AdmissionSpec(fail_on=("kev",), offline=True, deadline=Duration(60))
 ACCESS = AccessSpec(
     readers=(Readers(repositories=("team/*",), anybody=True), Readers(repositories=("secret/*",), ids=("unix:alice",)))
@@ -58,3 +58,15 @@ def test_stopped(sides: Sides, attack: Attack) -> None:
         # One that is like many before it is counted, and written when the counting ends; those before it are there.
         alike = [line for line in now if line.reason and line.reason[:60] in said.body.decode("latin-1")]
         assert len(now) > before or alike, "it is not in the ledger"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_ordinary_work_goes_on(sides: Sides, operation: Operation) -> None:
+    """The same answer with the gate and without it, body included."""
+    free, held = Attempt(operation, sides.bare), Attempt(operation, sides.held)
+    wanted, said = free.run(), held.run()
+    assert said.status == wanted.status, (wanted, said)
+    assert free.worked(wanted), wanted
+    assert held.worked(said), said
+    if wanted.status == 200 and operation.name not in ("the-version", "list-tags"):  # which say of themselves how they write JSON
+        assert said.body == wanted.body.replace(free.words["repo"].encode(), held.words["repo"].encode())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import tarfile
 import tempfile
 import time
 from functools import cache
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 from pratique.enforce.registry.access import Reading
 from pratique.enforce.registry.accounts import Accounts, matches, new_secret, read_accounts, scrypt_hash, secret_hash
 from pratique.enforce.registry.contents import Contents
-from pratique.enforce.registry.manifests import Manifest, is_configuration, read_manifest
+from pratique.enforce.registry.manifests import Manifest, can_be_unpacked, is_configuration, read_manifest
 from pratique.enforce.registry.routes import classify, is_repository
 from pratique.enforce.registry.tokens import Access, Signer, TokenError, Tokens, load_signer
 from pratique.model.errors import ConfigurationError, ParseError, PolicyError, StoreError
@@ -245,3 +248,38 @@ def test_contents_outlive_the_gate_and_forget_what_is_deleted(tmp_path: Path) ->
 def test_configurations_of_images_are_known_however_they_are_spelled(body: bytes, image: bool) -> None:
     """What an engine could decode is one; what it could not, or has nothing to unpack by, is an artifact's."""
     assert is_configuration(body) is image
+
+
+def _tar(name: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return out.getvalue()[:512]
+
+
+def _old_tar(name: str) -> bytes:
+    """A header as Unix V7 wrote it, without a magic number, in letters that JSON may have."""
+    header = bytearray(name.encode().ljust(100) + b"000644 " + b" " + b"0000000 " * 2 + b"00000000000 " * 2 + b" " * 8)
+    header = bytearray(bytes(header).ljust(512))
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o  " % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.parametrize(
+    ("head", "packed"),
+    [
+        (_tar("a"), True), (_old_tar('{"critical":"'), True), (bytes(512), True), (gzip.compress(b"x").ljust(512), True),
+        (b"\x28\xb5\x2f\xfd", True), (b"\x50\x2a\x4d\x18", True), (b"BZh9", True), (b"\xfd7zXZ\x00", True),
+        (b'{"critical":{}}', False), (b'{"_type":"x"}'.ljust(512), False), (b"", False), (b"package a\n".ljust(512), False),
+    ],
+)  # fmt: skip
+def test_what_can_be_unpacked_is_known_by_its_beginning(head: bytes, packed: bool) -> None:
+    """Compressed data and tar archives, however old; a JSON document that is a tar archive as well is one."""
+    assert can_be_unpacked(head) is packed
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="/\x00"), min_size=1, max_size=90))
+def test_every_tar_archive_can_be_unpacked(name: str) -> None:
+    """Whatever its first entry is called."""
+    assert can_be_unpacked(_tar(name))

@@ -11,7 +11,15 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from pratique.enforce.registry.exchange import Client, Gone
-from pratique.enforce.registry.manifests import MAX_CONFIG, MAX_MANIFEST, Manifest, is_configuration, read_manifest
+from pratique.enforce.registry.manifests import (
+    HEAD,
+    MAX_CONFIG,
+    MAX_MANIFEST,
+    Manifest,
+    can_be_unpacked,
+    is_configuration,
+    read_manifest,
+)
 from pratique.enforce.registry.proxy import REALM, Proxy, Refused
 from pratique.enforce.registry.relay import Answered, Upstream, UpstreamError, answered_headers, asked_headers
 from pratique.enforce.registry.routes import Route, classify, is_digest
@@ -162,24 +170,45 @@ class Conversation:
         await self._pass(client, answered)
 
     async def _settled(self, client: Client, route: Route, manifest: Manifest) -> Manifest:
-        """Return a manifest as what it is: an artifact whose configuration is an image's, or cannot be looked at, is an image."""
-        judging, config = self._proxy.judging, manifest.config
+        """Return a manifest as what it is: what could be run is an image, whatever it calls itself, and the rest is an artifact.
+
+        What cannot be looked at is taken for an image.
+        """
+        judging = self._proxy.judging
         if judging.told(manifest):
             return manifest
         kind = judging.kind(route.repository, manifest.digest)
         if kind not in ("artifact", "image"):
-            kind = "artifact" if is_digest(config) and await self._is_of_artifact(client, route, config) else "image"
+            harmless = self._is_packed_in_nothing if manifest.unlayered else self._is_of_artifact
+            kind = "artifact" if await harmless(client, route, manifest) else "image"
         return manifest._replace(kind="artifact" if kind == "artifact" else "image")
 
-    async def _is_of_artifact(self, client: Client, route: Route, config: str) -> bool:
+    async def _is_of_artifact(self, client: Client, route: Route, manifest: Manifest) -> bool:
+        """Say whether its configuration is none of an image's."""
+        found = await self._looked_at(client, route, manifest.config, MAX_CONFIG)
+        return found is not None and not is_configuration(found)
+
+    async def _is_packed_in_nothing(self, client: Client, route: Route, manifest: Manifest) -> bool:
+        """Say whether none of its layers is one that could be unpacked: signatures and attestations are JSON."""
+        for layer in manifest.blobs[1:]:
+            head = await self._looked_at(client, route, layer, HEAD, part=True)
+            if head is None or can_be_unpacked(head):
+                return False
+        return True
+
+    async def _looked_at(self, client: Client, route: Route, blob: str, most: int, *, part: bool = False) -> bytes | None:
+        """Return a blob, or with `part` its first bytes; None where it is not there, or larger, or has a strange name."""
+        if not is_digest(blob):
+            return None
         token = self._proxy.shown(Access("repository", route.repository, ("pull",)))
-        target = f"/v2/{route.repository}/blobs/{config}"
-        answered = self._checked(await self._upstream.ask("GET", target, asked_headers([], self._host(client), token)))
+        asked = [(b"range", b"bytes=0-%d" % (most - 1))] if part else []
+        headers = asked_headers(asked, self._host(client), token)
+        answered = self._checked(await self._upstream.ask("GET", f"/v2/{route.repository}/blobs/{blob}", headers))
         try:
-            body = await self._upstream.whole(MAX_CONFIG)
+            body = await self._upstream.whole(most)
         except UpstreamError:
-            return False  # larger than any artifact's
-        return answered.status == 200 and not is_configuration(body)
+            return None  # larger than any artifact's
+        return body if answered.status in (200, 206) else None
 
     async def _delete(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:
         await self._proxy.allow(route, asker, access, route.reference)
@@ -216,9 +245,9 @@ class Conversation:
     async def _upload(self, client: Client, route: Route, asker: Asker, access: tuple[Access, ...]) -> None:
         await self._proxy.allow(route, asker, access)
         self._proxy.own_upload(asker, route)
-        await self._pass(
-            client, await self._ask(client, route, Access("repository", route.repository, ("pull", "push")), asker=asker)
-        )
+        # The registry takes giving an upload up for a deletion; it is no more than the end of one's own push.
+        may = ("pull", "push", "delete") if route.kind == "upload-cancel" else ("pull", "push")
+        await self._pass(client, await self._ask(client, route, Access("repository", route.repository, may), asker=asker))
 
     # -- passing on ------------------------------------------------------------------------------------------------------------
 

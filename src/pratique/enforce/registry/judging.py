@@ -24,8 +24,8 @@ class Judging:
             await asyncio.to_thread(self._contents.learn, repository, manifest)
 
     def told(self, manifest: Manifest) -> bool:
-        """Say whether it need not be looked at whether a manifest is what it says: it is no artifact, or nothing is judged."""
-        return manifest.kind != "artifact" or self._admission is None
+        """Say whether a manifest need not be looked into: it is an image for sure, or an index, or nothing is judged."""
+        return (manifest.kind != "artifact" and not manifest.unlayered) or self._admission is None
 
     def kind(self, repository: str, digest: str) -> str:
         """Return what a manifest was found to be, "" where nobody looked."""

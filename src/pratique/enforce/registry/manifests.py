@@ -19,6 +19,8 @@ MAX_MANIFEST = 4 << 20  # as distribution bounds it
 MAX_ENTRIES = 10_000  # blobs or manifests of one; images have at most 127 layers, indexes some tens of platforms
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _IMAGES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+_OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+MAX_LOOKED_AT = 16  # layers of a signature or an attestation that are looked at; each signer adds one
 _DOCKER = "application/vnd.docker.distribution.manifest.v2+json"  # has no artifacts: only images and plugins, which run, too
 # The last four are what registries of 2015 said of every configuration: Docker pulls and runs such images to this day, whatever
 # type their layers are called (moby, distribution/pull_v2.go, Schema2Types). Parameters of a type do not count.
@@ -51,12 +53,16 @@ class _Manifest(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Manifest(NamedTuple):
-    """What a manifest is: its digest, the blobs it needs (its configuration first), the manifests it leads to."""
+    """What a manifest is: its digest, the blobs it needs (its configuration first), the manifests it leads to.
+
+    `unlayered` says of an image that none of its layers is called one: signatures and attestations are written so.
+    """
 
     kind: Literal["index", "image", "artifact"]
     digest: str
     blobs: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
+    unlayered: bool = False
 
     @property
     def config(self) -> str:
@@ -90,8 +96,13 @@ def read_manifest(body: bytes, media_type: str) -> Manifest:
     if kind not in _IMAGES or found.manifests is not None or found.config is None:
         raise ParseError(f"a manifest of the type {kind[:80]!a} is not known here")
     layers = found.layers or ()
-    image = kind == _DOCKER or _runs(found.config.media_type) or any(_type(one.media_type).startswith(_LAYERS) for one in layers)
-    return Manifest("image" if image else "artifact", digest, (found.config.digest, *(one.digest for one in layers)))
+    layered = any(_type(one.media_type).startswith(_LAYERS) for one in layers)
+    image = kind == _DOCKER or _runs(found.config.media_type) or layered
+    blobs = (found.config.digest, *(one.digest for one in layers))
+    unlayered = (
+        kind != _DOCKER and not layered and _type(found.config.media_type) == _OCI_CONFIG and 0 < len(layers) <= MAX_LOOKED_AT
+    )
+    return Manifest("image" if image else "artifact", digest, blobs, unlayered=image and unlayered)
 
 
 def _type(text: str) -> str:
@@ -123,6 +134,29 @@ def is_configuration(body: bytes) -> bool:
     except (ValueError, RecursionError):
         return True
     return any(key.casefold() == "rootfs" for key in found)
+
+
+HEAD = 512  # bytes of a layer that tell whether it can be unpacked: the first header of a tar archive
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_ZSTD_SKIPPED = (0x184D2A50, 0x184D2A5F)  # magic numbers of frames that may come first (RFC 8878, 3.1.2)
+
+
+def can_be_unpacked(head: bytes) -> bool:
+    """Say whether an engine could unpack a layer that begins so: it is compressed, or a tar archive, or empty blocks of one."""
+    if head.startswith(_COMPRESSED) or _ZSTD_SKIPPED[0] <= int.from_bytes(head[:4], "little") <= _ZSTD_SKIPPED[1]:
+        return True
+    if len(head) < HEAD:
+        return False
+    if not any(head) or head[257:262] == b"ustar":
+        return True
+    stated = head[148:156].strip(b" \0").partition(b"\0")[0]
+    try:
+        wanted = int(stated, 8)
+    except ValueError:
+        return False
+    counted = head[:148] + b" " * 8 + head[156:]
+    signed = sum(byte - 256 if byte > 127 else byte for byte in counted)
+    return wanted in (sum(counted), signed)
 
 
 # Keys that decide what a manifest is: Go reads them in any letter case, so that another spelling means two things.
