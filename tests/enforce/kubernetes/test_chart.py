@@ -18,7 +18,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from kubeguards import CHART, OBJECTS
+from kubeguards import CHART, OBJECTS, evaluator
 from pratique.workload import kubernetes, pss
 
 ROOT = Path(__file__).parents[3]
@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "namespace": "gate", "createNamespace": True, "image": f"localhost:5000/a/b@sha256:{'b' * 64}", "cluster": "prod.eu-1",
     "replicas": 5, "caBundle": base64.b64encode(b"y" * 300).decode(), "webhooks": False,
     "exemptNamespaces": ["calico-system", "rook-ceph"], "adminGroup": "oidc:Platform-Admins@example.com",
+    "nodeAgents": ["system:serviceaccount:vk:agent", "kwok"],
     "apiServers": "fd00::/8", "anyClient": True, "podSecurity": "team-*=restricted:v1.34", "evict": False, "observe": True,
     "options": ["--exempt=system:serviceaccount:argocd:argocd-application-controller", "--exempt-namespace=kube-*"],
     "relayOptions": ["--pass-all"], "storage": "1.5Ti", "storageClass": "fast", "imagePullSecret": "pull",
@@ -114,6 +115,18 @@ def test_a_namespace_of_another_name_is_guarded_as_well() -> None:
     text = json.dumps(list(rendered(namespace="gate").values()))
     assert "pratique-system" not in text
     assert "name == 'gate'" in text
+
+
+def test_agents_of_virtual_nodes_are_believed_when_they_are_named() -> None:
+    """By whatever number of them; nobody else is."""
+    policy = rendered(nodeAgents=OTHER["nodeAgents"])["ValidatingAdmissionPolicy", "pratique-guards-pod-status"]
+    (condition,) = policy["spec"]["matchConditions"]
+    evaluate = evaluator("request")
+    asked = {
+        name: evaluate(condition["expression"], request={"userInfo": {"username": name, "groups": ["system:authenticated"]}})
+        for name in (*OTHER["nodeAgents"], "boss")
+    }
+    assert asked == {"system:serviceaccount:vk:agent": False, "kwok": False, "boss": True}
 
 
 _SCRIPT = """
