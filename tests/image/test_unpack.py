@@ -79,6 +79,7 @@ def test_damaged(kind: str, tmp_path: Path) -> None:
         assert not list((tmp_path / "cache" / "spool").iterdir())
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What grows beyond measure is stopped while it grows."""
     monkeypatch.setattr(blob, "RATIO_FROM", 1 << 20)  # else it takes a file of gigabytes
@@ -87,6 +88,7 @@ def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         layers(tmp_path / "whole", tmp_path)
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_child_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash in a library that decompresses is named, and the scan ends as for any file that cannot be read."""
     (tmp_path / "whole").write_bytes(gzip.compress(ib.docker_archive([ib.layer({"a": "1"})])))

@@ -90,6 +90,7 @@ def _invent() -> None:
     raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
 
 
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize(
     ("what", "said"),
     [
@@ -116,6 +117,7 @@ def test_what_a_reader_can_do(what: Callable[[], None], said: str, document: Pat
     assert str(document) in caught.value.message
 
 
+@pytest.mark.usefixtures("forks")
 def test_it_cannot_write(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a document makes of its reader leaves a trace on the disk."""
 
@@ -129,6 +131,7 @@ def test_it_cannot_write(document: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize("answer", [b"", b"\xc1", msgspec.msgpack.encode({"inventory": 3}), msgspec.msgpack.encode({})])
 def test_an_answer_that_is_none(answer: bytes, document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller believes nothing of what comes back but its form."""
@@ -243,6 +246,7 @@ def test_wrong_bytes_anywhere(data: st.DataObject) -> None:
     _answered(bytes(content))
 
 
+@pytest.mark.usefixtures("forks")
 def test_time_is_bounded(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that sleeps is not waited for longer than its time."""
     monkeypatch.setattr(reading, "settle", lambda *_, **__: time.sleep(3600))
