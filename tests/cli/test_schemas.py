@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import imagebuilder
 from advisoryhome import NOON, VECTOR, Home, kev, scored
 from feedsim import archive, record
 from pratique.cli import doctor
@@ -167,6 +168,8 @@ def test_documents_of_images_keep_to_their_schemas(seen: Seen, image: str, tmp_p
     (tmp_path / "report.json").write_text(json.dumps(report))
     Path("Dockerfile").write_text("FROM debian\nUSER root\n")
     seen("scan", "lint", "Dockerfile", "-f", "json")
+    imagebuilder.oci_layout(tmp_path / "layout", [imagebuilder.layer({"etc/os-release": "ID=debian"})])
+    seen("scan-set", "scan", f"oci-dir:{tmp_path / 'layout'}", "--all-platforms", *NOW, "-f", "json", code=3)
     seen("explain", "explain", image, "CVE-2023-4911", *NOW, "-f", "json")
     seen("diff", "diff", "report.json", "report.json", "-f", "json")
     seen("policy-explain", "policy", "explain", "policy.yaml", "report.json", "-f", "json", code=1)
@@ -178,6 +181,7 @@ def test_documents_of_images_keep_to_their_schemas(seen: Seen, image: str, tmp_p
     seen("cache-status", "cache", "status", "-f", "json")
     done = {
         "scan",
+        "scan-set",
         "explain",
         "diff",
         "policy-explain",

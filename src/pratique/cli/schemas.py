@@ -41,6 +41,19 @@ def _scan() -> dict[str, Any]:
     return made()
 
 
+def _scan_set() -> dict[str, Any]:
+    one = _scan()
+    reports = {"type": "array", "items": {"$ref": one["$ref"]}}
+    name = "urn:pratique:schema:scan-set-1"
+    return {
+        "$id": name,
+        "type": "object",
+        "properties": {"schema": {"const": name}, "reports": reports},
+        "required": ["schema", "reports"],
+        "$defs": one["$defs"],
+    }
+
+
 def _explain() -> dict[str, Any]:
     from pratique.cli.explain import SCHEMA, Explanation  # noqa: PLC0415 - as above
 
@@ -148,6 +161,7 @@ def _struct(kind: type[Written], parts: dict[str, Any]) -> dict[str, Any]:
 
 DOCUMENTS: dict[str, Document] = {
     "scan": Document("scan and lint --format json: a report", _scan),
+    "scan-set": Document("scan --all-platforms --format json: one report a platform", _scan_set),
     "explain": Document("explain --format json: why something is, or is not, reported", _explain),
     "diff": Document("diff --format json: what changed between two reports", _diff),
     "harden": Document("harden --format json: the least privileges of each container", _printed("Hardened", many=True)),
