@@ -9,11 +9,8 @@ from typing import Any, Literal, NotRequired, TypedDict, get_type_hints
 
 import msgspec
 
-from pratique.advisory.compare import Difference
-from pratique.advisory.index import Entry
 from pratique.enforce.doctor.finding import Checked
 from pratique.lint.harden.proposal import Proposal
-from pratique.model.advisory import Advisory, Exploited, ExploitScore, Ssvc
 from pratique.model.privilege import Obligation, Point, Provider, State
 from pratique.model.report import Verdict
 from pratique.policy.document import Examine
@@ -329,7 +326,7 @@ class WaiverOf(TypedDict, total=False):
     ended: str
 
 
-def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
+def fields_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the members of a struct as they are written; one that may be left out says so."""
     hints = get_type_hints(kind, include_extras=True)
     lax = kind.__struct_config__.omit_defaults
@@ -337,86 +334,6 @@ def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
         field.encode_name: NotRequired[hints[field.name]] if lax and not field.required else hints[field.name]
         for field in msgspec.structs.fields(kind)
     }
-
-
-_States = Literal["ok", "stale", "missing", "failed", "ahead", "outdated"]
-_SOURCE_MORE = {"state": _States, "age_seconds": int | None, "known_since": str | None}
-Source = TypedDict("Source", {**_fields(Entry), **_SOURCE_MORE})  # type: ignore[misc]  # its members are those of a struct, and more
-
-
-class DatabaseStatus(TypedDict):
-    """`db status`."""
-
-    kind: str
-    built_at: str
-    digest: str
-    folder: str
-    sources: list[Source]
-
-
-class Touched(TypedDict):
-    """A package of an inventory that a difference is about."""
-
-    file: str
-    purl: str
-    name: str
-    version: str
-
-
-_HEAD = {"schema": Literal["urn:pratique:schema:database-difference-1"], "old": str, "new": str, "scores_changed": int}
-_DIFFERENCE = {**_fields(Difference), "scores": NotRequired[list[str]], "inventory": NotRequired[list[Touched]]}
-DatabaseDifference = TypedDict("DatabaseDifference", {**_HEAD, **_DIFFERENCE})  # type: ignore[misc]  # as above
-
-
-class Affected(TypedDict):
-    """A package that an advisory is about."""
-
-    feed: str
-    id: str
-    ecosystem: str
-    package: str
-    versions: str
-
-
-_Known = TypedDict("_Known", {"feed": str, **_fields(Advisory)})  # type: ignore[misc]  # as above
-
-
-class Shown(TypedDict):
-    """`db show`."""
-
-    id: str
-    advisories: list[_Known]
-    affected: list[Affected]
-    kev: list[Exploited]
-    epss: list[ExploitScore]
-    ssvc: dict[str, Ssvc]
-
-
-class PackageFound(TypedDict):
-    """A package by its name, and how many advisories are about it."""
-
-    feed: str
-    ecosystem: str
-    package: str
-    advisories: int
-
-
-class AdvisoryFound(TypedDict):
-    """An advisory by its name or title; `aliases` are separated by spaces."""
-
-    feed: str
-    id: str
-    aliases: str
-    title: str
-
-
-class Searched(TypedDict):
-    """`db search`; `more` says that there was more than --limit."""
-
-    text: str
-    packages: list[PackageFound]
-    advisories: list[AdvisoryFound]
-    more: bool
 
 
 class Kept(TypedDict):
@@ -433,4 +350,4 @@ class CacheStatus(TypedDict):
     parts: dict[str, Kept]
 
 
-Hardened = TypedDict("Hardened", {"container": str, **_fields(Proposal)})  # type: ignore[misc]  # as above
+Hardened = TypedDict("Hardened", {"container": str, **fields_of(Proposal)})  # type: ignore[misc]  # as above

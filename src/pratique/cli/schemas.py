@@ -12,6 +12,7 @@ import msgspec
 from pratique._kit.written import Duration, Moment, Written
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DATABASE = "documents_database"
 _NOT_WRITTEN = frozenset(("places", "nodes", "legacy", "signed_by", "unsigned"))
 
 
@@ -71,7 +72,7 @@ def _policy_told() -> dict[str, Any]:
 
 
 def _database_difference() -> dict[str, Any]:
-    return {**_printed("DatabaseDifference")(), "$id": "urn:pratique:schema:database-difference-1"}
+    return {**_printed("DatabaseDifference", module=_DATABASE)(), "$id": "urn:pratique:schema:database-difference-1"}
 
 
 def _ledger_line() -> dict[str, Any]:
@@ -80,13 +81,13 @@ def _ledger_line() -> dict[str, Any]:
     return msgspec.json.schema(Line)
 
 
-def _printed(name: str, *, many: bool = False) -> Callable[[], dict[str, Any]]:
-    """Return what makes the schema of a type of `documents`, or of a list of it."""
+def _printed(name: str, *, many: bool = False, module: str = "documents") -> Callable[[], dict[str, Any]]:
+    """Return what makes the schema of a type of a module here, or of a list of it."""
 
     def make() -> dict[str, Any]:
-        from pratique.cli import documents  # noqa: PLC0415 - as above
+        import importlib  # noqa: PLC0415 - as above
 
-        kind: Any = getattr(documents, name)
+        kind: Any = getattr(importlib.import_module(f"pratique.cli.{module}"), name)
         return msgspec.json.schema(list.__class_getitem__(kind) if many else kind)
 
     return make
@@ -181,10 +182,10 @@ DOCUMENTS: dict[str, Document] = {
     ),
     "policy-list": Document("policy list --format json: the rule sets that are shipped", _printed("RuleSet", many=True)),
     "waiver-list": Document("waiver list --format json: accepted risks", _printed("WaiverOf", many=True)),
-    "db-status": Document("db status --format json: the advisory database", _printed("DatabaseStatus")),
+    "db-status": Document("db status --format json: the advisory database", _printed("DatabaseStatus", module=_DATABASE)),
     "db-diff": Document("db diff --format json: what two states of the database differ in", _database_difference),
-    "db-show": Document("db show --format json: what is known of a vulnerability", _printed("Shown")),
-    "db-search": Document("db search --format json: packages and advisories by name", _printed("Searched")),
+    "db-show": Document("db show --format json: what is known of a vulnerability", _printed("Shown", module=_DATABASE)),
+    "db-search": Document("db search --format json: packages and advisories by name", _printed("Searched", module=_DATABASE)),
     "cache-status": Document("cache status --format json: the parts of the cache", _printed("CacheStatus")),
     "file-policy": Document("kind: Policy, by which images are judged", _file("pratique.policy.document", "Policy")),
     "file-policy-test": Document("kind: PolicyTest, cases of a policy", _file("pratique.policy.document", "PolicyTest")),
