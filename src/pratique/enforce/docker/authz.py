@@ -122,8 +122,9 @@ class AuthzPlugin:
             return await self._refused(None, f"{message.request_method} {message.request_uri}", str(error))
         try:
             use = named_in(route)
-            async with asyncio.timeout(DEADLINE):
-                await self._names.begin(use)
+            if use.name or use.moves:
+                async with asyncio.timeout(DEADLINE):
+                    await self._names.begin(use)
         except (ParseError, TimeoutError) as error:
             return await self._refused(subject, f"{message.request_method} {route.path}", str(error) or _LATE)
         goes_on = False
@@ -163,10 +164,9 @@ class AuthzPlugin:
                     session = await self._keeper.rule(question.request, question.session, held=question.held, note=note)
                 if not session.decision.allowed:
                     await self._turns.pace(who)
-        except PratiqueError as error:
-            return await self._refused(subject, f"{message.request_method} {route.path}", str(error))
-        except TimeoutError:
-            return await self._refused(subject, f"{message.request_method} {route.path}", _LATE)
+        except (PratiqueError, TimeoutError) as error:
+            self._names.ended(use)  # where a gate only looks on, it goes on all the same, and nobody tells the end of it
+            return await self._refused(subject, f"{message.request_method} {route.path}", str(error) or _LATE)
         if not session.decision.allowed:
             await self._interpreter.denied(question)
             return refusal(session.decision, note)
