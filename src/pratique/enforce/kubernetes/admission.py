@@ -165,7 +165,8 @@ class Admitter:
                 raise ParseError(f"a {review.item.get('kind') or review.resource.name} without containers")
             return reviews.admitted(review.uid)
         standard = podsecurity.standard_of(self._settings.standards, review.namespace)
-        specs = workloads.changed(review, whole=podsecurity.is_worse(pods, workloads.former(review), standard))
+        before = workloads.former(review)  # nothing of what is created was there before, so that all of it is asked about
+        specs = workloads.changed(review, whole=bool(before) and podsecurity.is_worse(pods, before, standard))
         if not specs:
             return reviews.admitted(review.uid)
         subject, held, session = self._made_for(review)
