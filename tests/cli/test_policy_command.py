@@ -302,6 +302,17 @@ def test_hints_on_findings(when: str, said: str, call: Call, here: Path) -> None
     assert (said in ran.out) if said else ("rule 'it'" not in ran.out)
 
 
+def test_a_case_that_expects_a_rule_that_is_not_there(call: Call, here: Path) -> None:
+    """A name that is misspelt in a test is told from a rule that did not fire."""
+    _policy(here)
+    case = "- {name: a, findings: [{id: CVE-1}], expect: {decision: allow, rules: [no-knwon-exploited, no-known-exploited]}}\n"
+    (here / "policy_test.yaml").write_text(f"apiVersion: pratique/v1\nkind: PolicyTest\ncases:\n{case}")
+    ran = call("policy", "test", "policy.yaml")
+    assert ran.code == 1
+    assert "rule no-knwon-exploited was expected, and the policy has none of that name (did you mean" in ran.out
+    assert "rule no-known-exploited was expected, and did not fire" in ran.out
+
+
 def test_rule_sets_that_are_shipped_take_the_hints(call: Call) -> None:
     """They are what people copy from."""
     for name in (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import unquote
 
 import msgspec
@@ -155,11 +156,19 @@ def failures(case: PolicyCase, policy: PolicySet, report: Report | None) -> list
     if case.expect.rules is not None:
         spoke = {firing.rule.rule.id for firing in judgement.firings if firing.effect != "allow"}
         wanted = set(case.expect.rules)
-        found += [f"rule {rule} was expected, and did not fire" for rule in sorted(wanted - spoke)]
+        known = {entry.rule.id for entry in policy.rules}
+        found += [_silent(rule, known) for rule in sorted(wanted - spoke)]
         found += [f"rule {rule} fired, and was not expected" for rule in sorted(spoke - wanted)]
     if found:
         found += [f"{reason.rule}: {reason.message}" for reason in judgement.verdict.reasons]
     return found
+
+
+def _silent(rule: str, known: Collection[str]) -> str:
+    if rule in known:
+        return f"rule {rule} was expected, and did not fire"
+    near = difflib.get_close_matches(rule, known, 1)
+    return f"rule {rule} was expected, and the policy has none of that name" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 # What only vulnerabilities have, or have beside others: VEX speaks of those.
