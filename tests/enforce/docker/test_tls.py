@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import os
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -203,6 +205,34 @@ def test_what_clients_send_is_let_through(
         body = _chunks(_archive(b"FROM bb:1\nENV A=1\n"))
     status, said = doors["gated"].ask(method, target, headers, body)
     assert status == expected, said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "docker run --rm --network none app:1 id -un",
+        "echo said | docker run -i --rm --network none app:1 cat",
+        "docker run -d --name tls --network none app:1 sleep 60 && docker exec tls id -un && docker exec -t tls true",
+        "docker cp tls:/etc/passwd - | docker cp - tls:/tmp",
+        "docker rename tls tls-2 && docker stop -t 0 tls-2 && docker start tls-2 && docker kill tls-2 && docker wait tls-2",
+        "docker commit tls-2 tls:1 && docker tag tls:1 tls:2 && docker save tls:2 | docker load && docker rmi tls:1 tls:2",
+        "printf 'FROM bb:1\\nENV A=1\\n' | DOCKER_BUILDKIT=0 docker build -t tls:3 - && docker rmi tls:3",
+        "cd $HOME && printf 'FROM bb:1\\nENV A=1\\n' > Dockerfile && docker buildx build -t tls:4 . && docker rmi tls:4",
+        "docker volume create tls && docker volume rm tls && docker rm -f tls-2 && docker container prune -f",
+    ],
+)
+def test_the_engines_own_client(doors: dict[str, Door], line: str, tmp_path: Path) -> None:
+    """Its command line says of every body that it is empty, or sends JSON or an archive."""
+    folder = doors["gated"].engine.folder.parents[1]
+    for name, source in (("ca.pem", "ca.pem"), ("cert.pem", "mallory.pem"), ("key.pem", "mallory.key")):
+        (tmp_path / name).write_bytes((folder / source).read_bytes())
+    env = {
+        "DOCKER_HOST": f"tcp://127.0.0.1:{doors['gated'].port}", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path),
+        "HOME": str(tmp_path), "PATH": os.environ["PATH"],
+    }  # fmt: skip
+    done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, timeout=90, check=False)
+    assert "denied" not in done.stdout + done.stderr, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_who_it_is_stands_in_the_certificate(doors: dict[str, Door]) -> None:

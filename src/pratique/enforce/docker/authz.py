@@ -321,7 +321,7 @@ def _surely_visible(route: Route, kind: str, length: str, body: bytes) -> bytes:
     """
     if length == "0" or (kind == _JSON and body):
         return body
-    if kind in _ARCHIVES and route.kind in _TAKES_ARCHIVE and route.kind != "pull":
+    if kind in _ARCHIVES | _EMPTY and route.kind in _TAKES_ARCHIVE and route.kind != "pull":
         return b""
     raise ParseError("a body that the engine may not show: send Content-Length: 0 where there is none, or use the front socket")
 
