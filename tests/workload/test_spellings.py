@@ -36,7 +36,8 @@ def test_what_is_merged(text: str, own: int, merged: int) -> None:
     ("text", "number"),
     [
         ("0X1f", 31), ("0.0", 0), ("8e1", 80), (".5", None), ("1e400", None), ("08", 8), ("0o17", 15), ("017", 15), ("-0", 0),
-        ("1.", 1), ("1e99", int(1e99)), ("", None), ("x", None), ("0x", None), (".inf", None), ("1_000", 1000),
+        ("1.", 1), ("1e18", 10**18), ("1e19", None),
+        ("9223372036854775808", None), ("0b1010", 10), ("0x", None), ("", None), ("x", None), (".inf", None), ("1_000", 1000),
     ],
 )  # fmt: skip
 def test_numbers(text: str, number: int | None) -> None:

@@ -31,6 +31,7 @@ _INTEGER = re.compile(r"[-+]?(?:0x[0-9a-f]+|0o?[0-7]+|0b[01]+|[0-9]+)")
 # A number with a point or an exponent, or digits that are no octal number: those readers make it whole again where it is.
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,2})?")
 _NO_OCTAL = re.compile(r"[-+]?0[0-9]*[89][0-9]*")
+_MAX_DIGITS, _TOO_LARGE = 100, 1 << 63  # 64 bits are 64 digits at most
 _TAG = "tag:yaml.org,2002:"
 _AS_PLAIN = frozenset(_TAG + name for name in ("bool", "int", "float", "null", "merge"))  # whatever its quotes
 _AS_TEXT = frozenset(("!", _TAG + "str"))
@@ -97,18 +98,13 @@ class Node(msgspec.Struct, eq=False):
 
     @property
     def integer(self) -> int | None:
-        """The number, None for anything else; quoted digits count, as a cluster's own validation would refuse them anyway."""
+        """The number, None for anything else, and for more than 64 bits, which no API takes.
+
+        Quoted digits count, as a cluster's own validation would refuse them anyway.
+        """
         text = self.text.replace("_", "").lower() if self.kind == "text" else ""
-        if len(text) > 40:
-            return None
-        if not _INTEGER.fullmatch(text) or _NO_OCTAL.fullmatch(text):
-            return _whole(text)
-        digits = text.lstrip("+-")
-        base = 16 if digits[:2] == "0x" else 2 if digits[:2] == "0b" else 8 if len(digits) > 1 and digits[0] == "0" else 10
-        try:
-            return int(text.replace("0o", "0", 1), base) if base != 10 else int(text)
-        except ValueError:
-            return None
+        number = _number(text) if len(text) <= _MAX_DIGITS else None
+        return number if number is not None and -_TOO_LARGE <= number < _TOO_LARGE else None
 
     def __iter__(self) -> Iterator[Node]:
         """Yield the items of a list."""
@@ -121,6 +117,14 @@ class Node(msgspec.Struct, eq=False):
     def entries(self) -> Iterator[tuple[Node, Node]]:
         """Yield the nodes of keys and values of a map."""
         return iter([(self.keys[name], value) for name, value in self.members()])
+
+
+def _number(text: str) -> int | None:
+    if not _INTEGER.fullmatch(text) or _NO_OCTAL.fullmatch(text):
+        return _whole(text)
+    digits = text.lstrip("+-")
+    base = 16 if digits[:2] == "0x" else 2 if digits[:2] == "0b" else 8 if len(digits) > 1 and digits[0] == "0" else 10
+    return int(text.replace("0o", "0", 1), base)
 
 
 def _whole(text: str) -> int | None:
