@@ -56,9 +56,9 @@ TAIL = """## What these gates do not see
 - **Clients over TLS** speak to the engine itself, not to the front socket. An engine goes by the first of two `Content-Type`
   headers and shows its plugin the last, so that parameters of a build or a pull can be hidden in a form; the front socket makes
   the two one. What a build's steps and a container really get is decided at the runtime either way.
-- **Artifacts in a registry** (charts, modules of tools, models) are given out without a verdict where no container engine could run them.
-  What another tool makes of them is between it and whoever pushed them. Readers of a repository see by `HEAD`, tags and indexes which
-  digests it has, denied ones included; and whoever has the layers of an image already does not need the registry for them.
+- **Artifacts in a registry** (charts, modules of tools, models) are given out without a verdict where no container engine could
+  run them. What another tool makes of them is between it and whoever pushed them. Readers of a repository see by `HEAD`, tags and
+  indexes which digests it has, denied ones included; and whoever has the layers of an image already does not need the registry.
 - **The engine's place in the network**: a build's `remote`, an import and a log driver connect from there.
 """
 
