@@ -45,9 +45,10 @@ class Case(msgspec.Struct, forbid_unknown_fields=True):
         kind = {"group": group, "version": "v1", "kind": "X"}
         what = {"group": group, "version": "v1", "resource": resource}
         request = {
-            "kind": kind, "resource": what, "requestKind": kind, "requestResource": what, "name": "" if name == "-" else name,
-            "operation": operation, "userInfo": user, "dryRun": False, "options": {},
+            "kind": kind, "resource": what, "requestKind": kind, "requestResource": what, "operation": operation,
+            "userInfo": user, "dryRun": False, "options": {},
         }  # fmt: skip
+        request |= {"name": name} if name != "-" else {}  # what is empty is left out
         request |= {"subResource": sub, "requestSubResource": sub} if sub else {}
         request |= {"namespace": namespace} if namespace else {}
         return {
@@ -102,7 +103,9 @@ def evaluator(*names: str) -> Callable[..., Any]:
     environment = cel.NewEnv(variables=dict.fromkeys(names, cel.Type.DYN))
 
     def evaluate(expression: str, **values: Any) -> Any:
-        return environment.compile(expression).eval(data=values).plain_value()
+        value = environment.compile(expression).eval(data=values)
+        assert str(value.type()) != "ERROR", (expression, value.plain_value())  # an error is a value, and a true one
+        return value.plain_value()
 
     return evaluate
 
@@ -114,7 +117,7 @@ def matches(constraints: Mapping[str, Any], rules: Iterable[Mapping[str, Any]], 
     if namespace and not _selects(selector, {"kubernetes.io/metadata.name": namespace}):
         return False
     if request["resource"]["resource"] == "namespaces" and not _selects(
-        selector, {"kubernetes.io/metadata.name": request["name"]}
+        selector, {"kubernetes.io/metadata.name": request.get("name", "")}
     ):
         return False
     return any(_rule(rule, request, namespace) for rule in rules)

@@ -92,7 +92,9 @@ NEVER = {"name": "never", "expression": "false"}
         (
             policies(
                 "cluster-objects",
-                lambda spec: spec.update(matchConditions=[{"expression": "request.name.startsWith('pratique-')"}]),
+                lambda spec: spec.update(
+                    matchConditions=[{"expression": "has(request.name) && request.name.startsWith('pratique-')"}]
+                ),
             ),
             "may remove all webhooks at once",
         ),
@@ -174,6 +176,12 @@ def test_a_policy_that_needs_a_server_to_be_evaluated_is_to_be_looked_at() -> No
     """Amber: it may hold, and nobody here can tell."""
     cluster = policies("namespace", lambda spec: spec.update(validations=[{"expression": "authorizer.group('').check('x')"}]))
     assert colours(cluster) == {"green", "amber"}
+
+
+def test_what_errs_is_denied_by_the_server() -> None:
+    """These policies fail closed: an expression that asks for what is not there refuses, and is no hole."""
+    cluster = policies("cluster-objects", lambda spec: spec.update(matchConditions=[{"expression": "object.none == 1"}]))
+    assert colours(cluster) == {"green"}
 
 
 def test_what_a_server_adds_by_default_changes_nothing() -> None:

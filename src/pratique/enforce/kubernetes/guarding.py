@@ -60,8 +60,7 @@ def attempts(policy: Mapping[str, Any]) -> Iterator[Attempt]:
 
 
 def refuses(policy: Mapping[str, Any], attempt: Attempt) -> bool:
-    """Say whether a policy refuses it, as the server would: also where a validation errs, as these policies fail closed. A
-    condition that errs is none of the manifests', and is taken for one that leaves it out.
+    """Say whether a policy refuses it, as the server would: also where an expression errs, as these policies fail closed.
 
     Raises ValueError for what cannot be evaluated here: variables that only a server has.
     """
@@ -72,11 +71,14 @@ def refuses(policy: Mapping[str, Any], attempt: Attempt) -> bool:
         return False  # what is left out may be this
     if not _looks(constraints, values["request"]):
         return False
-    if not all(_evaluate(one, values) for one in spec.get("matchConditions") or []):
+    conditions = [_evaluate(one, values) for one in spec.get("matchConditions") or []]
+    if False in conditions:
         return False
+    if None in conditions:
+        return True
     for one in spec.get("variables") or []:
         values["variables"][str(one.get("name"))] = _evaluate(one, values)
-    return not all(_evaluate(one, values) for one in spec.get("validations") or [])
+    return any(_evaluate(one, values) is not True for one in spec.get("validations") or [])
 
 
 def leaves_out(webhook: Mapping[str, Any], operation: str, group: str, resource: str) -> bool:
@@ -85,21 +87,21 @@ def leaves_out(webhook: Mapping[str, Any], operation: str, group: str, resource:
     if not conditions:
         return False
     values = _request(operation, group, resource, "default/x", item=_COUNTS.get(resource, {"metadata": {"name": "x"}}))
-    return not all(_evaluate(one, values) for one in conditions)
+    return False in [_evaluate(one, values) for one in conditions]  # one that errs is a denial
 
 
 def _looks(constraints: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     wanted = (constraints.get("namespaceSelector") or {}).get("matchLabels") or {}
     if (constraints.get("namespaceSelector") or {}).get("matchExpressions"):
         return False
-    if request["namespace"] and any(key != _NAME or value != request["namespace"] for key, value in wanted.items()):
+    if request.get("namespace") and any(key != _NAME or value != request.get("namespace") for key, value in wanted.items()):
         return False
-    resource, sub = request["resource"]["resource"], request["subResource"]
+    resource, sub = request["resource"]["resource"], request.get("subResource", "")
     return any(
         _has(rule.get("operations"), request["operation"])
         and _has(rule.get("apiGroups"), request["resource"]["group"])
         and not rule.get("resourceNames")
-        and rule.get("scope", "*") in ("*", "Namespaced" if request["namespace"] else "Cluster")
+        and rule.get("scope", "*") in ("*", "Namespaced" if request.get("namespace") else "Cluster")
         and any(_covers(str(pattern), resource, sub) for pattern in rule.get("resources") or ())
         for rule in constraints.get("resourceRules") or []
     )
@@ -130,11 +132,12 @@ def _request(
         "operation": operation, "resource": {"group": group, "version": "v1", "resource": resource}, "subResource": sub,
         "name": name, "namespace": namespace, "userInfo": _SOMEBODY, "dryRun": False,
     }  # fmt: skip
+    request = {key: value for key, value in request.items() if value != ""}  # as a server has it: what is empty is left out
     return {"request": request, "object": item, "oldObject": old}
 
 
 def _evaluate(one: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-    """Return what an expression says of the values, False where it errs. Raises ValueError where it does not compile."""
+    """Return what an expression says of the values, None where it errs. Raises ValueError where it does not compile."""
     from cel_expr_python import cel  # type: ignore[import-untyped]
 
     environment = cel.NewEnv(variables=dict.fromkeys(("request", "object", "oldObject", "variables"), cel.Type.DYN))
@@ -143,6 +146,7 @@ def _evaluate(one: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     except RuntimeError as error:
         raise ValueError(str(error)) from None
     try:
-        return program.eval(data=dict(values)).plain_value()
+        value = program.eval(data=dict(values))
     except RuntimeError:
-        return False
+        return None
+    return None if str(value.type()) == "ERROR" else value.plain_value()  # an error is a value, and a true one
