@@ -85,8 +85,8 @@ def parse(words: Sequence[str], folder: str = "/") -> Line:
         rest.pop(0)
     verb = _VERBS.get(rest[0]) if rest else None
     if verb is None:
-        what = rest[0] if rest else "nothing"
-        raise UsageError(f"{words[0]} {what[:80]}: not a line that is decided here", hint=f"one of {', '.join(_VERBS)}")
+        given = " ".join((words[0], *rest[:1]))[:80]
+        raise UsageError(f"{given}: not a line that is decided here", hint=f"one of {', '.join(_VERBS)}")
     options, names = _split(rest[1:], _FLAGS_OF.get(verb, _FLAGS), all_words=verb in ("copy", "build"))
     if not names:
         raise UsageError(f"{words[0]} {rest[0]}: it names no {'image' if verb == 'run' else 'container'}")
