@@ -115,7 +115,7 @@ def test_other_commands() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("docker", "nothing"),
+        ("docker", "docker: not a line"),
         ("docker ps", "ps"),
         ("docker run", "names no image"),
         ("docker run --rm", "names no image"),
