@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import sqlite3
 import subprocess
@@ -296,14 +297,14 @@ def test_what_somebody_wrote_into_the_file_is_unknown(place: Place, tmp_path: Pa
     """Edited, copied from another store, or moved to another digest: none of it is believed."""
     keep(place, verdict("deny"))
     file = place.folder / "verdicts.sqlite"
-    with sqlite3.connect(file) as connection:
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         (body,) = connection.execute("SELECT body FROM verdicts").fetchone()
         connection.execute("UPDATE verdicts SET body = ?", (body.replace(b'"deny"', b'"allow"'),))
     connection.close()
     strict = msgspec.structs.replace(SPEC, unknown="deny")
     assert judged(place, strict).source == "unknown"
     keep(place, verdict("allow"))
-    with sqlite3.connect(file) as connection:
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE names SET name = ?", (INDEX,))
         connection.execute("UPDATE verdicts SET digest = ?", (INDEX,))
     connection.close()
@@ -315,7 +316,7 @@ def test_what_somebody_wrote_into_the_file_is_unknown(place: Place, tmp_path: Pa
 
 
 def _whole(place: Place) -> bytes:
-    with sqlite3.connect(place.folder / "verdicts.sqlite") as connection:
+    with contextlib.closing(sqlite3.connect(place.folder / "verdicts.sqlite")) as connection, connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return (place.folder / "verdicts.sqlite").read_bytes()
@@ -576,7 +577,7 @@ def test_scan_record_writes_what_gates_read(tmp_path: Path, capsys: pytest.Captu
 
 
 def _digests(store: Path) -> list[str]:
-    with sqlite3.connect(store / "verdicts.sqlite") as connection:
+    with contextlib.closing(sqlite3.connect(store / "verdicts.sqlite")) as connection, connection:
         found = [str(row[0]) for row in connection.execute("SELECT digest FROM verdicts")]
     connection.close()
     return found

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -62,8 +63,10 @@ except GrantError as error:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SqliteGrants:
-    return SqliteGrants(place_in(tmp_path))
+def store(tmp_path: Path) -> Iterator[SqliteGrants]:
+    made = SqliteGrants(place_in(tmp_path))
+    yield made
+    made.close()
 
 
 def used(one: Grant) -> Grant:
@@ -329,7 +332,7 @@ def test_damage_and_newer_versions_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="damaged"):
         store.get("g-0001")
     store.close()
-    with sqlite3.connect(place.database) as raw:
+    with contextlib.closing(sqlite3.connect(place.database)) as raw, raw:
         raw.execute(f"PRAGMA user_version = {database.VERSION + 1}")
     raw.close()
     with pytest.raises(StoreError, match="newer"):
@@ -346,6 +349,8 @@ def test_a_lock_that_is_held(tmp_path: Path) -> None:
     with store.writing(), pytest.raises(StoreError, match="locked"):
         other.change("g-0001", used)
     assert other.change("g-0001", used).grant.used == 1
+    store.close()
+    other.close()
 
 
 def test_processes_make_a_store_at_once(tmp_path: Path) -> None:

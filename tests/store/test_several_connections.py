@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def test_a_commands_end_leaves_a_gates_log_alone(tmp_path: Path) -> None:
     keeper.close()
     with Desk(place) as desk:
         assert len(desk.store.find()) == 6
-    assert sqlite3.connect(place.database).execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    with contextlib.closing(sqlite3.connect(place.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
@@ -48,7 +50,8 @@ def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path: Path) -> Non
     place = place_in(tmp_path)
     first = SqliteGrants(place)
     verdicts = Verdicts(place)
-    Live(place).current()
+    live = Live(place)
+    live.current()
     SqliteGrants(place).close()
     Verdicts(place).close()
     locks = Path("/proc/locks").read_text()
@@ -56,3 +59,4 @@ def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path: Path) -> Non
         assert f":{path.stat().st_ino} " in locks
     first.close()
     verdicts.close()
+    live.close()
