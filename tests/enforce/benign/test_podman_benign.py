@@ -16,9 +16,10 @@ pytestmark = pytest.mark.needs("podman", "runc", "busybox")
 # catatonit for an init and systemd's timers for health checks.
 LACKS = frozenset(
     """
-    bind-made-by-the-engine container-prune create-with-ports events info network-ls ps rename run-health-command
-    run-health-of-the-image run-host-name run-init run-log-driver stop update-restart volume-as-mount-without-copy
-    volume-in-part volume-prune
+    bind-made-by-the-engine container-prune create-log-to-the-system create-with-ports events info network-ls
+    network-with-a-subnet ps remove-what-is-not-there rename run-health-command run-health-of-the-image run-host-name
+    run-init run-log-driver run-log-options run-what-is-not-there-yet stop update-restart volume-as-mount-without-copy
+    volume-by-its-usual-driver volume-in-memory-as-mount volume-in-part volume-prune
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 OPERATIONS = [one for one in load("docker") if one.family in ("run", "files", "life") and one.name not in LACKS]
