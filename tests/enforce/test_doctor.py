@@ -253,7 +253,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, le
     """With little room denials are folded, with none they are counted only: doctor says which."""
     place = place_in(tmp_path)
     Ledger(place).append(entry())
-    monkeypatch.setattr(records.room, "look", lambda _: level)
+    monkeypatch.setattr("pratique.enforce.doctor.records.room.look", lambda _: level)
     (found,) = [one for one in records.look(place) if one.check == "room"]
     assert found.colour == colour
     assert ("counted" in found.found) == (level != "enough")

@@ -113,7 +113,7 @@ def test_what_fails_is_denied_and_told(target: str) -> None:
     """No answer in time, or an error of the handler: it is denied, and then told, whatever becomes of that."""
     with running(seconds=0.2) as server:
         for ledger in ("whole", "broken"):
-            status, said = ask(server, target, **{"x-ledger": ledger})
+            status, said = ask(server, target, b"", **{"x-ledger": ledger})
             assert status == 403
             assert said
         assert ask(server)[0] == 200

@@ -15,7 +15,6 @@ from pratique.granting import folding
 from pratique.granting.desk import Desk
 from pratique.granting.folding import AT_ONCE, LARGE, LINES, MAX_KINDS, Folding
 from pratique.model.errors import LedgerError
-from pratique.store import room
 from pratique.store.line import Entry, Line, Who
 from pratique.store.place import Place
 from pratique.store.reading import lines
@@ -213,7 +212,7 @@ def test_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         (1 << 40, 65 << 20, "enough"), (1 << 40, 63 << 20, "little"), (1 << 40, 15 << 20, "none"),
     ):  # fmt: skip
         seen = Seen(size, free)
-        monkeypatch.setattr(room.os, "statvfs", lambda _, seen=seen: seen)
+        monkeypatch.setattr("pratique.store.room.os.statvfs", lambda _, seen=seen: seen)
         assert Room(place).level() == level
 
 

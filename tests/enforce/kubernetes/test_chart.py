@@ -190,7 +190,7 @@ def test_helm_makes_what_the_plain_manifests_have() -> None:
 @needs_helm
 def test_helm_refuses_what_the_schema_does() -> None:
     """With a word on which value it is, before anything reaches a cluster."""
-    bad = [{}, {**GIVEN, "adminGroup": "it's"}, {**GIVEN, "evcit": False}, {**GIVEN, "replicas": 1}]
+    bad: list[dict[str, Any]] = [{}, {**GIVEN, "adminGroup": "it's"}, {**GIVEN, "evcit": False}, {**GIVEN, "replicas": 1}]
     for values, word, answer in zip(bad, ("caBundle", "adminGroup", "evcit", "replicas"), helm(*bad)["answers"], strict=True):
         assert word in answer["error"], (values, answer)
 

@@ -61,7 +61,7 @@ def policies(name: str, change: Callable[[dict[str, Any]], object]) -> Cluster:
 
 def bindings(**spec: Any) -> Cluster:
     cluster = as_it_is()
-    made = copy.deepcopy(list(cluster.bindings or ()))
+    made: list[Any] = copy.deepcopy(list(cluster.bindings or ()))
     for one in made:
         one["spec"] |= spec
     return cluster._replace(bindings=made)
