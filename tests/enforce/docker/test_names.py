@@ -146,6 +146,30 @@ def test_what_nobody_ends_is_over_some_time(monkeypatch: pytest.MonkeyPatch) -> 
         await names.begin(lost)
         names.found(lost, MINE)
         await names.move(lost)
+        names.answered(lost)
         await names.begin(Use("web", moves=False))
+
+    run(case())
+
+
+def test_a_name_is_held_for_as_long_as_its_decision_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that nobody has scanned is waited for as long as its policy says, which is longer than any engine takes."""
+    now = [1000.0]
+    monkeypatch.setattr("pratique.enforce.docker.names.time.monotonic", lambda: now[0])
+
+    async def case() -> None:
+        names = Names()
+        reference = Use("web", moves=False)
+        await names.begin(reference)
+        names.found(reference, MINE)
+        now[0] += 3600.0
+        rename = Use("web", moves=True, to="old")
+        await names.begin(rename)
+        names.found(rename, MINE)
+        moving = asyncio.ensure_future(names.move(rename))
+        assert await is_waiting(moving)
+        names.answered(reference)
+        now[0] += GRACE
+        await moving
 
     run(case())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID253 - only `gate docker` imports this module
 import contextlib
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from pratique.model.errors import ParseError
 # Seconds after its answer for which a reference counts whose end nobody tells (an attached stream lasts): the engine looks a name
 # up first of all. Less than who moves it waits.
 GRACE = 0.2
-# Seconds for which what was begun counts at most: the gate is told of each end, so this is for what was lost.
+# Seconds after its answer for which a move counts at most: the gate is told of each end, so this is for what was lost. Until its
+# answer everything counts, however long a decision waits for the scan of an image.
 LONGEST = 10.0
 _PATIENCE = GRACE / 5
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -33,7 +35,7 @@ class Use:
         self.names = frozenset(filter(None, (self.name, to)))
         self.id: str | None = None  # not known yet
         self.moving = False
-        self.until = time.monotonic() + LONGEST
+        self.until = math.inf
 
 
 class Names:
@@ -65,8 +67,7 @@ class Names:
 
     def answered(self, use: Use) -> None:
         """Note that the engine is told to go on: it looks the name up now."""
-        if not use.moves:
-            use.until = time.monotonic() + GRACE
+        use.until = time.monotonic() + (LONGEST if use.moves else GRACE)
 
     def ended(self, use: Use) -> None:
         """Note that it is over."""
