@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,7 +156,7 @@ def test_what_nobody_ends_is_over_some_time(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_name_is_held_for_as_long_as_its_decision_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that nobody has scanned is waited for as long as its policy says, which is longer than any engine takes."""
     now = [1000.0]
-    monkeypatch.setattr("pratique.enforce.docker.names.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pratique.enforce.docker.names.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     async def case() -> None:
         names = Names()
