@@ -110,5 +110,9 @@ def test_an_image_beside_a_tainted_one_is_saved(side: Side) -> None:
         assert "run.image:" in said
         assert "beyond the baseline" in said
         assert alice(side, "save", "-o", str(side.work / "beside.tar"), "bb:1").code == 0
+        assert alice(side, "tag", "beside:1", "bb:beside").code == 0
+        code, said = alice(side, "save", "-o", str(side.work / "beside.tar"), "bb")
+        assert code != 0, "a name without a tag stands for all of them"
+        assert "run.image:" in said
     finally:
-        alice(side, "rmi", "-f", "beside:1")
+        alice(side, "rmi", "-f", "beside:1", "bb:beside")

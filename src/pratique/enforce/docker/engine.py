@@ -1,6 +1,6 @@
-"""Questions to the engine in, what it knows out: what is this container, which digest has this name.
+"""Questions to the engine in, what it knows out: what is this container, which digest has this name; and the gate's own orders.
 
-Only reads, over the engine's own socket. The engine shows these requests to its plugin, too: reads are always let through.
+They go over the engine's own socket, and the engine shows them to its plugin, too: what needs more than to be looked at is signed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from pratique._kit.references import repository
 from pratique.enforce.admission import Image
 from pratique.enforce.docker.identity import GATE, HEADER, stamp
 from pratique.enforce.serving import Peer
@@ -70,6 +71,18 @@ class Engine:
             return [str(item["Id"]) for item in sorted(late, key=lambda item: -item["Created"])]
         except (ValueError, RecursionError, TypeError, KeyError) as error:
             raise EngineError("the engine's list of images cannot be read") from error
+
+    async def named(self, name: str) -> list[str]:
+        """Return the ids of all images of one repository, by whatever tag. Raises EngineError."""
+        status, body = await self._talk("GET", "/images/json")
+        if status != 200:
+            raise EngineError(f"the engine answered {status} to a list of its images")
+        try:
+            found = json.loads(body)
+            known = [(str(one["Id"]), (*(one.get("RepoTags") or ()), *(one.get("RepoDigests") or ()))) for one in found]
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+            raise EngineError("the engine's list of images cannot be read") from error
+        return [identifier for identifier, names in known if repository(name) in {repository(str(one)) for one in names}]
 
     async def volume(self, name: str) -> dict[str, Any] | None:
         """Return what `docker volume inspect` shows; None where there is no such volume. Raises EngineError."""
@@ -217,6 +230,6 @@ def digests(image: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
 def image_of(name: str, image: dict[str, Any]) -> Image:
     """Return an image of the engine to be judged, by every digest that it is known by; a stranger is read from the engine."""
     identifier, known = digests(image)
-    repository, _, _ = known[0].partition("@") if known else ("", "", "")
+    bare = known[0].partition("@")[0] if known else ""
     named = not name.startswith("sha256:") and name not in identifier
-    return Image(name if named else repository, (*(one.partition("@")[2] for one in known), identifier), f"docker:{identifier}")
+    return Image(name if named else bare, (*(one.partition("@")[2] for one in known), identifier), f"docker:{identifier}")

@@ -70,6 +70,8 @@ class Provenance:
         if not self._taints:
             return (), ""
         names = [route.name] if route.name else route.query.get("names", [])
+        if len(names) <= _MAX_SAVED:
+            names = [one for name in names for one in await self._all_of(name)]
         if len(names) > _MAX_SAVED:
             raise ParseError(f"more than {_MAX_SAVED} images at once, of which some may be from beyond the baseline")
         needed: list[str] = []
@@ -79,6 +81,11 @@ class Provenance:
             needed += found
             note = note or why
         return tuple(needed), note
+
+    async def _all_of(self, name: str) -> list[str]:
+        """Return what a name stands for in a `docker save`: without a tag, all images of a repository. Raises EngineError."""
+        tagged = ":" in name.rpartition("/")[2] or "@" in name
+        return [name] if tagged else await self._engine.named(name) or [name]
 
     async def base_of(self, known: Known) -> tuple[str, ...] | None:
         """Return the layers under a container that ran beyond the baseline, None for another. Raises EngineError."""
