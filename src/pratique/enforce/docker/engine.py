@@ -1,6 +1,6 @@
 """Questions to the engine in, what it knows out: what is this container, which digest has this name; and the gate's own orders.
 
-They go over the engine's own socket, and the engine shows them to its plugin, too: what needs more than to be looked at is signed.
+They go over the engine's own socket, and the engine shows them to its plugin, too: what is more than a look is signed.
 """
 
 from __future__ import annotations
@@ -64,23 +64,18 @@ class Engine:
 
     async def images(self, since: float) -> list[str]:
         """Return the ids of the images that were made at some time or later, the newest first. Raises EngineError."""
-        status, body = await self._talk("GET", "/images/json?all=1")
         try:
-            found = json.loads(body) if status == 200 else None
-            late = [item for item in found or () if item["Created"] >= since]
+            late = [item for item in await self._list("/images/json?all=1") if item["Created"] >= since]
             return [str(item["Id"]) for item in sorted(late, key=lambda item: -item["Created"])]
-        except (ValueError, RecursionError, TypeError, KeyError) as error:
+        except (TypeError, KeyError) as error:
             raise EngineError("the engine's list of images cannot be read") from error
 
     async def named(self, name: str) -> list[str]:
         """Return the ids of all images of one repository, by whatever tag. Raises EngineError."""
-        status, body = await self._talk("GET", "/images/json")
-        if status != 200:
-            raise EngineError(f"the engine answered {status} to a list of its images")
         try:
-            found = json.loads(body)
-            known = [(str(one["Id"]), (*(one.get("RepoTags") or ()), *(one.get("RepoDigests") or ()))) for one in found]
-        except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+            listed = await self._list("/images/json")
+            known = [(str(one["Id"]), (*(one.get("RepoTags") or ()), *(one.get("RepoDigests") or ()))) for one in listed]
+        except (TypeError, KeyError, AttributeError) as error:
             raise EngineError("the engine's list of images cannot be read") from error
         return [identifier for identifier, names in known if repository(name) in {repository(str(one)) for one in names}]
 
@@ -137,14 +132,15 @@ class Engine:
         status, body = await self._talk("GET", path)
         if status == 404:
             return None
-        if status != 200:
-            raise EngineError(f"the engine answered {status} to {path[:100]}")
-        try:
-            value = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise EngineError(f"the engine's answer to {path[:100]} is no JSON") from error
+        value = _read(path, status, body)
         if not isinstance(value, dict):
             raise EngineError(f"the engine's answer to {path[:100]} is no object")
+        return value
+
+    async def _list(self, path: str) -> list[Any]:
+        value = _read(path, *await self._talk("GET", path))
+        if not isinstance(value, list):
+            raise EngineError(f"the engine's answer to {path[:100]} is no list")
         return value
 
     def _headers(self, method: str, path: str) -> list[tuple[str, str]]:
@@ -172,6 +168,15 @@ class Engine:
                     writer.close()
         except (OSError, TimeoutError, h11.ProtocolError) as error:
             raise EngineError(f"the engine does not answer on {self.path}: {type(error).__name__}") from error
+
+
+def _read(path: str, status: int, body: bytes) -> Any:
+    if status != 200:
+        raise EngineError(f"the engine answered {status} to {path[:100]}")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise EngineError(f"the engine's answer to {path[:100]} is no JSON") from error
 
 
 def _request(method: str, path: str, body: bytes, headers: list[tuple[str, str]]) -> Any:
