@@ -12,6 +12,7 @@ import msgspec
 
 from pratique.enforce.admission import Image
 from pratique.enforce.docker import fields, joins, logs, networks
+from pratique.enforce.docker.accounts import Accounts
 from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
@@ -21,7 +22,6 @@ from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.routes import Route, classify
 from pratique.enforce.docker.shapes import by_name, drivers, group_note, user_of, with_image, without_default
 from pratique.enforce.docker.sources import with_real_sources
-from pratique.enforce.docker.users import resolve
 from pratique.enforce.keeper import Session
 from pratique.grant.request import Action, Request, Target, key
 from pratique.model.errors import ParseError
@@ -157,24 +157,9 @@ class Interpreter:
             mounts[at] = msgspec.structs.replace(seen, propagation=mount.propagation)
         return msgspec.structs.replace(spec, mounts=tuple(mounts)), tuple(extra)
 
-    async def _resolved(self, spec: Spec, known: Known) -> Spec:
-        """Say who a container's user is, by the files that the engine itself will look into."""
-        if spec.uid is not None and spec.gid is not None:
-            return spec
-        passwd = await self._engine.file(known.id, "/etc/passwd")
-        group = await self._engine.file(known.id, "/etc/group")
-        found = resolve(":".join(filter(None, (spec.user, spec.group))), passwd, group)
-        # A number that was asked for is one to the engine, whatever name it is in the files.
-        uid = spec.uid if spec.uid is not None else found.uid
-        gid = spec.gid if spec.gid is not None else found.gid
-        if uid is None or gid is None:
-            return spec
-        groups = (*spec.groups, *map(str, found.groups))
-        return msgspec.structs.replace(spec, user=str(uid), group=str(gid), uid=uid, gid=gid, groups=groups)
-
     async def _with_root(self, known: Known) -> Target:
         """Say whether a container runs as root."""
-        spec = await self._resolved(docker_inspect.extract(known.inspect), known)
+        spec = await known.accounts.resolved(docker_inspect.extract(known.inspect))
         return msgspec.structs.replace(known.target, root=spec.uid == 0 if spec.uid is not None else None)
 
     async def _known(self, name: str) -> Known:
@@ -198,7 +183,7 @@ class Interpreter:
             owner=key(record.subject) if record else "",
             privileged=spec.privileged,
         )
-        return Known(identifier, inspect, record, target)
+        return Known(identifier, inspect, record, target, Accounts(self._engine, identifier))
 
     async def _start(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         """Decide anew at every start: a grant that ended between creation and start gives nothing."""
@@ -206,7 +191,7 @@ class Interpreter:
             raise ParseError("a start with a body: engines of long ago took a description there")
         known = await self._known(route.name)
         asked = await joins.asked(docker_inspect.extract(known.inspect), subject, self._engine, self._records)
-        spec, extra = await self._volumes(await self._resolved(await self._sources(asked), known))
+        spec, extra = await self._volumes(await known.accounts.resolved(await self._sources(asked)))
         if any(route.query.get(name) for name in ("checkpoint", "checkpoint-dir")):
             extra = (*extra, "engine.admin")  # what a saved process may do, its description does not say
         image = await self._engine.image(str(known.inspect.get("Image") or ""))
@@ -224,7 +209,7 @@ class Interpreter:
         asked = decode(body, fields.EXEC)
         known = await self._known(route.name)
         named = docker_create.extract_exec(asked, user=user_of(known.inspect))
-        spec = await self._resolved(named, known)
+        spec = await known.accounts.resolved(named)
         target, argv = await self._with_root(known), tuple(asked.get("Cmd") or ())
         note = group_note(named, spec)
         return self._question(route, "exec", subject, target, spec=spec, argv=argv, container=known.id, note=note)
@@ -277,7 +262,7 @@ class Interpreter:
         spec = docker_create.extract(
             {**(known.inspect.get("Config") or {}), "HostConfig": {**(known.inspect.get("HostConfig") or {}), **asked}}
         )
-        spec = await self._resolved(await joins.asked(spec, subject, self._engine, self._records), known)
+        spec = await known.accounts.resolved(await joins.asked(spec, subject, self._engine, self._records))
         restart = (asked.get("RestartPolicy") or {}).get("Name") or "no"
         if known.record is not None and known.record.elevated and restart != "no":
             raise ParseError("a container that has privileges for a time does not restart by itself")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pratique.enforce.admission import Image
+from pratique.enforce.docker.accounts import Accounts
 from pratique.enforce.docker.records import Approved
 from pratique.enforce.docker.routes import Route
 from pratique.grant.request import Request, Target
@@ -35,3 +36,4 @@ class Known(NamedTuple):
     inspect: dict[str, Any]
     record: Approved | None
     target: Target
+    accounts: Accounts
