@@ -167,6 +167,49 @@ def test_a_file_of_heads_is_hostile(tmp_path: Path) -> None:
         publishing.send(desk.ledger.head(), str(link))
 
 
+def test_half_a_line_costs_no_other(desk: Desk, clock: Clock, tmp_path: Path) -> None:
+    """A disk that was full leaves one: what was published before and after it counts all the same."""
+    path = tmp_path / "heads"
+    set_up(desk, Publishing(to=str(path), every=10.0), ROOT)
+    folder = path.rename(tmp_path / "kept")
+    path.mkdir()
+    publish(desk)
+    path.rmdir()
+    whole = folder.read_bytes()
+    path.write_bytes(whole + whole[:100])
+    clock.wall += 11
+    publish(desk)
+    first, last = counts(path)
+    assert first < last
+    path.write_bytes(path.read_bytes() + whole[:100])
+    assert counts(path) == [first, last]
+
+
+def test_of_many_heads_the_last_count(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that grew for years is no error, and does not fill the memory."""
+    path = tmp_path / "heads"
+    for number in range(10):
+        desk.record(entry(number))
+        publishing.send(desk.ledger.head(), str(path))
+    every = counts(path)
+    monkeypatch.setattr(publishing, "MAX_HEADS", path.stat().st_size // 2)
+    assert every[-4:] == counts(path)[-4:]
+    assert 4 <= len(counts(path)) < len(every)
+
+
+def test_published_heads_that_nobody_can_read_are_said(desk: Desk, tmp_path: Path) -> None:
+    """Without them the doctor holds the ledger against nothing."""
+    path = tmp_path / "heads"
+    set_up(desk, Publishing(to=str(path), every=60.0), ROOT)
+    publish(desk)
+    assert colour(desk.place, "heads") == "green"
+    for spoilt in (b"nonsense\n", b"\n"):
+        path.write_bytes(spoilt)
+        assert colour(desk.place, "heads") == "amber"
+    path.unlink()
+    assert colour(desk.place, "heads") == "amber"
+
+
 def test_heads_are_read_as_the_command_prints_them(desk: Desk, tmp_path: Path) -> None:
     """One JSON document a line, with its signature."""
     path = tmp_path / "heads"

@@ -23,7 +23,7 @@ from pratique.store.head import Head
 from pratique.store.line import Entry, Who, canonical
 
 SYSLOG = "syslog"
-MAX_HEADS = 64 << 20  # bytes of a file of published heads: a hundred thousand
+MAX_HEADS = 64 << 20  # bytes that are read of a file of published heads: a hundred thousand
 EVERY = 600.0  # seconds: what may be put back unseen is what came since the last
 SHORTEST = 10.0  # each costs two syncs of the disk, while others wait for the ledger
 _LOOK = 2.0  # seconds between looks whether it is time
@@ -54,8 +54,11 @@ def check(wanted: Publishing) -> None:
         raise UsageError(f"heads are published every {SHORTEST:g} s at most")
 
 
-def send(head: Head, to: str) -> None:
-    """Append a head to a file, on its disk when this returns, or give it to the system's log. Raises CouldNotError."""
+def send(head: Head, to: str, *, anew: bool = False) -> None:
+    """Append a head to a file, on its disk when this returns, or give it to the system's log. Raises CouldNotError.
+
+    `anew` says that the attempt before failed, and may have left a part of a line.
+    """
     line = canonical(head)
     if to == SYSLOG:
         sound(Alarm("syslog"), {"event": "ledger-head", "head": line.decode()})
@@ -63,7 +66,7 @@ def send(head: Head, to: str) -> None:
     try:
         descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(line + b"\n")
+            file.write(b"\n" * anew + line + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -104,7 +107,7 @@ def publish(desk: Desk) -> None:
     good, error = last.good if last is not None else 0.0, ""
     if last is None or last.error or head.count != last.count:
         try:
-            send(head, wanted.to)
+            send(head, wanted.to, anew=last is not None and bool(last.error))
         except CouldNotError as found:
             error = found.message
     outcome = Outcome(at=now, count=head.count, error=error, good=good if error else now)
@@ -142,20 +145,35 @@ def overdue(wanted: Publishing, last: Outcome | None, now: float) -> str:
 
 
 def heads_in(path: str) -> tuple[Head, ...]:
-    """Read the heads that were published in a file. Raises StoreError."""
+    """Read the heads that were published in a file, the last ones of a very large one. Raises StoreError.
+
+    A line that was cut off is passed over: a disk that was full leaves one.
+    """
     try:
         with Path(path).open("rb") as file:
-            lines = file.read(MAX_HEADS).splitlines()
-        return tuple(msgspec.json.decode(line, type=Head) for line in lines if line.strip())
+            beyond = os.fstat(file.fileno()).st_size - MAX_HEADS
+            if beyond > 0:
+                file.seek(beyond)
+                file.readline()
+            lines = [line.strip() for line in file.read(MAX_HEADS).splitlines()]
+        return tuple(msgspec.json.decode(line, type=Head) for line in lines if line and not _is_cut_off(line))
     except OSError as error:
         raise StoreError(f"{path}: published heads cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise StoreError(f"{path}: not what `pratique audit head` prints: {error}") from None
 
 
+def _is_cut_off(line: bytes) -> bool:
+    return line.startswith(b"{") and not line.endswith(b"}")
+
+
 def default_file(to: str) -> str:
     """Return the file in which heads are published, by the fact that says where; "" where there is none."""
     with contextlib.suppress(msgspec.DecodeError):
-        found = msgspec.json.decode(to, type=Publishing).to
-        return "" if found == SYSLOG else found
+        return file_of(msgspec.json.decode(to, type=Publishing))
     return ""
+
+
+def file_of(wanted: Publishing) -> str:
+    """Return the file that heads go to, "" for the system's log."""
+    return "" if wanted.to == SYSLOG else wanted.to

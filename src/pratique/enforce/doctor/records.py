@@ -65,6 +65,14 @@ def _published(place: Place) -> tuple[Head, ...]:
         return ()
 
 
+def _unreadable(path: str) -> str:
+    """Say why the ledger cannot be held against what was published, "" where it can."""
+    try:
+        return "" if not path or publishing.heads_in(path) else "the file has no head in it"
+    except StoreError as error:
+        return error.message
+
+
 def _heads(desk: Desk) -> Checked:
     """Look whether the ends of the ledger are kept elsewhere: without them nobody sees that the store was put back."""
     wanted, last = publishing.standing(desk)
@@ -73,7 +81,8 @@ def _heads(desk: Desk) -> Checked:
             "heads", "the ends of the ledger are published nowhere: a store that is put back whole is not noticed",
             "pratique audit publish FILE, on another machine's disk",
         )  # fmt: skip
-    if why := publishing.overdue(wanted, last, present().wall):
+    why = publishing.overdue(wanted, last, present().wall) or _unreadable(publishing.file_of(wanted))
+    if why:
         return amber("heads", f"the ends of the ledger are to be published in {wanted.to}: {why}", "see to that place")
     return green("heads", f"the ends of the ledger are published in {wanted.to}")
 
