@@ -169,6 +169,33 @@ def test_what_cannot_be_written_is_counted_on(place: Place) -> None:
     assert told.total() == AT_ONCE + 1
 
 
+def test_the_first_ones_are_counted_where_they_cannot_be_written(place: Place) -> None:
+    """Whoever asked was told that it is not on record; it is in the number of the minute."""
+    with Desk(place) as desk:
+        desk.record(denial())
+        content = place.head.read_bytes()
+        place.head.write_bytes(b"x" * len(content))
+        for _ in range(3):
+            with pytest.raises(LedgerError):
+                desk.record(denial())
+        place.head.write_bytes(content)
+    assert [line.count for line in found(place)] == [0, 3]
+
+
+def test_a_kind_that_made_room_is_not_lost() -> None:
+    """Its line could not be written, and others took its place meanwhile."""
+    told = Told()
+    at = Folding(told.write, Fixed(), window=0.0)
+    for _ in range(AT_ONCE + 3):
+        take(at, told, denial())
+    (due,) = at.due()
+    for number in range(MAX_KINDS):
+        take(at, told, denial(who=Who(f"u{number}", "unix", 1)))
+    at.put_back(due)
+    told.entries += at.end()
+    assert told.total() == AT_ONCE + 3 + MAX_KINDS
+
+
 def test_at_the_end_numbers_are_kept_though_the_ledger_fails(place: Place) -> None:
     """A process that ends while the ledger cannot be written leaves its numbers in the store; the next one writes them."""
     desk = Desk(place)

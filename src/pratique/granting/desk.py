@@ -287,8 +287,12 @@ class Desk:
         for one in self._folding.take(entry):
             if one.count:
                 self._say([one], must=False)
-            else:
+                continue
+            try:
                 self._append(one)
+            except LedgerError:
+                self._folding.missed(one)
+                raise
 
     def _append(self, entry: Entry) -> None:
         self._check_ledger()

@@ -36,13 +36,19 @@ _EXAMPLES, _EXAMPLE = 5, 100  # of targets in a line for denials that differ, an
 class _Kind:
     """Denials that are alike: one of them, and how many were not written yet."""
 
-    __slots__ = ("count", "entry", "examples", "first", "last", "since", "written")
+    __slots__ = ("alike", "count", "entry", "examples", "first", "last", "since", "written")
 
-    def __init__(self, entry: Entry, now: float) -> None:
-        self.entry, self.since = entry, now
+    def __init__(self, alike: tuple[object, ...], entry: Entry, now: float) -> None:
+        self.alike, self.entry, self.since = alike, entry, now
         self.count = self.written = 0
         self.first = self.last = 0.0
         self.examples: dict[str, None] | None = None
+
+    def add(self, now: float) -> None:
+        """Count one more."""
+        self.last = max(self.last, now)
+        self.first = self.first or self.last
+        self.count += 1
 
 
 class _Due(NamedTuple):
@@ -88,7 +94,7 @@ class Folding:
                 kind = self._kinds.get(alike)
                 if kind is None:
                     due = self._make_room()
-                    kind = self._kinds[alike] = _Kind(_without_target(entry) if coarse else entry, now)
+                    kind = self._kinds[alike] = _Kind(alike, _without_target(entry) if coarse else entry, now)
                     if coarse:
                         kind.examples, kind.written = {}, AT_ONCE
                     self._begin()
@@ -99,10 +105,15 @@ class Folding:
             if kind.written < AT_ONCE:
                 kind.written += 1
                 return [*due, entry]
-            kind.last = max(kind.last, self._clock())
-            kind.first = kind.first or kind.last
-            kind.count += 1
+            kind.add(self._clock())
             return due
+
+    def missed(self, entry: Entry) -> None:
+        """Count a denial whose own line could not be written."""
+        with self._lock:
+            kind = self._kinds.get(_alike(entry))
+            if kind is not None:
+                kind.add(self._clock())
 
     def _may_write(self, subject: Who | None, now: float) -> bool:
         """Take one line of a subject's; say whether there was any."""
@@ -144,8 +155,9 @@ class Folding:
     def put_back(self, due: _Due) -> None:
         """Take a line again that could not be written: its number is added to the next one's."""
         with self._lock:
-            due.kind.count += due.entry.count
-            due.kind.first, due.kind.last = due.first, due.kind.last or due.first
+            kind = self._kinds.setdefault(due.kind.alike, due.kind)  # it may have had to make room meanwhile
+            kind.count += due.entry.count
+            kind.first, kind.last = due.first, kind.last or due.first
 
     def _begin(self) -> None:
         if self._thread is None and not self._ended.is_set():
