@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from pratique.store import loose
 from pratique.store.files import segment_name
 from pratique.store.head import Head, read_slots
 from pratique.store.ledger import Ledger
-from pratique.store.loose import MAX_LOOSE, Loose
+from pratique.store.loose import MAX_LOOSE, End, Loose
 from pratique.store.place import Place, open_place
 from pratique.store.reading import lines
 from pratique.store.verify import Expected, verify
@@ -307,6 +309,62 @@ def test_a_disk_that_fails_stops_everything_that_follows(tmp_path: Path, late: N
     assert [line.event for line in lines(place)].count("synced-late") == 1
     assert verify(place).problems == []
     assert verify(place).notes == []
+
+
+def test_a_disk_that_fails_at_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody was answered yet: the same process goes on when the disk does."""
+    disk, place = Disk(monkeypatch), place_in(tmp_path)
+    ledger = Ledger(place)
+    disk.broken = True
+    for sync in (True, False):
+        with pytest.raises(LedgerError):
+            ledger.append(entry(decision="deny"), sync=sync)
+    disk.broken = False
+    ledger.append(entry(1))
+    ledger.close()
+    assert verify(place).problems == []
+
+
+def test_a_sync_beside_one_that_fails_hides_nothing(tmp_path: Path, late: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux tells one of two who sync at once of a write that failed, the other succeeds: nobody is answered by that one."""
+    place = place_in(tmp_path)
+    ledger = Ledger(place)
+    ledger.append(entry())
+    failing, beside_it = threading.Event(), threading.Event()
+    real = os.fdatasync
+    broken = threading.local()
+
+    def sync(descriptor: int) -> None:
+        if getattr(broken, "here", False):
+            broken.here = False
+            failing.set()
+            beside_it.wait(1)  # as long as the other is let do what it wants to do; it may have to wait for this one
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    again: list[tuple[int, int]] = []
+    write_again = loose.write_again
+
+    def noted(path: Path, synced: End, end: End) -> None:
+        again.append((synced.lines, end.lines))
+        write_again(path, synced, end)
+
+    def allow() -> None:
+        broken.here = True
+        ledger.append(entry(1))
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr("pratique.store.writer.write_again", noted)
+    thread = threading.Thread(target=allow)
+    thread.start()
+    assert failing.wait(60)
+    with contextlib.suppress(LedgerError):
+        ledger.head()
+    beside_it.set()
+    thread.join(60)
+    assert [1 for synced, end in again if synced < end], "what the failed sync was for is written anew"
+    ledger.close()
+    assert verify(place).problems == []
 
 
 def test_a_disk_that_fails_behind_an_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

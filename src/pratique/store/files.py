@@ -5,6 +5,7 @@ Syncs are made beside the lock: others write on meanwhile, and one sync is for a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -49,6 +50,8 @@ class Files:
         self.tree, self.tree_at = Tree(), 0  # of segment `number`, up to byte `tree_at`
         self.head_synced = 0.0
         self.swap = threading.Lock()  # held while the segment's file is exchanged, or copied for a sync
+        # Held during a sync: of two at once the kernel would tell only one that a write failed, and the other would succeed.
+        self.syncing = threading.Lock()
         self.written = self.synced = End(0, 0, 0, NO_HASH)  # up to where this process wrote, and knows to be on disk
         self.doubted = False  # whether a sync failed
         try:
@@ -72,19 +75,27 @@ class Files:
 
     def sync(self) -> None:
         """Have on disk what was written, while others go on writing. Raises OSError: then nobody knows what is on disk."""
-        with self.swap:
-            if self.segment < 0 or self.synced >= self.written:
-                return
-            written, segment = self.written, os.dup(self.segment)
+        with self.syncing:
+            with self.swap:
+                if self.segment < 0 or self.synced >= self.written:
+                    return
+                written, segment = self.written, os.dup(self.segment)
+            try:
+                self.flush(segment)
+            finally:
+                os.close(segment)
+            with self.swap:
+                self.synced = max(self.synced, written)
+
+    def flush(self, segment: int) -> None:
+        """Have a segment on disk; to be called with `syncing` held. Raises OSError, also where a sync before failed."""
+        if self.doubted:
+            raise OSError(errno.EIO, "a sync before this one failed")
         try:
             os.fdatasync(segment)
         except OSError:
             self.doubted = True
             raise
-        finally:
-            os.close(segment)
-        with self.swap:
-            self.synced = max(self.synced, written)
 
     def sync_head(self) -> None:
         """Have the head on disk, too, where that was not done for a while. Raises OSError."""

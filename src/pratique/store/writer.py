@@ -66,7 +66,9 @@ class Writer:
         if head.segment:
             self._open(head.segment, create=False)
         notes = self._settle() if head.segment else []
-        if head.segment and (note := self._reassure()):
+        if not head.segment:
+            self._files.doubted = False  # there is no line yet that anybody was answered by
+        elif note := self._reassure():
             notes.append(note)
         if self.head.sealed and (self._place.ledger / segment_name(self.head.segment + 1)).exists():
             self._next_segment()  # opened by a writer that died before it could say so
@@ -303,14 +305,16 @@ class Writer:
 
     def _sync(self) -> None:
         """Sync the segment. Raises OSError; then lines that were answered may not be on disk, and that is kept in mind."""
-        try:
-            os.fdatasync(self._files.segment)
-        except OSError:
-            if self.loose():
-                self.doubt()
-            raise
-        with self._files.swap:
-            self._files.synced = end_of(self.head)
+        files = self._files
+        with files.syncing:
+            try:
+                files.flush(files.segment)
+            except OSError:
+                if self.loose():
+                    self.doubt()
+                raise
+            with files.swap:
+                files.synced = end_of(self.head)
 
     def _stand_after(self, lines: Sequence[bytes], *, sealed: bool | None = None, synced: bool = True) -> None:
         """Make the head say that the ledger ends with these lines, which are on disk where `synced` says so."""
