@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -223,3 +224,33 @@ def test_proof_of_nothing(images: Images, capfd: pytest.CaptureFixture[str], tmp
     assert "another image under the name localhost/proof-broken:1" in said[-1]
     absent = hardening.write(tmp_path / "absent.tar", hardening.base(), {"Cmd": ["sh"]}, "localhost/proof-absent:1")
     assert proven(capfd, absent)[0] == 3
+
+
+@pytest.mark.usefixtures("proving")
+def test_a_proof_that_is_ended_leaves_nothing(images: Images) -> None:
+    """Whoever ends it, a service manager or a terminal that is closed, finds no container of it afterwards."""
+    archive = started(images, "proof-lasts", {}, {"User": "app", "Cmd": ["sleep", "600"]})
+    command = [sys.executable, "-m", "pratique", "harden", str(archive), "--prove", "podman", "--prove-seconds", "600"]
+    there = ("ps", "--all", "--quiet", "--filter", "name=pratique-prove")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while process.poll() is None and not images.podman(*there).stdout.strip():
+                time.sleep(0.1)
+            process.terminate()
+            assert process.wait(SECONDS) == 130
+        finally:
+            process.kill()
+    assert not images.podman(*there).stdout.strip()
+
+
+@pytest.mark.usefixtures("proving")
+def test_what_a_container_says_does_not_fill_the_memory(images: Images, capfd: pytest.CaptureFixture[str]) -> None:
+    """A check that never stops to print is a check that fails when its time is over; of a log the end counts."""
+    script = "head -c 300000 /dev/zero | tr '\\0' x; echo; echo at the end; exit 4"
+    archive = started(images, "proof-says", {}, {"User": "app", "Cmd": ["sh", "-c", script]})
+    code, said = proven(capfd, archive)
+    assert code == 3
+    assert said[-1] == "it says: at the end"
+    up = started(images, "proof-up", {}, {"User": "app", "Cmd": ["sleep", "60"]})
+    code, said = proven(capfd, up, "--prove-check", "head -c 50000000 /dev/zero")
+    assert (code, said) == (0, ["as it is: it is up", "with these flags: it is up"])

@@ -1,7 +1,8 @@
 """What is proposed for an image in, what became of it on an engine out: the image is started as it is and with the flags.
 
 The engine is the one of whoever asks, called by its program. Containers have no network but their own loopback, are named after
-this process, and are removed with their volumes whatever happens.
+this process, and are removed with their volumes however this ends, short of SIGKILL; one that stays is named. Of what they write
+no more than a page is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -97,14 +101,31 @@ def prove(engine: str, name: str, identities: Sequence[str], flags: Sequence[str
     if program is None:
         raise UsageError(f"--prove {engine}: there is no program of that name", hint=f"install it, or try {' or '.join(ENGINES)}")
     client = _Engine(program)
-    client.same(name, identities)
-    plain = client.start(name, (), how)
-    hardened = client.start(name, flags, how)
-    proof = Proof(plain, hardened)
-    if proof.holds is not False:
-        return proof
-    blamed = [group for group, rest in _without(flags) if _as_good(client.start(name, rest, how), plain)]
-    return proof._replace(blamed=tuple(blamed))
+    with _tidily():
+        image = client.same(name, identities)
+        plain = client.start(image, (), how)
+        hardened = client.start(image, flags, how)
+        proof = Proof(plain, hardened)
+        if proof.holds is not False:
+            return proof
+        blamed = [group for group, rest in _without(flags) if _as_good(client.start(image, rest, how), plain)]
+        return proof._replace(blamed=tuple(blamed))
+
+
+@contextlib.contextmanager
+def _tidily() -> Iterator[None]:
+    """Have the end that others ask for (SIGTERM, a terminal that is gone) be an interruption, upon which is tidied up."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, interrupted) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _as_good(tried: Tried, plain: Tried) -> bool:
@@ -130,9 +151,9 @@ class _Engine:
     def __init__(self, program: str) -> None:
         self._program = program
 
-    def same(self, name: str, identities: Sequence[str]) -> None:
-        """Refuse where the engine does not have the image, or another one under its name."""
-        ran = self._run("image", "inspect", "--format", "{{.Id}}", name)
+    def same(self, name: str, identities: Sequence[str]) -> str:
+        """Return the image's id, by which it is started. Raises TargetError where the engine has none or another of that name."""
+        ran = self._run("image", "inspect", "--format", "{{.Id}}", "--", name)
         if ran.returncode:
             raise TargetError(f"{self._program} has no image {name}", hint="load or pull it into the engine first")
         found = ran.stdout.strip().removeprefix("sha256:")
@@ -140,18 +161,18 @@ class _Engine:
             raise TargetError(
                 f"{self._program} has another image under the name {name}", hint="load this one into the engine first"
             )
+        return found
 
-    def start(self, name: str, flags: Sequence[str], how: How) -> Tried:
+    def start(self, image: str, flags: Sequence[str], how: How) -> Tried:
         """Start a container and watch it. Raises TargetError where the engine does not even make it."""
         called = f"pratique-prove-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            ran = self._run("run", "--detach", "--pull=never", "--network=none", "--name", called, *flags, name)
+            ran = self._run("run", "--detach", "--pull=never", "--network=none", "--name", called, *flags, image)
             if ran.returncode:
                 return Tried(up=False, code=ran.returncode, fine=False, log=_lines(ran.stderr))
             return self._watched(called, how)
         finally:
-            with contextlib.suppress(OSError, TargetError):
-                self._run("rm", "--force", "--volumes", called)
+            self._remove(called)
 
     def _watched(self, called: str, how: How) -> Tried:
         end = time.monotonic() + how.seconds
@@ -162,15 +183,15 @@ class _Engine:
             health = state.get("Health") or state.get("Healthcheck") or {}
             known = health.get("Status") if isinstance(health, dict) else ""
             if up and how.check:
-                fine = self._run("exec", called, "sh", "-c", how.check).returncode == 0
+                fine = self._talked("exec", called, "sh", "-c", how.check)[0] == 0
             done = fine or known in ("healthy", "unhealthy")
             if not up or (done and not (how.check and not fine)) or time.monotonic() > end:
                 break
             time.sleep(_EVERY)
-        log = self._run("logs", "--tail", "200", called)
+        log = self._talked("logs", "--tail", "200", called)[1]
         fine = up and (fine if how.check else known != "unhealthy")
         code = state.get("ExitCode")
-        return Tried(up=up, code=code if isinstance(code, int) else -1, fine=fine, log=_lines(log.stdout + log.stderr))
+        return Tried(up=up, code=code if isinstance(code, int) else -1, fine=fine, log=_lines(log))
 
     def _state(self, called: str) -> dict[str, Any]:
         ran = self._run("inspect", "--format", "{{json .State}}", called)
@@ -181,6 +202,37 @@ class _Engine:
                 f"{self._program} says nothing of a container that it just made: {cut(safe(ran.stderr), 200)}"
             ) from None
         return found if isinstance(found, dict) else {}
+
+    def _remove(self, called: str) -> None:
+        try:
+            self._run("kill", called)  # Podman would first wait for what was shown to be up, ten seconds each time
+            ran = self._run("rm", "--force", "--volumes", called)
+            why = ran.stderr.strip() if ran.returncode else ""
+        except (OSError, TargetError) as error:
+            why = str(error)
+        if why and "no such container" not in why.lower():  # one that was never made
+            sys.stderr.write(f"pratique: the container {called} is left: {cut(safe(why), 200)}\n")
+
+    def _talked(self, *words: str) -> tuple[int, str]:
+        """Return how a call ended and the end of what it said, in which a container has its say. Raises TargetError."""
+        end = b""
+        with subprocess.Popen(  # noqa: S603 - as below
+            [self._program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None
+            late = threading.Timer(_CALL, process.kill)
+            late.start()
+            try:
+                while piece := os.read(process.stdout.fileno(), MAX_LOG):
+                    end = (end + piece)[-MAX_LOG:]
+                code = process.wait()
+            finally:
+                finished = late.is_alive()
+                late.cancel()
+                process.kill()
+        if not finished:
+            raise TargetError(f"{self._program} {words[0]} does not answer within {_CALL:g} seconds")
+        return code, end.decode(errors="replace")
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
         try:
