@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib import resources
 
 import msgspec
 
@@ -54,6 +53,7 @@ def _told(gap: Gap, silent: Sequence[str]) -> Gap:
 @cache
 def _bare() -> dict[str, frozenset[str]]:
     import tomllib  # noqa: PLC0415 - only for such documents
+    from importlib import resources  # noqa: PLC0415 - as above
 
     return msgspec.convert(
         tomllib.loads((resources.files("pratique.match") / "bare.toml").read_text("utf-8")), dict[str, frozenset[str]]
