@@ -29,7 +29,6 @@ from pratique.model.privilege import CERTIFICATE, Decision, Subject
 MAX_SCOPES = 32  # of one request: a push that mounts layers from other repositories names some ten
 MAX_BODY = 16 << 10  # bytes of a form
 _SCOPE = re.compile(r"(?P<type>[a-z]+):(?P<name>.+):(?P<actions>[a-z*]+(?:,[a-z*]+)*)")
-_SIGN_IN = ("WWW-Authenticate", 'Basic realm="pratique"')
 _ACTIONS = ("pull", "push", "delete")
 
 
