@@ -64,11 +64,26 @@ def found(path: str, text: str, *trusted: str) -> list[tuple[str, int]]:
         ("aexample.com/x", "*.example.com", False),
         ("REGISTRY.example/x", "registry.example", True), ("localhost/x", "docker.io", False),
         ("registry.example/a", "registry.example/a", True),
+        ("evil.example/a:${TAG}", "registry.example", False), ("evil.example/a@$DIGEST", "registry.example", False),
+        ("evil.example/${TEAM}/a:1", "registry.example", False), ("nginx:${TAG}", "registry.example", False),
+        ("evil.example/a:${TAG:-a/b}", "registry.example", False), ("nginx:${TAG}", "docker.io/library", True),
+        ("registry.example/a:${TAG}", "registry.example/a", True), ("registry.example/a:${TAG}", "registry.example/b", False),
+        ("registry.example/${TEAM}/a", "registry.example/team", True), ("registry.example/b/$A", "registry.example/a", False),
+        ("${REGISTRY}/a:1", "registry.example", True), ("$IMAGE", "registry.example", True), ("a${B}", "docker.io", True),
+        ("localhost:${PORT}/a", "registry.example", True),
     ],
 )  # fmt: skip
 def test_trusted(image: str, trusted: str, expected: bool) -> None:
     """By host, by domain and by the beginning of a path, each whole."""
     assert is_trusted(image, (trusted,)) is expected
+
+
+def test_a_tag_in_a_variable_hides_no_registry() -> None:
+    """Whoever builds or starts it decides about the tag, not about where it comes from."""
+    build = "ARG TAG\nFROM evil.example/a:${TAG}\nFROM ${TAG}\n"
+    services = "services:\n  a:\n    image: evil.example/a:${TAG}\n  b:\n    image: ${IMAGE}\n"
+    assert found("Dockerfile", build, "registry.example") == [("df-registry", 2)]
+    assert found("compose.yaml", services, "registry.example") == [("ct-registry", 3)]
 
 
 def test_files() -> None:

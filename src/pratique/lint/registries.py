@@ -11,14 +11,18 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from pratique._kit.references import repository
+from pratique.lint.build import Build
 from pratique.lint.check import MAX_FINDINGS, Checked, Found, in_order
 from pratique.lint.checks.origins import bases
 from pratique.lint.hit import Hit
 from pratique.model.errors import BudgetExceededError, UsageError
 from pratique.workload import compose, kubernetes
+from pratique.workload.dockerfile.instructions import Instruction
+from pratique.workload.place import Place
 from pratique.workload.spec import Spec
 
 MAX_REGISTRIES = 100  # people name some few
+_VARIABLE = re.compile(r"\$(?:\{[^{}]*\}|\w+)")
 _ENTRY = re.compile(r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:/[a-z0-9._/-]+)?")
 
 
@@ -34,13 +38,20 @@ def parse_registries(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_trusted(image: str, trusted: Sequence[str]) -> bool:
-    """Say whether an image comes from one of these: `registry`, `*.domain`, or either with the beginning of a path."""
-    name = repository(image)
-    host, _, path = name.partition("/")
+    """Say whether an image comes from one of these: `registry`, `*.domain`, or either with the beginning of a path.
+
+    So may one whose registry, or as much of its path as counts, is in a variable.
+    """
+    image = _VARIABLE.sub("$", image)
+    before, variable, after = image.partition("$")
+    if variable and "/" not in before and ("/" in after or before[-1:] not in (":", "@")):
+        return True
+    host, _, path = repository(image).partition("/")
+    path, variable, _ = path.partition("$")
     for entry in trusted:
         wanted, slash, prefix = entry.partition("/")
         same = host.lower() == wanted.lower() or (wanted.startswith("*.") and host.lower().endswith(wanted[1:].lower()))
-        if same and (not slash or path == prefix or path.startswith(prefix + "/")):
+        if same and (not slash or path == prefix or path.startswith(prefix + "/") or (variable and prefix.startswith(path))):
             return True
     return False
 
@@ -57,7 +68,7 @@ def with_registries(checked: Checked, trusted: Sequence[str]) -> Checked:
 
 def _found(checked: Checked, trusted: Sequence[str]) -> Iterator[Found]:
     if checked.build is not None:
-        for instruction, place, image in bases(checked.build):
+        for instruction, place, image in (*bases(checked.build), *_open_bases(checked.build)):
             if not is_trusted(image, trusted):
                 message = f"image {image}: {_host(image)} is no registry that is trusted here"
                 yield "df-registry", Hit(place or instruction.place, message, image, f"{instruction.name} {image[:120]}")
@@ -68,9 +79,16 @@ def _found(checked: Checked, trusted: Sequence[str]) -> Iterator[Found]:
     yield from _specs(kubernetes.extract(list(checked.nodes)), trusted)
 
 
+def _open_bases(build: Build) -> Iterator[tuple[Instruction, Place | None, str]]:
+    """Yield the bases of which whoever builds decides a part, as they are written."""
+    for stage in build.stages:
+        if stage.image is not None and not stage.base.known:
+            yield stage.start, stage.image.place, stage.image.text
+
+
 def _specs(specs: Iterable[Spec], trusted: Sequence[str]) -> Iterator[Found]:
     for spec in specs:
-        if spec.image and "$" not in spec.image and not is_trusted(spec.image, trusted):
+        if spec.image and not is_trusted(spec.image, trusted):
             message = f"{spec.subject}: image {spec.image}: {_host(spec.image)} is no registry that is trusted here"
             yield "ct-registry", Hit(spec.at("image"), message, f"{spec.subject}\0{spec.image}", spec.subject)
 
