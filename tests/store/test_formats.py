@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.store.formats import cef, ocsf, rfc5424
+from pratique.store.formats import cef, ocsf, rfc5424, sentence
 from pratique.store.line import Line, Who, decode, make
+from pratique.store.reading import Filter
 
 NASTY = st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace").decode())
 EVENTS = ["request", "approve", "activate", "use", "revoke", "expire", "decision", "policy", "torn", "break-glass", "refused"]
@@ -145,3 +146,42 @@ def test_a_number_of_denials_is_told() -> None:
         assert "57 times more" in text
     assert "count" not in json.loads(ocsf.write(line()))
     assert " cnt=" not in cef.write(line())
+
+
+def test_what_was_only_observed_is_no_denial() -> None:
+    """A gate that looks on lets through what it would deny: whoever reads must not take it for a denial."""
+    seen = line(event="decision", decision="deny", grant="", detail={"observed": "true"})
+    denied = line(event="decision", decision="deny", grant="", detail={"action": "exec"})
+    assert sentence(seen).endswith("-> deny (observed: it was let through)")
+    assert sentence(denied).endswith("-> deny")
+    assert [json.loads(ocsf.write(one))["status_id"] for one in (seen, denied)] == [1, 2]
+    assert "outcome=observed " in cef.write(seen)
+    assert 'decision="observed"' in rfc5424.write(seen)
+    assert [Filter(decision="deny").takes(one) for one in (seen, denied)] == [False, True]
+    assert [Filter(decision="observed").takes(one) for one in (seen, denied)] == [True, False]
+
+
+def test_a_decision_says_on_what() -> None:
+    told = {"reference": "docker.io/library/debian:12", "digest": f"sha256:{'ab' * 32}", "container": "c" * 64}
+    said = sentence(line(event="decision", detail=told))
+    assert f"exec.root on cccccccccccc of docker.io/library/debian:12@sha256:{'ab' * 32} (task T-1)" in said
+    assert "on worker of docker.io" in sentence(line(event="decision", detail={**told, "name": "worker"}))
+
+
+@pytest.mark.parametrize(
+    ("image", "taken"),
+    [
+        ("docker.io/library/debian", True), ("debian", True), ("library/debian:12", True), ("debian:12", True),
+        (f"sha256:{'ab' * 32}", True), ("sha256:ababab", True), ("ababab", True),
+        ("bian", False), ("debian:1", False), ("12", False), ("aba", False),
+        ("bababa", False), ("debian:13", False), ("sha256", False),
+    ],
+)  # fmt: skip
+def test_what_is_about_an_image(image: str, taken: bool) -> None:
+    """An image is found by its repository, a reference or a digest, in what gates saw and in what grants are for."""
+    digest = f"sha256:{'ab' * 32}"
+    seen = line(event="decision", detail={"reference": "docker.io/library/debian:12", "digest": digest})
+    asked = line(event="request", detail={"images": f"other@sha256:{'cd' * 32} docker.io/library/debian:12@{digest}"})
+    pushed = line(event="verdict", detail={"reference": f"docker.io/library/debian:12@{digest}"})
+    assert [Filter(image=image).takes(one) for one in (seen, asked, pushed)] == [taken] * 3
+    assert not Filter(image=image).takes(line())

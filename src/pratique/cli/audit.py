@@ -35,7 +35,8 @@ _FILTERS = (
     click.option("--ticket", default="", metavar="ID", help="About this ticket."),
     click.option("--who", default="", metavar="NAME", help="Asked, held, approved or done by NAME or PROVIDER:NAME."),
     click.option("--event", multiple=True, metavar="NAME", help="Only such events, such as approve or use; repeatable."),
-    click.option("--decision", type=click.Choice(["allow", "allow_with_grant", "deny"]), help="Only so decided."),
+    click.option("--decision", type=click.Choice(["allow", "allow_with_grant", "deny", "observed"]), help="Only so decided."),
+    click.option("--image", default="", metavar="NAME", help="About this image: repository, reference, or a digest's beginning."),
 )
 
 
@@ -57,6 +58,7 @@ def _filter(given: dict[str, Any]) -> Filter:
         who=given["who"],
         events=given["event"],
         decision=given["decision"] or "",
+        image=given["image"],
     )
 
 

@@ -77,7 +77,7 @@ def _observation(line: Line) -> Observation:
 def _from_ledger(given: dict[str, Any]) -> Iterator[Line]:
     from pratique.store.reading import Filter, lines  # noqa: PLC0415 - start-up stays lazy
 
-    wanted = Filter(since=time_of(given["since"]), until=time_of(given["until"]), events=("decision",), decision="deny")
+    wanted = Filter(since=time_of(given["since"]), until=time_of(given["until"]), events=("decision",))
     return lines(place(given, create=False), wanted)
 
 
@@ -107,10 +107,10 @@ def _holds(given: dict[str, Any]) -> Part | None:
     from pratique.cli.store import desk  # noqa: PLC0415 - start-up stays lazy
     from pratique.grant.policy import load  # noqa: PLC0415
     from pratique.model.errors import StoreError  # noqa: PLC0415
-    from pratique.policyfiles import read_bounded  # noqa: PLC0415
+    from pratique.policyfiles import read_given  # noqa: PLC0415
 
     if given["policy"]:
-        return load(given["policy"], read_bounded(Path(given["policy"]))).parts[0]
+        return load(given["policy"], read_given(given["policy"])).parts[0]
     try:
         with desk(given) as at:
             standing = at.standing()

@@ -9,13 +9,16 @@ import msgspec
 from pratique.grant.lifecycle import review_within
 from pratique.grant.policy import PrivilegePolicy
 from pratique.grant.request import key
-from pratique.model.privilege import Grant, Subject
+from pratique.model.privilege import Grant, Scope, Subject
 from pratique.store.line import Entry, Who, stamp
+
+_MAX_SAID = 2000  # characters of each part of a scope: a line of the ledger has 64 KiB, and a grant some ten lines
 
 
 def of_grant(event: str, grant: Grant, node: str, *, by: Subject | None = None, reason: str = "", **extra: Any) -> Entry:
-    """Return the entry for what happened to a grant."""
+    """Return the entry for what happened to a grant; where it holds stands in its detail."""
     asked = grant.asked
+    extra["detail"] = _where(asked.scope) | extra.get("detail", {})
     return Entry(
         event=event,
         subject=Who.of(asked.subject),
@@ -32,6 +35,13 @@ def of_grant(event: str, grant: Grant, node: str, *, by: Subject | None = None, 
         until=stamp(grant.expires_at) if grant.expires_at else "",
         **extra,
     )
+
+
+def _where(scope: Scope) -> dict[str, str]:
+    """Say where a grant holds in words that can be looked for: the hash of a request tells an auditor nothing."""
+    several = {"images": scope.images, "hosts": scope.hosts, "clusters": scope.clusters, "namespaces": scope.namespaces}
+    said = {name: " ".join(values) for name, values in several.items()} | {"container": scope.container}
+    return {name: text if len(text) <= _MAX_SAID else f"{text[:_MAX_SAID]}..." for name, text in said.items() if text}
 
 
 def of_use(seen: Entry, event: str, grant: Grant, session: str, node: str) -> Entry:

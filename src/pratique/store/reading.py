@@ -9,18 +9,23 @@ from typing import NamedTuple
 import msgspec
 
 from pratique.model.errors import LedgerError, StoreError
-from pratique.store.formats import name_of
+from pratique.store.formats import decision_of, name_of
 from pratique.store.head import read_slots
 from pratique.store.line import MAX_LINE, Line, decode
 from pratique.store.place import Place
 
 FRAME = frozenset(("open", "seal"))  # events of the ledger itself, which tell an auditor nothing
 _LONGEST = MAX_LINE + 2  # bytes of a line that are read; longer ones do not decode
+_SHORT = 6  # letters of a digest that name an image: fewer may be a word
 _PAUSE = 0.2  # seconds between looks when following: for eyes
 
 
 class Filter(NamedTuple):
-    """Which lines; what is empty does not restrict. Times are RFC 3339 as lines have them; `who` is a name or PROVIDER:NAME."""
+    """Which lines; what is empty does not restrict. Times are RFC 3339 as lines have them; `who` is a name or PROVIDER:NAME.
+
+    `image` is a repository or a reference, whole or its last parts, or (the beginning of) a digest. `decision` may be
+    "observed": what would have been denied.
+    """
 
     since: str = ""
     until: str = ""
@@ -30,6 +35,7 @@ class Filter(NamedTuple):
     who: str = ""
     events: tuple[str, ...] = ()
     decision: str = ""
+    image: str = ""
 
     def takes(self, line: Line) -> bool:
         """Say whether a line is wanted."""
@@ -41,11 +47,28 @@ class Filter(NamedTuple):
             and (not self.ticket or line.ticket == self.ticket)
             and (not self.who or self._names(line))
             and (not self.events or line.event in self.events)
-            and (not self.decision or line.decision == self.decision)
+            and (not self.decision or decision_of(line) == self.decision)
+            and (not self.image or self._is_about(line))
         )
+
+    def _is_about(self, line: Line) -> bool:
+        """Look where a gate writes what something runs from, and a grant what it is for."""
+        named = [line.detail.get("reference", ""), line.detail.get("digest", ""), *line.detail.get("images", "").split()]
+        for name in filter(None, named):
+            repository, _, digest = ("", "", name) if name.startswith("sha256:") else name.partition("@")
+            tagless = repository.rpartition(":")[0] if ":" in repository.rpartition("/")[2] else repository
+            known = {name, repository, tagless} - {""}
+            if any(f"/{one}".endswith(f"/{self.image}") for one in known) or _starts(digest, self.image):
+                return True
+        return False
 
     def _names(self, line: Line) -> bool:
         return any(who is not None and self.who in (who.id, name_of(who)) for who in (line.subject, line.by))
+
+
+def _starts(digest: str, beginning: str) -> bool:
+    letters = beginning.removeprefix("sha256:")
+    return len(letters) >= _SHORT and digest.startswith(f"sha256:{letters}")
 
 
 def lines(place: Place, wanted: Filter = Filter(), *, follow: bool = False) -> Iterator[Line]:  # noqa: B008 - immutable

@@ -50,6 +50,16 @@ def name_of(who: Who | None) -> str:
     return f"{who.provider}:{who.id}" if who is not None else ""
 
 
+def is_observed(line: Line) -> bool:
+    """Say whether it would have been denied, and was let through, as the gate only observed."""
+    return line.decision == "deny" and line.detail.get("observed") == "true"
+
+
+def decision_of(line: Line) -> str:
+    """Return what really came of it: "observed" is no denial."""
+    return "observed" if is_observed(line) else line.decision
+
+
 def milliseconds(time: str) -> int:
     """Return a time of a line (RFC 3339) in milliseconds since the epoch."""
     return round(dt.datetime.fromisoformat(time).timestamp() * 1000)
@@ -65,10 +75,12 @@ def sentence(line: Line) -> str:
         parts.append(about)
     if line.by is not None and line.subject is not None and line.by != line.subject:
         parts.append(f"for {name_of(line.subject)}")
+    if where := _where(line):
+        parts.append(f"on {where}")
     if line.task:
         parts.append(f"(task {line.task})")
     if line.decision:
-        parts.append(f"-> {line.decision}")
+        parts.append(f"-> {'deny (observed: it was let through)' if is_observed(line) else line.decision}")
     if line.reason:
         parts.append(f": {line.reason}")
     if line.count:
@@ -76,6 +88,18 @@ def sentence(line: Line) -> str:
     return printable(" ".join(parts).replace(" :", ":"))
 
 
+def _where(line: Line) -> str:
+    """Return what it is done with: the container that has a name, or the image."""
+    if line.event == "verdict":
+        return ""  # it is about an image, which it names
+    detail = line.detail
+    image = detail.get("reference", "") or detail.get("images", "")
+    digest = detail.get("digest", "")
+    named = image if not digest or digest in image else f"{image}@{digest}" if image else digest
+    return " of ".join(filter(None, (detail.get("name", "") or detail.get("container", "")[:_SHORT], named)))
+
+
+_SHORT = 12  # letters of a container's id, as engines show it
 _CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pratique._version import __version__
-from pratique.store.formats import ALARMING, milliseconds, name_of, printable, sentence
+from pratique.store.formats import ALARMING, decision_of, milliseconds, name_of, printable, sentence
 from pratique.store.line import Line
 
 _HEADER = str.maketrans({"\\": "\\\\", "|": "\\|"})
@@ -22,7 +22,7 @@ def write(line: Line) -> str:
         "suser": name_of(line.by or line.subject),
         "duser": name_of(line.subject),
         "act": line.event,
-        "outcome": line.decision or line.state,
+        "outcome": decision_of(line) or line.state,
         "reason": line.reason,
         "app": line.point,
         "dvchost": line.node,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pratique._version import __version__
-from pratique.store.formats import ALARMING, milliseconds, name_of, sentence
+from pratique.store.formats import ALARMING, is_observed, milliseconds, name_of, sentence
 from pratique.store.line import Line, Who
 
 VERSION = "1.5.0"
@@ -45,7 +45,7 @@ def event(line: Line) -> dict[str, Any]:
 
 
 def _common(line: Line, class_uid: int, activity: int) -> dict[str, Any]:
-    denied = line.decision == "deny"
+    denied, observed = line.decision == "deny", is_observed(line)
     found: dict[str, Any] = {
         "category_uid": class_uid // 1000,
         "class_uid": class_uid,
@@ -53,7 +53,7 @@ def _common(line: Line, class_uid: int, activity: int) -> dict[str, Any]:
         "type_uid": class_uid * 100 + activity,
         "time": milliseconds(line.time),
         "severity_id": 4 if line.event in ALARMING else 3 if denied else 1,
-        "status_id": 2 if denied else 1,
+        "status_id": 2 if denied and not observed else 1,
         "message": sentence(line),
         "metadata": {
             "version": VERSION,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pratique.store.formats import ALARMING, name_of, printable, sentence
+from pratique.store.formats import ALARMING, decision_of, name_of, printable, sentence
 from pratique.store.line import Line
 
 _AUDIT = 13  # the facility "log audit", section 6.2.1
@@ -20,7 +20,7 @@ def write(line: Line) -> str:
         "seq": str(line.seq),
         "subject": name_of(line.subject),
         "by": name_of(line.by),
-        "decision": line.decision,
+        "decision": decision_of(line),
         "state": line.state,
         "needed": " ".join(line.needed),
         "grant": line.grant,
