@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pratique.policy.document import Waiver
     from pratique.policy.facts import Context
 
+STANDARD_INPUT = "-"
 SUFFIXES = (".yaml", ".yml", ".json")  # JSON is YAML
 
 
@@ -44,6 +46,8 @@ def policy_content(name: str) -> tuple[str, bytes]:
     """Return a policy's name and content: a file, or a rule set that is shipped. Raises PolicyError."""
     if is_file_name(name):
         return name, read_bounded(Path(name))
+    if name == STANDARD_INPUT:
+        raise _refused()
     known = shipped()
     if name not in known:
         raise PolicyError(f"policy {name!r}: there is no such rule set", hint=_nearest(name, known))
@@ -59,9 +63,14 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def load_policy(name: str) -> PolicySet:
     """Load a policy, by the name of a rule set or by path, with all it imports. Raises PolicyError."""
+    return compose(*policy_content(name))
+
+
+def compose(name: str, content: bytes) -> PolicySet:
+    """Make a policy of its content, with all it imports. Raises PolicyError."""
     from pratique.policy.compose import load  # noqa: PLC0415 - only where a policy is given
 
-    return load(*policy_content(name), _resolve)
+    return load(name, content, _resolve)
 
 
 def load_policies(names: Sequence[str]) -> tuple[PolicySet, ...]:
@@ -109,10 +118,26 @@ def _signed(waivers: Sequence[Waiver], path: Path, signers: Path | None) -> list
 
 def read_bounded(path: Path) -> bytes:
     """Read a file that a person wrote. Raises PolicyError."""
+    if str(path) == STANDARD_INPUT:
+        raise _refused()
     try:
         return _read(path)
     except OSError as error:
         raise PolicyError(f"{path}:1:1: cannot be read: {error.strerror or error}") from None
+
+
+def read_given(name: str | Path) -> bytes:
+    """Read a file as `read_bounded` does, or standard input, once, where it is "-". Raises PolicyError."""
+    if str(name) != STANDARD_INPUT:
+        return read_bounded(Path(name))
+    from pratique._kit.text import MAX_BYTES  # noqa: PLC0415 - beside its one use
+
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+def _refused() -> PolicyError:
+    """Say no where a file is read again later, or written back."""
+    return PolicyError("-: standard input is not read here", hint="name a file")
 
 
 def _read(path: Path) -> bytes:

@@ -190,6 +190,27 @@ def test_policy_set_and_show(call: Call, tmp_path: Path) -> None:
     assert re.match(rf"pratique: {re.escape(str(path))}:1:\d+: ", ran.err)
 
 
+def _piped(text: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(text.encode()))
+
+
+def test_policies_are_read_from_standard_input(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pipe brings is read where a file is read once; where it is read again or written back, that is said."""
+    text = "apiVersion: pratique/v1\nkind: PrivilegePolicy\nmetadata: {name: piped}\nspec: {}\n"
+    monkeypatch.setattr("sys.stdin", _piped(text))
+    assert call("grant", "policy", "check", "-").code == 0
+    monkeypatch.setattr("sys.stdin", _piped(text))
+    assert call("grant", "policy", "set", "-").code == 0
+    assert "name: piped" in call("grant", "policy", "show").out
+    monkeypatch.setattr("sys.stdin", _piped("kind: Nonsense\n"))
+    ran = call("grant", "policy", "set", "-")
+    assert ran.code == 2
+    assert ran.err.startswith("pratique: -:1:")
+    for words in (("policy", "check", "-"), ("waiver", "list", "--waivers", "-"), ("policy", "explain", "-", "x")):
+        ran = call(*words)
+        assert (ran.code, ran.err) == (2, "pratique: -: standard input is not read here (name a file)\n")
+
+
 def test_audit(call: Call, tmp_path: Path) -> None:
     """Who allowed what for which task, and that the ledger is whole; an edited one is not."""
     name = ask(call)

@@ -121,9 +121,9 @@ def _book(given: dict[str, Any]) -> Book:
     from pratique.grant.policy import builtin, combine, load  # noqa: PLC0415
     from pratique.grant.prompt import Book  # noqa: PLC0415
     from pratique.granting.clock import present  # noqa: PLC0415
-    from pratique.policyfiles import read_bounded  # noqa: PLC0415
+    from pratique.policyfiles import read_given  # noqa: PLC0415
 
-    policy = combine([load(file, read_bounded(Path(file))) for file in given["policy"]]) if given["policy"] else None
+    policy = combine([load(file, read_given(file)) for file in given["policy"]]) if given["policy"] else None
     try:
         found, grants = _stored(given)
     except StoreError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pratique.cli.options import F, setting
@@ -35,10 +34,10 @@ def forecast(files: tuple[str, ...]) -> Forecast | None:
     from pratique.grant.prompt import Asker, Book  # noqa: PLC0415
     from pratique.granting.clock import present  # noqa: PLC0415
     from pratique.model.errors import StoreError  # noqa: PLC0415
-    from pratique.policyfiles import read_bounded  # noqa: PLC0415
+    from pratique.policyfiles import read_given  # noqa: PLC0415
     from pratique.store.interface import Wanted  # noqa: PLC0415
 
-    policy = combine([load(file, read_bounded(Path(file))) for file in files])
+    policy = combine([load(file, read_given(file)) for file in files])
     me = subject_of(None)
     try:
         with desk({"store": None}) as at:

@@ -244,14 +244,14 @@ def policy() -> None:
 @STORE
 @DEBUG
 def set_(file: Path, name: str | None, **given: Any) -> int:
-    """Have the policy in FILE hold from now on; the earlier ones are kept, and none of them can be put back unnoticed.
+    """Have the policy in FILE (- is standard input) hold from now on; the earlier ones are kept, none can be put back unnoticed.
 
     Exit codes: 0 it holds, 2 the policy is wrong (FILE:LINE:COLUMN), 3 the store could not be written.
     """
-    from pratique.policyfiles import read_bounded  # noqa: PLC0415 - start-up stays lazy
+    from pratique.policyfiles import read_given  # noqa: PLC0415 - start-up stays lazy
 
     with desk(given, create=True) as at:
-        kept = at.set_policy(str(file), read_bounded(file), subject_of(name))
+        kept = at.set_policy(str(file), read_given(file), subject_of(name))
     click.echo(safe(f"{file}: policy {kept.version} of the store, {kept.digest}"))
     return 0
 
@@ -262,15 +262,15 @@ def set_(file: Path, name: str | None, **given: Any) -> int:
 @FORMAT
 @DEBUG
 def check(files: tuple[Path, ...], *, strict: bool, **given: Any) -> int:
-    """Check privilege policies without setting them, and say what in them gives more than may be meant.
+    """Check privilege policies (- is standard input) without setting them, and say what in them gives more than may be meant.
 
     Exit codes: 0 they can be set, 1 something is doubtful (with --strict), 2 a policy is wrong (FILE:LINE:COLUMN).
     """
     from pratique.grant.advice import advice  # noqa: PLC0415 - start-up stays lazy
     from pratique.grant.policy import combine, load  # noqa: PLC0415
-    from pratique.policyfiles import read_bounded  # noqa: PLC0415
+    from pratique.policyfiles import read_given  # noqa: PLC0415
 
-    policies = [load(str(file), read_bounded(file)) for file in files]
+    policies = [load(str(file), read_given(file)) for file in files]
     digest = combine(policies).digest  # two files may not have an entitlement of one name
     found = [(str(file), one) for file, policy in zip(files, policies, strict=True) for one in advice(policy)]
     if given["format"].lower() == "json":

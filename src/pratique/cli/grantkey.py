@@ -51,7 +51,9 @@ def _approvers(at: Any) -> Approvers:
 @STORE
 @DEBUG
 def add(who: str, file: Path, name: str | None, **given: Any) -> int:
-    """Know USER (a user of this machine, or PROVIDER:NAME) by the Ed25519 key in PUBLIC-KEY, in place of any before.
+    """Know USER (a user of this machine, or PROVIDER:NAME) by an Ed25519 key, in place of any before.
+
+    PUBLIC-KEY is a file, PEM or a line of OpenSSH; - is standard input.
 
     Exit codes: 0 done, 2 no such key, 3 the store could not be written.
     """

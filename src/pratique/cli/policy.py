@@ -80,7 +80,7 @@ def check(files: tuple[str, ...], *, strict: bool, debug: bool) -> int:  # noqa:
 def _checked(name: str) -> tuple[str, list[str]]:
     from pratique._kit.text import decode, parse  # noqa: PLC0415 - as above
     from pratique.policy import cases, document, waiver  # noqa: PLC0415 - start-up stays lazy
-    from pratique.policyfiles import load_policy, policy_content  # noqa: PLC0415
+    from pratique.policyfiles import compose, policy_content  # noqa: PLC0415
 
     name, content = policy_content(name)
     text = decode(name, content)
@@ -92,7 +92,7 @@ def _checked(name: str) -> tuple[str, list[str]]:
         test, _ = document.read(name, content, document.PolicyTest)
         cases.check_test(text, test)
         return plural(len(test.cases), "case"), []
-    policy = load_policy(name)
+    policy = compose(name, content)
     own = sum(rule.origin == name for rule in policy.rules)
     imported = f", {len(policy.rules) - own} of them imported" if own < len(policy.rules) else ""
     return f"policy {policy.name}, {plural(len(policy.rules), 'rule')}{imported}, {policy.digest}", cases.hints(policy, name)

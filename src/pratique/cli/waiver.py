@@ -86,7 +86,7 @@ def add(**given: Any) -> int:
     from pratique.policyfiles import read_bounded  # noqa: PLC0415
 
     path = Path(given["waivers"]) if given["waivers"] else default_waivers()
-    before = read_bounded(path) if path.exists() else edit.EMPTY.encode()
+    before = read_bounded(path) if path.exists() or given["waivers"] == "-" else edit.EMPTY.encode()
     document, text = read(str(path), before, Waivers)
     now = moment(given["now"])
     if given["report"] is not None:

@@ -22,7 +22,7 @@ from pratique.granting import sshsig
 from pratique.granting.desk import Desk
 from pratique.model.errors import GrantError, ParseError, UsageError
 from pratique.model.privilege import CERTIFICATE, PEER, SECOND_FACTOR, Subject
-from pratique.policyfiles import read_bounded
+from pratique.policyfiles import read_bounded, read_given
 from pratique.store.facts import Facts
 from pratique.store.keys import verifies
 from pratique.store.line import Entry, Who
@@ -131,7 +131,7 @@ def read_public(path: Path) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    data = read_bounded(path)
+    data = read_given(path)
     if not data.startswith(b"-----"):
         try:
             return sshsig.key_text(base64.b64decode(data.split()[1], validate=True))
