@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def test_one_that_wrote_nothing_taints_itself_alone(tmp_path: Path) -> None:
     known.add(image(1, BASE), (BASE,))
     assert known.holds(image(1, BASE))
     assert not known.holds(image(2, BASE, MORE))
+
+
+def test_a_layer_with_nothing_in_it_taints_no_other(tmp_path: Path) -> None:
+    """Builders write the same one for each step that changes nothing."""
+    empty = f"sha256:{hashlib.sha256(bytes(1024)).hexdigest()}"
+    known = Taints(tmp_path)
+    known.add(image(1, BASE, empty), (BASE,))
+    for again in (known, Taints(tmp_path)):
+        assert again.holds(image(1, BASE, empty))
+        assert not again.holds(image(2, BASE, empty, MORE))
 
 
 def test_upon_a_base_that_is_gone_the_last_layer_counts(tmp_path: Path) -> None:

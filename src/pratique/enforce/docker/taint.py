@@ -19,6 +19,8 @@ import msgspec
 _NAME = re.compile(r"[0-9a-f]{64}")
 # Images that are kept in mind; each takes a grant to make.
 _MAX_KEPT = 50_000
+# An archive with nothing in it: builders and engines write it where a step changed nothing, so that it is in a great many images.
+_EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 # Seconds after which no engine is still at work on an image: one of 50 GB takes some minutes.
 _LONGEST = 900.0
 # Seconds by which an engine's own times may differ from the gate's.
@@ -84,6 +86,7 @@ class Taints:
         if _NAME.fullmatch(name):
             layers = layers_of(image)
             above = layers[len(base) :] if layers[: len(base)] == base else layers[-1:]
+            above = tuple(layer for layer in above if layer != _EMPTY)
             self._images[name] = made = Made(base=base, layers=above)
             self._layers.update(above)
             self._write(name, made)
