@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import shlex
 import socket
-from collections.abc import Iterator
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import loopback
 from attacking import Side
 from dockergate import GatedEngine
 from pratique.cli.main import run
+from pratique.enforce.docker.taint import Taints
 from pratique.enforce.doctor import engine, images, records, runtimes, ways
 from pratique.model.errors import LedgerError
 from pratique.store.ledger import Ledger
@@ -181,6 +188,53 @@ def test_images_from_beyond_the_baseline_are_named(gated: Side) -> None:
         gate.revoke_all()
 
 
+@pytest.mark.parametrize(
+    ("listed", "colour"), [((500, b"{}"), "amber"), ((200, b'[{"Id": "sha2'), "amber"), ((200, b"[]"), "green")]
+)
+def test_images_that_an_engine_cannot_list(tmp_path: Path, listed: tuple[int, bytes], colour: str) -> None:
+    """Nothing is said to be well of which nobody could tell; an image that goes meanwhile is nothing to tell of."""
+    taints = Taints(tmp_path / "gate/tainted-images")
+    taints.add({"Id": f"sha256:{1:064x}", "RootFS": {"Layers": ["sha256:a"]}}, ())
+    with answering(tmp_path / "engine.sock", {"/images/json?all=1": listed}):
+        (found,) = images.look(tmp_path / "engine.sock", tmp_path / "gate")
+    assert found.colour == colour
+    gone = json.dumps([{"Id": f"sha256:{1:064x}", "Created": 1}]).encode()
+    with answering(tmp_path / "other.sock", {"/images/json?all=1": (200, gone)}):
+        (found,) = images.look(tmp_path / "other.sock", tmp_path / "gate")
+    assert found.colour == "green"
+
+
+@contextlib.contextmanager
+def answering(path: Path, answers: Mapping[str, tuple[int, bytes]]) -> Iterator[None]:
+    """Be an engine that answers some questions, and knows of nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(self.path, (404, b"{}"))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def address_string(self) -> str:
+            return "engine"  # a unix socket has no address
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Unix(loopback.Threads, socketserver.UnixStreamServer):
+        pass
+
+    with Unix(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_a_gate_that_never_saw_such_an_image(tmp_path: Path) -> None:
     (found,) = images.look(tmp_path / "none", tmp_path)
     assert found.colour == "green"
@@ -213,6 +267,21 @@ def test_a_runtime_that_is_not_the_gate(machine: Path) -> None:
     runc.unlink()
     (found,) = runtimes._found_in_path(machine / "proc")
     assert "no runc in its PATH" in found.found
+
+
+def test_each_mend_names_the_store(tmp_path: Path) -> None:
+    """Pasted as it stands it mends this store, and not another that is somebody's by default."""
+    place = filled(tmp_path)
+    policy, heads = tmp_path / "policy.yaml", tmp_path / "heads.jsonl"
+    policy.write_text("apiVersion: pratique/v1\nkind: PrivilegePolicy\nmetadata: {name: a}\nspec: {}\n")
+    for check, file in (("policy", policy), ("heads", heads)):
+        (found,) = [one for one in records.look(place) if one.check == check]
+        assert found.colour == "amber"
+        words = shlex.split(found.mend.partition(";")[0].replace("FILE", str(file)))
+        assert words[0] == "pratique"
+        assert run(words[1:]) == 0
+        (found,) = [one for one in records.look(place) if one.check == check]
+        assert found.colour == "green"
 
 
 def test_a_ledger_that_was_edited_is_red(tmp_path: Path) -> None:
