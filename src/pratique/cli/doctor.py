@@ -55,26 +55,29 @@ def command(**given: Any) -> int:
 def _looks(given: dict[str, Any]) -> Iterator[Checked]:
     import os  # noqa: PLC0415 - start-up stays lazy
 
-    from pratique.enforce.docker.install import ENGINE, FRONT  # noqa: PLC0415 - start-up stays lazy
+    from pratique.enforce.docker.install import ENGINE, FRONT, Machine, installed  # noqa: PLC0415 - start-up stays lazy
     from pratique.enforce.doctor import engine, images, records, runtimes, ways  # noqa: PLC0415 - as above
 
     if os.geteuid() != 0:
         raise CouldNotError("only root can see all of a machine's sockets and processes", hint="sudo pratique doctor")
-    installed = Path(ENGINE).exists()
-    own = given["engine"] or Path(ENGINE if installed else "/run/docker.sock")
-    front = given["front"] or Path(FRONT if installed else "/run/pratique/docker.sock")
+    moved = Path(ENGINE).exists()
+    own = given["engine"] or Path(ENGINE if moved else "/run/docker.sock")
+    front = given["front"] or Path(FRONT if moved else "/run/pratique/docker.sock")
     yield from engine.look(own, front, given["plugin"])
     ours = frozenset(str(path) for path in (front, given["plugin"], given["agent"]))
     yield from ways.look(own, ours)
     yield from runtimes.look(own, given["agent"])
     try:
+        options = installed(Machine(Path("/")))
+        if options is not None and not given["store"]:
+            given["store"] = options.store
         store = place(given, create=False)
         yield from records.look(store)
         yield from images.look(own, store.folder / "gate")
     except PratiqueError as error:
         from pratique.enforce.doctor.finding import red  # noqa: PLC0415 - as above
 
-        yield red("store", error.message, error.hint or "--store names the gate's store")
+        yield red("store", error.message, "--store names the gate's store: what the gate was started with")
 
 
 def _worst(found: list[Checked]) -> str:

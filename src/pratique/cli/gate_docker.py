@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pratique.cli.store import DEBUG, FOLDER, place
 from pratique.cli.target import HELP
 from pratique.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from pratique.enforce.docker.install import Written
 
 _PATH = click.Path(path_type=Path)
 _OBSERVE = click.option("--observe", is_flag=True, help="Let everything through; record what would be denied.")
@@ -107,7 +110,8 @@ def install(root: Path, *, dry_run: bool, **given: Any) -> int:
 
     The engine's usual socket becomes the gate's, so that nobody has to change anything; the engine's own goes where only root
     gets. The engine asks the plugin, and starts containers through the gate in front of runc and crun. Nothing is started or
-    stopped: the commands for that are printed. What was there before is kept, and `uninstall` puts it back.
+    stopped: the commands for that are printed. What was there before is kept, and `uninstall` puts it back. Installed again,
+    it is changed to the options that are given now.
     """
     from pratique.enforce.docker.install import Machine, Options, difference, plan  # noqa: PLC0415 - start-up stays lazy
     from pratique.enforce.docker.install import install as write  # noqa: PLC0415 - as above
@@ -122,12 +126,32 @@ def install(root: Path, *, dry_run: bool, **given: Any) -> int:
     record = write(machine, options)
     for kept in record.files:
         click.echo(f"{'wrote' if kept.before is None else 'changed'} {kept.path}")
-    click.echo("\nIt holds after these commands; `pratique doctor` then says whether it stands:\n" + _ACTIVATE)
+    if root == Path("/") and not Path(_BOOTED).exists():
+        click.echo(_by_hand(plan(machine, options)))
+    else:
+        click.echo("\nIt holds after these commands; `pratique doctor` then says whether it stands:\n" + _ACTIVATE)
     if options.observe:
         click.echo(
             "It only observes. `pratique learn` proposes a policy from what it saw; install again without --observe to enforce."
         )
     return 0
+
+
+_BOOTED = "/run/systemd/system"  # sd_booted(3)
+
+
+def _by_hand(planned: list[Written]) -> str:
+    """Say how to start what systemd would, on a machine that it did not start."""
+    from pratique.enforce.docker.install import ENGINE, PROGRAMS, UNIT  # noqa: PLC0415 - start-up stays lazy
+
+    unit = next(file.content.decode() for file in planned if file.path.endswith(f"/{UNIT}"))
+    line = next(line.removeprefix("ExecStart=") for line in unit.splitlines() if line.startswith("ExecStart="))
+    return (
+        "\nsystemd did not start this machine, and nothing reads the units. It holds when these run, as root and in this order,\n"
+        "each kept up by what starts services here; `pratique doctor` then says whether it stands:\n"
+        f"  mkdir -p -m 700 {Path(ENGINE).parent}\n  {line}\n  PATH={PROGRAMS}:$PATH dockerd -H unix://{ENGINE}\n"
+        f"A containerd that dockerd does not start itself takes the same PATH.\n"
+    )
 
 
 _ACTIVATE = """\
@@ -151,6 +175,9 @@ def uninstall(root: Path, **_: Any) -> int:
     left = undo(Machine(root))
     for path in left:
         click.echo(f"{path} was changed since, and is left as it is")
+    if root == Path("/") and not Path(_BOOTED).exists():
+        click.echo("It ends when the gate is stopped, and dockerd started without its PATH and on its usual socket.")
+        return 1 if left else 0
     click.echo(
         f"It ends with these commands:\n  systemctl disable --now {UNIT}\n  systemctl daemon-reload\n"
         "  systemctl restart containerd.service docker.socket docker.service"

@@ -138,8 +138,9 @@ def overdue(wanted: Publishing, last: Outcome | None, now: float) -> str:
     """Say what is wrong with the publishing, "" where nothing is."""
     if last is not None and last.error:
         return last.error
-    late = now - (last.good if last is not None else 0.0)
-    if last is None or late > 2 * wanted.every + 60:
+    if last is None:
+        return "no gate has published there yet"
+    if now - last.good > 2 * wanted.every + 60:
         return "no gate has published for a while"
     return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -143,12 +144,82 @@ def test_a_configuration_that_cannot_be_read_is_not_replaced(
     assert files(root) == before
 
 
-def test_twice_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_installed_again_it_is_run_otherwise(root: Path) -> None:
+    """From observing to enforcing, with Podman and without: what was there before the first time comes back at the end."""
+    (root / DAEMON.lstrip("/")).write_text('{"debug":true}')
+    before = files(root), folders(root)
+    unit, podman = root / UNITS / "pratique-gate-docker.service", root / "etc/containers/containers.conf.d/50-pratique.conf"
+    assert pratique("install", "--observe", root=root) == 0
+    assert "--observe" in unit.read_text()
+    assert pratique("install", "--podman", root=root) == 0
+    assert "--observe" not in unit.read_text()
+    assert podman.exists()
+    (root / "usr/lib/pratique/bin/runc").unlink()
+    (root / DAEMON.lstrip("/")).write_text('{"debug":false, "authorization-plugins": ["pratique"]}')
     assert pratique("install", root=root) == 0
+    assert not podman.exists()
+    assert (root / "usr/lib/pratique/bin/runc").exists()
+    assert pratique("uninstall", root=root) == 0
+    assert json.loads((root / DAEMON.lstrip("/")).read_text()) == {"debug": False}, "what others changed since is kept"
+    (root / DAEMON.lstrip("/")).write_text('{"debug":true}')
+    assert (files(root), folders(root)) == before
+
+
+def test_what_others_changed_is_not_written_over_by_installing_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pratique("install", root=root) == 0
+    (root / UNITS / "pratique-gate-docker.service").write_text("[Service]\n# mine\n")
     before = files(root)
-    assert pratique("install", root=root) == 2
-    assert "uninstall" in capsys.readouterr().err
+    assert pratique("install", "--observe", root=root) == 2
+    assert "pratique-gate-docker.service was changed since" in capsys.readouterr().err
     assert files(root) == before
+
+
+@pytest.mark.parametrize("written", range(13))
+def test_installing_again_that_was_interrupted_is_undone(root: Path, written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / DAEMON.lstrip("/")).write_text("{}\n")
+    before = files(root), folders(root)
+    assert pratique("install", "--observe", root=root) == 0
+    write, count = Machine.write, 0
+
+    def fails(self: Machine, path: str, content: bytes, mode: int) -> None:
+        nonlocal count
+        count += 1
+        if count > written:
+            raise OSError(28, "No space left on device", path)
+        write(self, path, content, mode)
+
+    monkeypatch.setattr(Machine, "write", fails)
+    assert pratique("install", "--podman", root=root) == 3
+    monkeypatch.setattr(Machine, "write", write)
+    assert pratique("uninstall", root=root) == 0
+    assert (files(root), folders(root)) == before
+
+
+def test_the_engines_configuration_stays_whose_it_is(root: Path) -> None:
+    """It may hold what not everybody is to read: its mode and owner stay, and a link stays one."""
+    daemon, real = root / DAEMON.lstrip("/"), root / "srv/daemon.json"
+    real.parent.mkdir()
+    real.write_text('{"debug":true}')
+    real.chmod(0o640)
+    daemon.symlink_to(real)
+    if os.geteuid() == 0:
+        os.chown(real, 12, 34)
+    owned = real.stat()
+    for words, plugins in (("install",), True), (("install", "--observe"), True), (("uninstall",), False):
+        assert pratique(*words, root=root) == 0
+        now = real.stat()
+        assert (now.st_mode, now.st_uid, now.st_gid) == (owned.st_mode, owned.st_uid, owned.st_gid)
+        assert daemon.is_symlink()
+        assert ("authorization-plugins" in json.loads(real.read_text())) is plugins
+
+
+def test_a_link_that_leads_elsewhere_is_not_followed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other") / "daemon.json"
+    other.write_text("{}")
+    (root / DAEMON.lstrip("/")).symlink_to(other)
+    assert pratique("install", root=root) == 2
+    assert other.read_text() == "{}"
+    assert not (root / UNITS).exists()
 
 
 @pytest.mark.parametrize("path", ["opt/pratique", "opt"])

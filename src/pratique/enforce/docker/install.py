@@ -7,6 +7,7 @@ everybody changes, only what is the gate's is taken out.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -59,6 +60,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     before: bytes | None
     mode: int
     written: bytes
+    # what an earlier installation had written there, until this one is done
+    formerly: tuple[bytes, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,13 +89,30 @@ class Machine:
         except FileNotFoundError:
             return None
 
+    def mode(self, path: str) -> int:
+        """Return a file's mode, that of files for everybody to read where there is none. Raises OSError."""
+        try:
+            return self.at(path).stat().st_mode & 0o7777
+        except FileNotFoundError:
+            return 0o644
+
+    def real(self, path: str) -> Path:
+        """Return where a file is written: where its link leads, so that it stays one. Raises UsageError."""
+        place, root = self.at(path).resolve(), self._root.resolve()
+        if not place.is_relative_to(root):
+            raise UsageError(f"{path} leads out of {root}", hint="make it a file, or a link within")
+        return place
+
     def write(self, path: str, content: bytes, mode: int) -> None:
-        """Write beside, flush, rename. Raises OSError."""
-        place = self.at(path)
+        """Write beside, flush, rename; a file that is there keeps its owner. Raises OSError."""
+        place = self.real(path)
         beside = place.with_name(f".{place.name}.pratique-{os.getpid()}")
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
+            with contextlib.suppress(FileNotFoundError):
+                owner = place.stat()
+                os.fchown(handle, owner.st_uid, owner.st_gid)
             os.fchmod(handle, mode)
             stream.flush()
             os.fsync(handle)
@@ -120,7 +140,7 @@ def plan(machine: Machine, options: Options) -> list[Written]:
         Written(f"{unit}/docker.service.d/50-pratique.conf", (after + path).encode()),
         Written(f"{unit}/containerd.service.d/50-pratique.conf", (after + path).encode()),
         Written(f"{unit}/docker.socket.d/50-pratique.conf", _SOCKET.encode()),
-        Written(DAEMON, _daemon(machine.read(DAEMON))),
+        Written(DAEMON, _daemon(machine.read(DAEMON)), machine.mode(DAEMON)),
     ]
     if options.podman:
         planned.append(Written("/etc/containers/containers.conf.d/50-pratique.conf", _podman(found).encode()))
@@ -249,23 +269,68 @@ def difference(machine: Machine, planned: list[Written]) -> Iterator[str]:
 
 
 def install(machine: Machine, options: Options) -> Record:
-    """Write the files; what was there is on record first. Raises UsageError, ParseError, OSError."""
-    if machine.read(RECORD) is not None:
-        raise UsageError("the gate is installed here already", hint="pratique gate docker uninstall takes it away first")
+    """Write the files; what was there is on record first. Raises UsageError, ParseError, OSError.
+
+    Where the gate is installed already it is changed, at no time away: an engine finds its runtime's gate all the while.
+    """
     _trusted(machine.at(options.program))
     planned = plan(machine, options)
-    folders = _missing(machine, [*(file.path for file in planned), RECORD])
-    kept = tuple(_kept(machine, file) for file in planned)
-    record = Record(options=options, files=kept, folders=tuple(folders))
-    for folder in folders:
-        machine.at(folder).mkdir(mode=0o755)
-    machine.write(RECORD, msgspec.json.encode(record), 0o600)
+    for file in planned:
+        machine.real(file.path)
+    former = _installed(machine)
+    known = {kept.path: kept for kept in former.files} if former is not None else {}
+    if changed := [path for path, kept in known.items() if not _ours(machine, kept)]:
+        raise UsageError(
+            f"{changed[0]} was changed since the gate was installed", hint="pratique gate docker uninstall leaves it as it is"
+        )
+    missing = _missing(machine, [*(file.path for file in planned), RECORD])
+    kept = tuple(_kept(machine, file, known.pop(file.path, None)) for file in planned)
+    folders = (*(former.folders if former is not None else ()), *missing)
+    for folder in missing:
+        if RECORD.startswith(f"{folder}/"):
+            machine.at(folder).mkdir(mode=0o755)
+    during = Record(options=options, files=(*known.values(), *kept), folders=tuple(dict.fromkeys(folders)))
+    machine.write(RECORD, msgspec.json.encode(during), 0o600)
+    for folder in missing:
+        machine.at(folder).mkdir(mode=0o755, exist_ok=True)
     for file in planned:
         machine.write(file.path, file.content, file.mode)
+    if former is None:
+        return during
+    for old in known.values():
+        _undone(machine, old)
+    done = tuple(msgspec.structs.replace(one, formerly=()) for one in kept)
+    record = msgspec.structs.replace(during, files=done)
+    machine.write(RECORD, msgspec.json.encode(record), 0o600)
     return record
 
 
-def _kept(machine: Machine, file: Written) -> Kept:
+def _installed(machine: Machine) -> Record | None:
+    """Return what is on record; None where nothing is. Raises CouldNotError, OSError."""
+    text = machine.read(RECORD)
+    try:
+        return msgspec.json.decode(text, type=Record) if text is not None else None
+    except msgspec.MsgspecError as error:
+        raise CouldNotError(f"{RECORD} is damaged: {error}") from error
+
+
+def installed(machine: Machine) -> Options | None:
+    """Return how the gate is installed here; None where it is not. Raises CouldNotError, OSError."""
+    record = _installed(machine)
+    return record.options if record is not None else None
+
+
+def _ours(machine: Machine, kept: Kept) -> bool:
+    """Say whether nobody else changed a file; the engine's configuration is everybody's, and only a part of it the gate's."""
+    now = machine.read(kept.path)
+    return kept.path == DAEMON or now is None or now in (kept.before, kept.written, *kept.formerly)
+
+
+def _kept(machine: Machine, file: Written, known: Kept | None) -> Kept:
+    if known is not None and machine.read(file.path) not in (None, known.before, known.written, *known.formerly):
+        return known  # what others wrote into the engine's configuration since is not taken away with the gate
+    if known is not None:
+        return msgspec.structs.replace(known, written=file.content, formerly=(*known.formerly, known.written))
     before = machine.read(file.path)
     mode = machine.at(file.path).stat().st_mode & 0o7777 if before is not None else file.mode
     return Kept(path=file.path, before=before, mode=mode, written=file.content)
@@ -297,13 +362,9 @@ def _trusted(program: Path) -> None:
 
 def uninstall(machine: Machine) -> list[str]:
     """Put back what was there; return what was left alone because somebody changed it since. Raises UsageError, OSError."""
-    text = machine.read(RECORD)
-    if text is None:
+    record = _installed(machine)
+    if record is None:
         raise UsageError("the gate is not installed here")
-    try:
-        record = msgspec.json.decode(text, type=Record)
-    except msgspec.MsgspecError as error:
-        raise CouldNotError(f"{RECORD} is damaged: {error}") from error
     left = [kept.path for kept in reversed(record.files) if not _undone(machine, kept)]
     machine.at(RECORD).unlink()
     for folder in reversed(record.folders):
@@ -318,7 +379,7 @@ def _undone(machine: Machine, kept: Kept) -> bool:
     now = machine.read(kept.path)
     if now is None or now == kept.before:
         return True
-    if now != kept.written:
+    if now not in (kept.written, *kept.formerly):
         return kept.path == DAEMON and _without(machine, now, kept)
     if kept.before is None:
         machine.at(kept.path).unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import datetime as dt
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from pratique.granting import publishing
 from pratique.granting.clock import present
 from pratique.granting.desk import Desk
 from pratique.model.errors import StoreError
+from pratique.report.text import plural
 from pratique.store import room
 from pratique.store.facts import HEADS, ledger_name, read_fact
 from pratique.store.head import Head
@@ -27,21 +29,28 @@ _CLOCK_SLACK = 2.0
 def look(place: Place) -> Iterator[Checked]:
     """Look at one store. Raises StoreError, LedgerError where it cannot be opened."""
     outcome = verify(place, Expected("", _published(place), ledger_name(place)))
-    yield _ledger(outcome)
+    yield _ledger(outcome, place)
     yield from _clock(outcome)
     with Desk(place) as desk:
-        yield _policy(desk)
-        yield _broken_glass(desk)
-        yield _heads(desk)
+        yield _policy(desk, place)
+        yield _broken_glass(desk, place)
+        yield _heads(desk, place)
     yield _room(place)
 
 
-def _ledger(outcome: Outcome) -> Checked:
+def _command(words: str, place: Place) -> str:
+    """Return a command on this store: it need not be the one that root's commands take by themselves."""
+    return f"pratique {words} --store {shlex.quote(str(place.folder))}"
+
+
+def _ledger(outcome: Outcome, place: Place) -> Checked:
     if outcome.problems:
         first = outcome.problems[0]
         more = f" and {len(outcome.problems) - 1} more" if len(outcome.problems) > 1 else ""
         return red(
-            "ledger", f"{first.segment}: {first.text}{more}", "pratique audit verify shows all; keep the files as they are"
+            "ledger",
+            f"{first.segment}: {first.text}{more}",
+            f"{_command('audit verify', place)} shows all; keep the files as they are",
         )
     if outcome.unsure:
         return amber(
@@ -53,7 +62,7 @@ def _ledger(outcome: Outcome) -> Checked:
             "the disk did not take its last lines (a sync failed)",
             "see to the disk: no privilege is allowed until it does",
         )
-    return green("ledger", f"whole: {outcome.lines} lines in {outcome.segments} segments")
+    return green("ledger", f"whole: {plural(outcome.lines, 'line')} in {plural(outcome.segments, 'segment')}")
 
 
 def _published(place: Place) -> tuple[Head, ...]:
@@ -73,17 +82,19 @@ def _unreadable(path: str) -> str:
         return error.message
 
 
-def _heads(desk: Desk) -> Checked:
+def _heads(desk: Desk, place: Place) -> Checked:
     """Look whether the ends of the ledger are kept elsewhere: without them nobody sees that the store was put back."""
     wanted, last = publishing.standing(desk)
     if wanted is None:
         return amber(
             "heads", "the ends of the ledger are published nowhere: a store that is put back whole is not noticed",
-            "pratique audit publish FILE, on another machine's disk",
+            _command("audit publish FILE", place) + "; FILE best on another machine's disk",
         )  # fmt: skip
     why = publishing.overdue(wanted, last, present().wall) or _unreadable(publishing.file_of(wanted))
     if why:
-        return amber("heads", f"the ends of the ledger are to be published in {wanted.to}: {why}", "see to that place")
+        return amber(
+            "heads", f"the ends of the ledger are to be published in {wanted.to}: {why}", "start the gate, or see to that place"
+        )
     return green("heads", f"the ends of the ledger are published in {wanted.to}")
 
 
@@ -124,27 +135,31 @@ def _is_synchronised() -> bool | None:
     return not state.status & _UNSYNCHRONISED
 
 
-def _policy(desk: Desk) -> Checked:
+def _policy(desk: Desk, place: Place) -> Checked:
     standing = desk.rules.current(present())
     if standing.state == "set":
         return green("policy", f"the store's policy holds: {standing.policy.digest[:19]}")
     if standing.state == "built-in":
-        return amber("policy", "no policy was set: the built-in one holds", "pratique grant policy set FILE")
+        return amber("policy", "no policy was set: the built-in one holds", _command("grant policy set FILE", place))
     how = (
         "the last good one holds for a day"
         if standing.state == "last-good"
         else "nothing beyond the strictest baseline is allowed"
     )
-    return red("policy", f"the policy cannot be read ({standing.why}): {how}", "pratique grant policy set FILE")
+    return red("policy", f"the policy cannot be read ({standing.why}): {how}", _command("grant policy set FILE", place))
 
 
-def _broken_glass(desk: Desk) -> Checked:
+def _broken_glass(desk: Desk, place: Place) -> Checked:
     """Look whether broken glass waits for its review: whoever broke it gets nothing more until then."""
     now = present()
     waiting = unreviewed(desk.store.broken(), desk.rules.current(now).policy, now)
     if waiting:
         names = ", ".join(grant.id for grant in waiting[:5])
-        return amber("break-glass", f"not reviewed in time: {names}", "pratique break-glass review ID")
+        return amber(
+            "break-glass",
+            f"not reviewed in time: {names}",
+            _command(f"break-glass review {waiting[0].id} --reason TEXT", place) + ", by somebody else",
+        )
     return green("break-glass", "nothing waits for a review")
 
 

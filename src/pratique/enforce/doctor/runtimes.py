@@ -127,7 +127,12 @@ def _podman() -> Iterator[Checked]:
     except (OSError, subprocess.TimeoutExpired):
         yield amber("runtime.podman", "Podman does not say what it starts containers with", "run `podman info` as root")
         return
-    why = is_gate(done.stdout.strip()) if done.returncode == 0 else done.stderr.strip()[:200]
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        why = said[-1][:200] if said else f"exit code {done.returncode}"
+        yield amber("runtime.podman", f"Podman does not say what it starts containers with: {why}", "run `podman info` as root")
+        return
+    why = is_gate(done.stdout.strip())
     if why:
         yield amber(
             "runtime.podman", f"root's Podman starts containers past the gate: {why}", "pratique gate docker install --podman"
