@@ -86,6 +86,14 @@ def test_a_tag_in_a_variable_hides_no_registry() -> None:
     assert found("compose.yaml", services, "registry.example") == [("ct-registry", 3)]
 
 
+def test_a_dockerfile_in_a_compose_file() -> None:
+    """Its bases count, at their lines in the Compose file."""
+    build = "build:\n      dockerfile_inline: |\n        FROM registry.example/a:1\n        FROM evil.example/b:1\n"
+    text = f"services:\n  a:\n    {build}"
+    assert found("compose.yaml", text, "registry.example") == [("df-registry", 6)]
+    assert found("compose.yaml", text, "registry.example", "evil.example") == []
+
+
 def test_files() -> None:
     """Bases, what is copied from, services and containers; not stages, what the file builds, nor what it does not decide."""
     for path, text in (("Dockerfile", DOCKERFILE), ("compose.yaml", COMPOSE), ("pod.yaml", POD)):

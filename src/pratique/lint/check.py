@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -27,8 +27,21 @@ MAX_FINDINGS = 20_000  # of one file; whoever has more reads none of them
 Found = tuple[str, Hit]  # the id of a check, and what it found
 
 
+class Inline(NamedTuple):
+    """A Dockerfile that stands in a Compose file: at the line `first` and indented, or somewhere at `place` (`first` is 0)."""
+
+    build: Build
+    place: Place
+    first: int
+    indent: int
+
+    def at(self, place: Place) -> Place:
+        """Return where something in it stands in the Compose file."""
+        return Place(self.first + place.line, self.indent + place.column) if self.first else self.place
+
+
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, checked. `hits` are sorted by place; `build` is there for a Dockerfile, `nodes` for YAML."""
+    """One file, checked. `hits` are sorted by place; `build` is there for a Dockerfile, `nodes` for YAML, `inline` of Compose."""
 
     kind: Literal["dockerfile", "compose", "kubernetes", ""]
     text: str
@@ -37,6 +50,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...] = ()
     build: Build | None = None
     nodes: tuple[Node, ...] = ()
+    inline: tuple[Inline, ...] = ()
 
     def regions(self) -> dict[Hit, Region]:
         """Return where each hit stands, in offsets; what has no known end goes to the end of its line."""
@@ -110,9 +124,12 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
         return Checked(kind="", text=text)
     hits: list[Found] = []
     gaps: list[Gap] = []
+    inline = [one for node in services for one in _inline(text, node, gaps, path)]
+    for one in inline:
+        hits += [(name, hit._replace(place=one.at(hit.place))) for name, hit in _build_hits(one.build)]
+        _bound(hits)
     for node in services:
         hits += [(name, hit) for name, check in composed.FILES.items() for hit in check(node)]
-        hits += _inline(text, node, gaps, path)
         _bound(hits)
         built = compose.built(node)
         for spec in compose.extract(node):
@@ -142,12 +159,12 @@ def check_yaml(path: str, text: str, now: dt.datetime, version: podsecurity.Vers
         covered=tuple(covered),
         gaps=tuple(gaps),
         nodes=tuple(nodes),
+        inline=tuple(inline),
     )
 
 
-def _inline(text: str, document: Node, gaps: list[Gap], path: str) -> list[Found]:
-    """Check the Dockerfiles that stand in a Compose file itself; lines and columns are those of the Compose file."""
-    found: list[Found] = []
+def _inline(text: str, document: Node, gaps: list[Gap], path: str) -> Iterator[Inline]:
+    """Yield the Dockerfiles that stand in a Compose file itself; what cannot be read is a gap."""
     lines = text.split("\n")
     for _, service in document.get("services").members():
         inline = service.get("build", "dockerfile_inline")
@@ -159,10 +176,7 @@ def _inline(text: str, document: Node, gaps: list[Gap], path: str) -> list[Found
         except ParseError as error:
             gaps.append(Gap(code="lint.unreadable", message=f"line {inline.place.line}: {error.message}", path=path))
             continue
-        for name, hit in _build_hits(build):
-            own = Place(first + hit.place.line, indent + hit.place.column) if first else inline.place
-            found.append((name, hit._replace(place=own)))
-    return found
+        yield Inline(build, inline.place, first, indent)
 
 
 def _block(lines: Sequence[str], node: Node) -> tuple[int, int]:

@@ -68,15 +68,21 @@ def with_registries(checked: Checked, trusted: Sequence[str]) -> Checked:
 
 def _found(checked: Checked, trusted: Sequence[str]) -> Iterator[Found]:
     if checked.build is not None:
-        for instruction, place, image in (*bases(checked.build), *_open_bases(checked.build)):
-            if not is_trusted(image, trusted):
-                message = f"image {image}: {_host(image)} is no registry that is trusted here"
-                yield "df-registry", Hit(place or instruction.place, message, image, f"{instruction.name} {image[:120]}")
+        yield from _bases(checked.build, trusted)
+    for inline in checked.inline:
+        yield from ((name, hit._replace(place=inline.at(hit.place))) for name, hit in _bases(inline.build, trusted))
     for node in checked.nodes:
         if compose.is_compose(node):
             own = compose.built(node)
             yield from _specs((spec for spec in compose.extract(node) if spec.image not in own), trusted)
     yield from _specs(kubernetes.extract(list(checked.nodes)), trusted)
+
+
+def _bases(build: Build, trusted: Sequence[str]) -> Iterator[Found]:
+    for instruction, place, image in (*bases(build), *_open_bases(build)):
+        if not is_trusted(image, trusted):
+            message = f"image {image}: {_host(image)} is no registry that is trusted here"
+            yield "df-registry", Hit(place or instruction.place, message, image, f"{instruction.name} {image[:120]}")
 
 
 def _open_bases(build: Build) -> Iterator[tuple[Instruction, Place | None, str]]:
