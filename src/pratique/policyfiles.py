@@ -66,6 +66,13 @@ def load_policy(name: str) -> PolicySet:
     return compose(*policy_content(name))
 
 
+def check_context(policies: Sequence[PolicySet], context: Context) -> None:
+    """Raise PolicyError where a rule is bound to this environment, namespace or team but for capital letters."""
+    from pratique.policy.compose import check_context as check  # noqa: PLC0415 - only where a policy is given
+
+    check(policies, context)
+
+
 def compose(name: str, content: bytes) -> PolicySet:
     """Make a policy of its content, with all it imports. Raises PolicyError."""
     from pratique.policy.compose import load  # noqa: PLC0415 - only where a policy is given

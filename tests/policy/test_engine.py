@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import random
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 
 from policying import NOW, decision, finding, judged, policy, rule, subject, waivers
 from pratique.model.attestation import Attestation
+from pratique.model.errors import PolicyError
 from pratique.model.finding import Finding
 from pratique.model.inventory import Gap, Location, Package
 from pratique.model.report import ReportDistro, ReportLayer
-from pratique.policy.compose import STRENGTH
+from pratique.policy.compose import STRENGTH, check_context
 from pratique.policy.engine import verdict_digest
+from pratique.policy.facts import Context
 from pratique.policyfiles import load_policy, shipped
 
 FINDINGS = st.builds(
@@ -271,6 +274,19 @@ def test_bound_rules() -> None:
         """
     )
     assert [decision(subject(seen, environment=name), allow) for name in ("", "prod", "test-1")] == ["deny", "deny", "allow"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "said", "refused"),
+    [("['prod*']", "Prod", True), ("[prod, Prod]", "Prod", False), ("['prod*']", "staging", False), ("['prod*']", "", False),
+     ("[PROD]", "prod", True)],
+)  # fmt: skip
+def test_a_context_that_differs_by_capitals_alone_is_refused(bound: str, said: str, refused: bool) -> None:
+    """A rule that denies in prod* would otherwise be silent in Prod."""
+    for field, one in (("environments", "environment"), ("teams", "team"), ("namespaces", "namespace")):
+        rules = (rule("finding.kev", **{field: bound}),)
+        with pytest.raises(PolicyError, match=f"{one} '{said}': rule .* is bound to") if refused else contextlib.nullcontext():
+            check_context(rules, msgspec.convert({one: said}, Context))
 
 
 def test_the_strictest_policy_decides() -> None:

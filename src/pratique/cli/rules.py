@@ -90,14 +90,15 @@ def read_rules(options: _Chosen, say: Callable[[str], None] | None) -> Rules | N
     ignores = [Path(name) for name in IGNORES if Path(name).is_file()]
     if not (options.policy or files or ignores):
         return None
-    from pratique.policyfiles import Rules, load_policies, load_waivers  # noqa: PLC0415 - only where there are rules
+    from pratique.policyfiles import Rules, check_context, load_policies, load_waivers  # noqa: PLC0415 - only where there are rules
 
-    loaded = load_policies(options.policy)
+    loaded, context = load_policies(options.policy), context_of(options)
+    check_context(loaded, context)
     signers = Path(options.waiver_signers) if options.waiver_signers else None
     if signers is not None and not signers.is_file():
         raise UsageError(f"--waiver-signers {signers}: there is no such file", hint="lines NAME KEY, see ssh-keygen(1)")
     waivers = [*load_waivers(files, loaded, signers), *_ignored(ignores, say)]
-    return Rules(loaded, tuple(waivers), context_of(options))
+    return Rules(loaded, tuple(waivers), context)
 
 
 def context_of(options: _Chosen) -> Any:

@@ -44,7 +44,7 @@ from pratique.granting.desk import Desk
 from pratique.model.errors import PratiqueError
 from pratique.model.privilege import Point
 from pratique.policy.facts import Context
-from pratique.policyfiles import Rules, load_policies, load_waivers
+from pratique.policyfiles import Rules, check_context, load_policies, load_waivers
 from pratique.store.place import Place
 from pratique.store.verdicts import DIGEST, KeptVerdict, Verdicts
 
@@ -349,6 +349,7 @@ class Admission:
         own = (*spec.policies, *spec.waivers, *spec.vex, *spec.vex_keys, *spec.attestations, *spec.attestation_keys)
         before = _seen(own)  # what changes while it is read is read again
         policies = load_policies(spec.policies)
+        check_context(policies, Context(team=spec.team, environment=spec.environment))
         names = tuple(dict.fromkeys((*own, *(rule.text.name for policy in policies for rule in policy.rules))))
         seen = _seen(names) if _seen(own) == before else ()
         waivers = tuple(load_waivers([Path(name) for name in spec.waivers], policies))

@@ -17,6 +17,7 @@ import msgspec
 from pratique._kit.patterns import fits
 from pratique._kit.place import Place
 from pratique._kit.text import Text
+from pratique.model.errors import PolicyError
 from pratique.policy.document import (
     MAX_RULES,
     Binding,
@@ -103,6 +104,24 @@ def _bound(binding: Binding, context: Context, *, unknown: bool) -> bool:
         if allowed and not (unknown if not said else any(fits(said, pattern) for pattern in allowed)):
             return False
     return True
+
+
+def check_context(policies: Sequence[PolicySet], context: Context) -> None:
+    """Raise PolicyError where a rule would not be asked for a capital letter alone: `Prod` is not meant to be free of `prod*`."""
+    for rule in (rule for policy in policies for rule in policy.rules):
+        for binding in (rule.rule, *rule.bindings):
+            for what, allowed, said in (
+                ("environment", binding.environments, context.environment),
+                ("namespace", binding.namespaces, context.namespace),
+                ("team", binding.teams, context.team),
+            ):
+                if not said or any(fits(said, pattern) for pattern in allowed):
+                    continue
+                near = next((pattern for pattern in allowed if fits(said.casefold(), pattern.casefold())), "")
+                if near:
+                    raise PolicyError(
+                        f"{what} {said!r}: rule {rule.rule.id!r} of {rule.origin} is bound to {near!r}", hint="write both alike"
+                    )
 
 
 def load(name: str, content: bytes, resolve: Resolve) -> PolicySet:
