@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import shlex
 import socket
 import socketserver
 import threading
@@ -267,21 +266,6 @@ def test_a_runtime_that_is_not_the_gate(machine: Path) -> None:
     runc.unlink()
     (found,) = runtimes._found_in_path(machine / "proc")
     assert "no runc in its PATH" in found.found
-
-
-def test_each_mend_names_the_store(tmp_path: Path) -> None:
-    """Pasted as it stands it mends this store, and not another that is somebody's by default."""
-    place = filled(tmp_path)
-    policy, heads = tmp_path / "policy.yaml", tmp_path / "heads.jsonl"
-    policy.write_text("apiVersion: pratique/v1\nkind: PrivilegePolicy\nmetadata: {name: a}\nspec: {}\n")
-    for check, file in (("policy", policy), ("heads", heads)):
-        (found,) = [one for one in records.look(place) if one.check == check]
-        assert found.colour == "amber"
-        words = shlex.split(found.mend.partition(";")[0].replace("FILE", str(file)))
-        assert words[0] == "pratique"
-        assert run(words[1:]) == 0
-        (found,) = [one for one in records.look(place) if one.check == check]
-        assert found.colour == "green"
 
 
 def test_a_ledger_that_was_edited_is_red(tmp_path: Path) -> None:
