@@ -119,7 +119,10 @@ def _tidily() -> Iterator[None]:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    own = threading.current_thread() is threading.main_thread()
+    numbers = [
+        one for one in (signal.SIGTERM, signal.SIGHUP) if own and signal.getsignal(one) == signal.SIG_DFL
+    ]  # nohup ignores one
     before = {number: signal.signal(number, interrupted) for number in numbers}
     try:
         yield
