@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from pratique.enforce.docker import buildkit, joins, podman
+from pratique.enforce.docker.apparmor import as_enforced
 from pratique.enforce.docker.interpret import Interpreter
 from pratique.enforce.docker.records import Approved, Records
 from pratique.enforce.docker.shapes import effective_hash, group_note
@@ -158,7 +159,7 @@ class RuntimeAgent:
             raise ValueError("a container that lies in the folder of another")
         record = self._records.container(identifier)
         if op == "exec":
-            spec = oci_runtime.extract_process(config)
+            spec = as_enforced(oci_runtime.extract_process(config))
             if bundle is not None:
                 return Looked(self._podman_exec(bundle, spec, record, asking), f"podman:{bundle.exec}")
             command = self._records.command(Path(str(question.get("pid_file") or "")).stem)
@@ -167,7 +168,7 @@ class RuntimeAgent:
             return self._podman_run(bundle, question, asking)
         step = podman.build_of(str(path), identifier, shared_cgroups=SHARED_CGROUPS)
         if step is not None:
-            spec, bound = with_real_sources(oci_runtime.extract(config, step))
+            spec, bound = with_real_sources(as_enforced(oci_runtime.extract(config, step)))
             subject = podman.person(asking)
             action: Action = "build" if is_build_step(spec) else "run"
             target = Target(host=self._host, container=identifier)
@@ -179,13 +180,13 @@ class RuntimeAgent:
         if self._interpreter is not None and buildkit.is_step(root := await self._interpreter.root(), str(path), identifier):
             return _looked(self._least(await self._step(identifier, config, root)), None, identifier)
         engine = await self._engine_of(identifier)
-        spec, bound = with_real_sources(oci_runtime.extract(config, engine), engine.volumes, asking)
+        spec, bound = with_real_sources(as_enforced(oci_runtime.extract(config, engine)), engine.volumes, asking)
         return _looked(self._run(identifier, spec, record), record, identifier, bound)
 
     async def _step(self, identifier: str, config: Mapping[str, Any], root: str) -> list[Request]:
         """Return what a step of BuildKit amounts to: more than a build has, or the build that it is in, for each who builds."""
         engine = msgspec.structs.replace(await self._engine_of(identifier), roots=(f"{root}/buildkit/executor/",), volumes=())
-        spec, _ = with_real_sources(oci_runtime.extract(config, engine))
+        spec, _ = with_real_sources(as_enforced(oci_runtime.extract(config, engine)))
         spec = buildkit.without_its_own(spec, root)
         target = Target(host=self._host, container=identifier)
         builders: list[Subject | None] = [*self._builders()]
@@ -217,7 +218,7 @@ class RuntimeAgent:
 
     def _podman_run(self, bundle: podman.Bundle, question: dict[str, Any], asking: int) -> Looked:
         engine = bundle.engine(str(question.get("pid_file") or ""), shared_cgroups=SHARED_CGROUPS)
-        spec = podman.with_own_root(oci_runtime.extract(question["spec"], engine), bundle, question["spec"]["root"])
+        spec = podman.with_own_root(as_enforced(oci_runtime.extract(question["spec"], engine)), bundle, question["spec"]["root"])
         spec, bound = with_real_sources(spec, engine.volumes, asking, at_edge=False)
         reference, digest = podman.image_of(bundle)
         target = Target(host=self._host, container=bundle.id, reference=reference, digest=digest)

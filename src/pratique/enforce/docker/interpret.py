@@ -13,6 +13,7 @@ import msgspec
 from pratique.enforce.admission import Image
 from pratique.enforce.docker import fields, joins, logs, networks
 from pratique.enforce.docker.accounts import Accounts
+from pratique.enforce.docker.apparmor import as_enforced
 from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
 from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
@@ -103,6 +104,8 @@ class Interpreter:
     ) -> Question:  # the rest of a request, by name
         session, container, held = more.pop("session", ""), more.pop("container", ""), more.pop("held", ())
         image, note = more.pop("image", None), more.pop("note", "")
+        if more.get("spec") is not None:
+            more["spec"] = as_enforced(more["spec"])
         request = Request(subject=subject, action=action, point="docker", target=target, **more)
         return Question(route, request, session or secrets.token_hex(16), container, held, image, time.monotonic(), note)
 
