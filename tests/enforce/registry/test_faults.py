@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -14,7 +15,7 @@ import pytest
 
 from pratique._kit.written import Duration
 from pratique.enforce.admission import AdmissionSpec
-from registrygate import Gated, gated, package, users_file
+from registrygate import Gated, digest, gated, package, users_file
 from storing import PATHS
 
 pytestmark = [pytest.mark.loopback, pytest.mark.needs("docker-registry")]
@@ -69,6 +70,26 @@ def test_a_store_that_is_gone_gives_nothing(gate: Gated) -> None:
     assert gate.ask_until((403, 503), "POST", "/v2/team/app/blobs/uploads/", token, b"") in (403, 503)
     refused = gate.push("team/app", package("1", "other"), "2", token)
     assert refused.status in (403, 503)
+
+
+def test_an_artifact_that_could_not_be_looked_at_is_looked_at_again(tmp_path: Path) -> None:
+    """While its configuration cannot be had it counts as an image; that is not remembered."""
+    kind, blob = "application/vnd.oci.image.manifest.v1+json", b'{"a": 1}'
+    entry = {"mediaType": "application/vnd.example.thing", "digest": digest(blob), "size": len(blob)}
+    body = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": entry, "layers": [entry]}).encode()
+    with gated(tmp_path, admission=ADMISSION) as found:
+        found.grant("push:team/app")
+        token = found.token("alice", "repository:team/app:pull,push")
+        at = found.ask("POST", "/v2/team/app/blobs/uploads/", token, b"").headers["location"]
+        assert found.ask("PUT", f"{at}&digest={digest(blob)}", token, blob).status == 201
+        assert found.ask("PUT", "/v2/team/app/manifests/thing", token, body, Content_Type=kind).status == 201
+    (kept,) = [path for path in (tmp_path / "registry").rglob("data") if path.read_bytes() == blob]
+    with gated(tmp_path, admission=ADMISSION) as found:
+        token = found.token("bob", "repository:team/app:pull")
+        kept.rename(kept.with_name("away"))
+        assert found.ask("GET", "/v2/team/app/manifests/thing", token).status == 403
+        kept.with_name("away").rename(kept)
+        assert found.ask("GET", "/v2/team/app/manifests/thing", token).status == 200
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind(gate: Gated) -> None:

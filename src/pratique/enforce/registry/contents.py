@@ -78,7 +78,8 @@ class Contents:
             (number,) = self._connection.execute(sql, row[:2]).fetchone()
             rows = [(repository, blob, number) for blob in dict.fromkeys(manifest.blobs)]
             self._connection.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", rows)
-        self._known[repository, manifest.digest] = manifest.kind
+        if not manifest.unsure:
+            self._known[repository, manifest.digest] = manifest.kind
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 

@@ -172,27 +172,30 @@ class Conversation:
     async def _settled(self, client: Client, route: Route, manifest: Manifest) -> Manifest:
         """Return a manifest as what it is: what could be run is an image, whatever it calls itself, and the rest is an artifact.
 
-        What cannot be looked at is taken for an image.
+        What cannot be looked at is taken for an image, until it can.
         """
         judging = self._proxy.judging
         if judging.told(manifest):
             return manifest
         kind = judging.kind(route.repository, manifest.digest)
-        if kind not in ("artifact", "image"):
-            harmless = self._is_packed_in_nothing if manifest.unlayered else self._is_of_artifact
-            kind = "artifact" if await harmless(client, route, manifest) else "image"
-        return manifest._replace(kind="artifact" if kind == "artifact" else "image")
+        if kind in ("artifact", "image"):
+            return manifest._replace(kind="artifact" if kind == "artifact" else "image")
+        harmless = self._is_packed_in_nothing if manifest.unlayered else self._is_of_artifact
+        found = await harmless(client, route, manifest)
+        return manifest._replace(kind="artifact" if found else "image", unsure=found is None)
 
-    async def _is_of_artifact(self, client: Client, route: Route, manifest: Manifest) -> bool:
-        """Say whether its configuration is none of an image's."""
+    async def _is_of_artifact(self, client: Client, route: Route, manifest: Manifest) -> bool | None:
+        """Say whether its configuration is none of an image's; None where it cannot be looked at."""
         found = await self._looked_at(client, route, manifest.config, MAX_CONFIG)
-        return found is not None and not is_configuration(found)
+        return not is_configuration(found) if found is not None else None
 
-    async def _is_packed_in_nothing(self, client: Client, route: Route, manifest: Manifest) -> bool:
+    async def _is_packed_in_nothing(self, client: Client, route: Route, manifest: Manifest) -> bool | None:
         """Say whether none of its layers is one that could be unpacked: signatures and attestations are JSON."""
         for layer in manifest.blobs[1:]:
             head = await self._looked_at(client, route, layer, HEAD, part=True)
-            if head is None or can_be_unpacked(head):
+            if head is None:
+                return None
+            if can_be_unpacked(head):
                 return False
         return True
 

@@ -55,7 +55,8 @@ class _Manifest(msgspec.Struct, frozen=True, rename="camel"):
 class Manifest(NamedTuple):
     """What a manifest is: its digest, the blobs it needs (its configuration first), the manifests it leads to.
 
-    `unlayered` says of an image that none of its layers is called one: signatures and attestations are written so.
+    `unlayered` says of an image that none of its layers is called one: signatures and attestations are written so; `unsure` that
+    it counts as an image as it could not be looked into.
     """
 
     kind: Literal["index", "image", "artifact"]
@@ -63,6 +64,7 @@ class Manifest(NamedTuple):
     blobs: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     unlayered: bool = False
+    unsure: bool = False
 
     @property
     def config(self) -> str:
