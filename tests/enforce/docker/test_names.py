@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from pratique.enforce.docker.names import GRACE, Names, Use
-from pratique.model.errors import ParseError
+from pratique.enforce.docker.names import GRACE, MovingError, Names, Use
 
 MINE, OTHERS = "a" * 64, "b" * 64
 _SOON = 30.0
@@ -78,10 +77,14 @@ def test_a_name_that_is_being_moved_is_not_referred_to() -> None:
         assert await is_waiting(beginning)
         by_another_name = Use("victim", moves=False)
         await names.begin(by_another_name)
-        with pytest.raises(ParseError, match="try again"):
+        with pytest.raises(MovingError, match="try again"):
             names.found(by_another_name, OTHERS)
+        settling = asyncio.ensure_future(names.settled(by_another_name, OTHERS))
+        assert await is_waiting(settling)
         names.ended(rename)
         await beginning
+        await settling
+        names.found(by_another_name, OTHERS)
 
     run(case())
 
@@ -116,6 +119,45 @@ def test_two_who_remove_the_same_do_not_wait_for_each_other() -> None:
         await names.move(first)
         names.ended(first)
         await later
+
+    run(case())
+
+
+def test_two_who_find_the_same_to_remove_wait_in_turn() -> None:
+    """The later one began before the earlier one moved it: it looks again when that is over."""
+
+    async def case() -> None:
+        names = Names()
+        first, second = Use("web", moves=True), Use("web", moves=True)
+        await names.begin(first)
+        await names.begin(second)
+        names.found(first, MINE)
+        await names.move(first)
+        with pytest.raises(MovingError):
+            names.found(second, MINE)
+        settling = asyncio.ensure_future(names.settled(second, MINE))
+        assert await is_waiting(settling)
+        names.ended(first)
+        await settling
+        names.found(second, "")
+        await names.move(second)
+
+    run(case())
+
+
+def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pratique.enforce.docker.names.PATIENCE", 0.01)
+
+    async def case() -> None:
+        names = Names()
+        rename = Use("web", moves=True, to="old")
+        await names.begin(rename)
+        names.found(rename, MINE)
+        await names.move(rename)
+        with pytest.raises(MovingError, match="'web' is being renamed or removed: try again"):
+            await names.begin(Use("web", moves=False))
+        with pytest.raises(MovingError):
+            await names.settled(Use("old", moves=False), MINE)
 
     run(case())
 

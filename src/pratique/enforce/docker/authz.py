@@ -22,7 +22,7 @@ import msgspec
 from pratique.enforce.admission import Admission
 from pratique.enforce.docker.identity import GATE, HEADER, certificate_subject, is_nobody, read_stamp, unix_subject
 from pratique.enforce.docker.interpret import Interpreter
-from pratique.enforce.docker.names import Names, Use
+from pratique.enforce.docker.names import MovingError, Names, Use
 from pratique.enforce.docker.question import Question
 from pratique.enforce.docker.routes import Route, classify
 from pratique.enforce.docker.turns import Turns
@@ -45,6 +45,8 @@ _EMPTY = frozenset(("", "text/plain"))
 _TAKES_ARCHIVE = frozenset(("build", "load", "copy-in", "pull"))
 # Methods for which the engine looks for parameters in a form: https://pkg.go.dev/net/http#Request.ParseForm.
 _MAY_BE_FORMS = frozenset(("POST", "PUT", "PATCH"))
+# Times that a name is looked up because somebody moved what it meant; more often is somebody who does nothing else.
+_LOOK_UPS = 3
 _LATE = "it took too long"
 _MANIFEST = b'{"Implements":["authz"]}'
 
@@ -104,7 +106,7 @@ class AuthzPlugin:
                 return _said(await self.response(message))
         except msgspec.MsgspecError:
             # An engine whose plugin went away asks the next one with nothing in its hands: something was served.
-            self._interpreter.provenance.ended_unseen()
+            self._interpreter.outcomes.provenance.ended_unseen()
             return _said("denied: the engine's message cannot be read")
         return Answer(404, b"{}")
 
@@ -122,11 +124,9 @@ class AuthzPlugin:
             return await self._refused(None, f"{message.request_method} {message.request_uri}", str(error))
         try:
             use = named_in(route)
-            if use.name or use.moves:
-                async with asyncio.timeout(DEADLINE):
-                    await self._names.begin(use)
-        except (ParseError, TimeoutError) as error:
-            return await self._refused(subject, f"{message.request_method} {route.path}", str(error) or _LATE)
+            await self._names.begin(use)
+        except ParseError as error:
+            return await self._refused(subject, f"{message.request_method} {route.path}", str(error))
         goes_on = False
         try:
             said = await self._decided(route, body, subject, message, use)
@@ -141,7 +141,7 @@ class AuthzPlugin:
     def _asks(self, route: Route) -> bool:
         """Say whether there is anything to decide: looking needs nothing, where no rule is about it, and no image is suspect."""
         if route.kind == "save":
-            return self._interpreter.provenance.doubts
+            return self._interpreter.outcomes.provenance.doubts
         if route.kind != "read":
             return True
         looks_into = route.path.startswith("/containers/") and bool(route.name)
@@ -151,11 +151,9 @@ class AuthzPlugin:
         """Return why a request that can be read is denied; "" where it is not."""
         who = key(subject) if subject is not None else ""
         try:
-            async with self._turns.turn(who), asyncio.timeout(DEADLINE):
-                question = await self._interpreter.question(route, body, subject)
-                self._names.found(use, question.container or question.request.target.container)
-                if use.moves:
-                    await self._names.move(use)
+            question = await self._looked_up(route, body, subject, use)
+            if use.moves:
+                await self._names.move(use)
             if route.kind == "save" and not question.request.extra:
                 return ""
             question, note = await self._judged(question)  # which may wait for a scan, as long as its policy says
@@ -168,18 +166,33 @@ class AuthzPlugin:
             self._names.ended(use)  # where a gate only looks on, it goes on all the same, and nobody tells the end of it
             return await self._refused(subject, f"{message.request_method} {route.path}", str(error) or _LATE)
         if not session.decision.allowed:
-            await self._interpreter.denied(question)
+            await self._interpreter.outcomes.denied(question)
             return refusal(session.decision, note)
-        self._interpreter.begun(question)
+        self._interpreter.outcomes.begun(question)
         self._let_through(message, Pending(question, session, use))
         return ""
+
+    async def _looked_up(self, route: Route, body: bytes, subject: Subject | None, use: Use) -> Question:
+        """Find out what is asked for, and anew where its container was moved meanwhile. Who waits for others has no turn."""
+        who = key(subject) if subject is not None else ""
+        for _ in range(_LOOK_UPS):
+            async with self._turns.turn(who), asyncio.timeout(DEADLINE):
+                question = await self._interpreter.question(route, body, subject)
+            found = question.container or question.request.target.container
+            try:
+                self._names.found(use, found)
+            except MovingError:
+                await self._names.settled(use, found)
+            else:
+                return question
+        raise MovingError("its container is being renamed or removed again and again: try again")
 
     def _let_through(self, message: Message, pending: Pending) -> None:
         """Remember what the engine is going to serve, and whose connection it takes over for that."""
         kind, subject = pending.question.route.kind, pending.question.request.subject
         stamped = message.request_headers.get(HEADER, "")
         if kind == "session" and subject is not None:
-            self._interpreter.channels.add(stamped, subject)
+            self._interpreter.outcomes.channels.add(stamped, subject)
         if kind in ("attach", "exec-start", "session") and stamped:
             self._streams[stamped] = (pending.session.key, pending.session.decision.grants)
             while len(self._streams) > _MAX_PENDING:
@@ -230,19 +243,19 @@ class AuthzPlugin:
         """Note which id the engine gave to what was let through. Nothing is denied here: it has been done."""
         waiting = self._pending.get(key := _fingerprint(message))
         if not waiting:
-            if self._interpreter.provenance.doubts and message.response_status_code == 201:
+            if self._interpreter.outcomes.provenance.doubts and message.response_status_code == 201:
                 with contextlib.suppress(ParseError):  # what no gate lets through was not
                     answer = _object(message.response_body)
-                    await self._interpreter.done_unasked(message.request_method, message.request_uri, answer)
+                    await self._interpreter.outcomes.done_unasked(message.request_method, message.request_uri, answer)
             return ""
         pending = waiting.popleft()
         if not waiting:
             self._pending.pop(key, None)
         self._names.ended(pending.use)
         if 200 <= message.response_status_code < 400 or message.response_status_code == 101:
-            await self._interpreter.done(pending.question, pending.session, _object(message.response_body))
+            await self._interpreter.outcomes.done(pending.question, pending.session, _object(message.response_body))
         else:
-            self._interpreter.failed(pending.question)
+            self._interpreter.outcomes.failed(pending.question)
         return ""
 
     def streams(self) -> dict[str, tuple[str, ...]]:
@@ -257,7 +270,7 @@ class AuthzPlugin:
         self._pending.setdefault(key, deque()).append(pending)
         while len(self._pending) > _MAX_PENDING:
             for forgotten in self._pending.popitem(last=False)[1]:
-                self._interpreter.failed(forgotten.question)
+                self._interpreter.outcomes.failed(forgotten.question)
 
     def _subject(self, message: Message) -> tuple[Subject | None, bool]:
         """Return who asks, None where nobody can tell, and whether it is this gate itself.

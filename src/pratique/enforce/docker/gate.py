@@ -19,6 +19,7 @@ from pratique.enforce.docker.engine import Engine
 from pratique.enforce.docker.front import FrontSocket
 from pratique.enforce.docker.identity import load_key
 from pratique.enforce.docker.interpret import Interpreter
+from pratique.enforce.docker.names import PATIENCE
 from pratique.enforce.docker.records import Records
 from pratique.enforce.docker.revocation import Revoker
 from pratique.enforce.keeper import Keeper
@@ -65,9 +66,9 @@ async def serve(place: Place, settings: Settings, ready: Callable[[], None] | No
     admission = Admission(place, load_admission(settings.admission), engine=settings.engine) if settings.admission else None
     plugin = AuthzPlugin(keeper, interpreter, key, settings.clients, admission)
     front = FrontSocket(key, settings.engine)
-    interpreter.channels.is_open = front.holds
+    interpreter.outcomes.channels.is_open = front.holds
     agent = RuntimeAgent(keeper, records, interpreter, host)
-    patience = 3 * DEADLINE + (2 * float(admission.spec.deadline) if admission is not None else 0.0)
+    patience = 5 * DEADLINE + 3 * PATIENCE + (2 * float(admission.spec.deadline) if admission is not None else 0.0)
     server = HttpServer(plugin.handle, failed, seconds=patience, max_body=_MAX_MESSAGE, told=plugin.told)
     revoker = Revoker(keeper, records, engine, plugin, front)
     for path in (settings.plugin, settings.front, settings.agent):

@@ -12,7 +12,7 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from pratique.model.errors import ParseError
 
@@ -22,8 +22,15 @@ GRACE = 0.2
 # Seconds after its answer for which a move counts at most: the gate is told of each end, so this is for what was lost. Until its
 # answer everything counts, however long a decision waits for the scan of an image.
 LONGEST = 10.0
-_PATIENCE = GRACE / 5
+# Seconds that a request waits for those of others to be over: the engine ends and removes a container meanwhile, however long that
+# takes. Its own decision has not begun then.
+PATIENCE = 3.0
+_LOOK = GRACE / 5
 _ID = re.compile(r"[0-9a-f]{64}")
+
+
+class MovingError(ParseError):
+    """The container that a name was found to mean is being renamed or removed: the name may mean another in a moment."""
 
 
 class Use:
@@ -46,23 +53,34 @@ class Names:
         self._changed = asyncio.Event()
 
     async def begin(self, use: Use) -> None:
-        """Begin, before the name is looked up; wait while it is moved. Most do not wait."""
+        """Begin, before the name is looked up; wait while it is moved. Most do not wait. Raises MovingError."""
         if not use.name and not use.moves:
             return
-        while use.name and any(use.name in other.names for other in self._live() if other.moving):
-            await self._wait()
+        async with _patience(use):
+            while use.name and any(use.name in other.names for other in self._live() if other.moving):
+                await self._wait()
         self._uses.append(use)
 
     def found(self, use: Use, identifier: str) -> None:
-        """Note which container it is. Raises ParseError where that one is being moved."""
+        """Note which container it is. Raises MovingError where that one is being moved."""
+        if use.name and self._is_moving(identifier):
+            raise MovingError(_moving(use))
         use.id = identifier
-        if use.name and any(other.moving and identifier and other.id == identifier for other in self._live()):
-            raise ParseError(f"the container {use.name[:80]!a} is being renamed or removed: try again")
+
+    async def settled(self, use: Use, identifier: str) -> None:
+        """Wait while a container is moved; its name is to be looked up anew then. Raises MovingError."""
+        async with _patience(use):
+            while self._is_moving(identifier):
+                await self._wait()
+
+    def _is_moving(self, identifier: str) -> bool:
+        return any(other.moving and identifier and other.id == identifier for other in self._live())
 
     async def move(self, use: Use) -> None:
-        """Begin to move; wait while what it moves is referred to, or moved."""
-        while any(self._hinders(other, use) for other in self._live()):
-            await self._wait()
+        """Begin to move; wait while what it moves is referred to, or moved. Raises MovingError."""
+        async with _patience(use):
+            while any(self._hinders(other, use) for other in self._live()):
+                await self._wait()
         use.moving = True
 
     def answered(self, use: Use) -> None:
@@ -93,5 +111,18 @@ class Names:
         """Wait for an end, or for a moment: some are over by time alone."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_LOOK):
                 await self._changed.wait()
+
+
+@contextlib.asynccontextmanager
+async def _patience(use: Use) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield
+    except TimeoutError:
+        raise MovingError(_moving(use)) from None
+
+
+def _moving(use: Use) -> str:
+    return f"the container {use.name[:80]!a} is being renamed or removed: try again"
