@@ -22,8 +22,8 @@ GRACE = 0.2
 # Seconds after its answer for which a move counts at most: the gate is told of each end, so this is for what was lost. Until its
 # answer everything counts, however long a decision waits for the scan of an image.
 LONGEST = 10.0
-# Seconds that a request waits for those of others to be over: the engine ends and removes a container meanwhile, however long that
-# takes. Its own decision has not begun then.
+# Seconds that a request waits for those of others to be over: the engine ends and removes a container meanwhile, which takes what
+# it takes. Its own decision has not begun then.
 PATIENCE = 3.0
 _LOOK = GRACE / 5
 _ID = re.compile(r"[0-9a-f]{64}")
