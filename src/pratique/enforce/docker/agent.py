@@ -202,7 +202,7 @@ class RuntimeAgent:
         return Request(subject=subject, action="build", point="runtime", target=target, argv=spec.command, insecure=insecure)
 
     def _builders(self) -> list[Subject]:
-        return self._interpreter.builders() if self._interpreter is not None else []
+        return self._interpreter.outcomes.builders() if self._interpreter is not None else []
 
     def _least(self, requests: list[Request]) -> Request:
         """Return the request of who may the least of those whose it may be: nobody's step runs by what another was granted."""

@@ -1,9 +1,8 @@
-"""One request of the engine's API in, the question it amounts to out; what came of it is remembered by the engine's ids."""
+"""One request of the engine's API in, the question it amounts to out."""
 
 from __future__ import annotations
 
 import asyncio  # noqa: TID253 - only `gate docker` imports this module
-import contextlib
 import secrets
 import time
 from typing import Any
@@ -14,26 +13,19 @@ from pratique.enforce.admission import Image
 from pratique.enforce.docker import fields, joins, logs, networks
 from pratique.enforce.docker.accounts import Accounts
 from pratique.enforce.docker.apparmor import as_enforced
-from pratique.enforce.docker.buildkit import Channels
 from pratique.enforce.docker.decode import decode
-from pratique.enforce.docker.engine import Engine, EngineError, digests, image_of
-from pratique.enforce.docker.provenance import Provenance
+from pratique.enforce.docker.engine import Engine, digests, image_of
+from pratique.enforce.docker.outcomes import Outcomes
 from pratique.enforce.docker.question import Known, Question
 from pratique.enforce.docker.records import Approved, Records
-from pratique.enforce.docker.routes import Route, classify
+from pratique.enforce.docker.routes import Route
 from pratique.enforce.docker.shapes import by_name, drivers, group_note, user_of, with_image, without_default
 from pratique.enforce.docker.sources import with_real_sources
-from pratique.enforce.keeper import Session
 from pratique.grant.request import Action, Request, Target, key
 from pratique.model.errors import ParseError
 from pratique.model.privilege import Subject
 from pratique.workload import docker_create, docker_inspect, oci_runtime
 from pratique.workload.spec import Spec
-
-# Seconds after which a build whose end nobody told counts as over: what looks like its step is then nobody's.
-LONGEST_BUILD = 6 * 3600.0
-# Privileges of commands that leave their mark in a container.
-_ROOTS = frozenset(("exec.root", "exec.privileged"))
 
 
 class Interpreter:
@@ -43,9 +35,7 @@ class Interpreter:
         self._engine = engine
         self._records = records
         self._host = host
-        self.channels = Channels()
-        self.provenance = Provenance(engine, records)
-        self._builds: list[Question] = []  # that are being served: the engine runs their steps without asking anybody
+        self.outcomes = Outcomes(engine, records)
 
     async def question(self, route: Route, body: bytes, subject: Subject | None) -> Question:
         """Return what a request amounts to. Raises ParseError for what is ambiguous, EngineError for what nobody can tell."""
@@ -124,7 +114,7 @@ class Interpreter:
             extra = (*extra, "engine.admin")  # a plugin makes a volume as root, before the container is there
         judged = image_of(asked["Image"], image) if image is not None else None  # else there is nothing to run yet
         extra = (*extra, *logs.needed(asked))
-        risen, note = await self.provenance.of_image(image, target.reference or asked["Image"])
+        risen, note = await self.outcomes.provenance.of_image(image, target.reference or asked["Image"])
         return self._question(
             route, "run", subject, target, spec=spec, argv=spec.command, extra=(*extra, *risen), image=judged, note=note
         )
@@ -200,7 +190,7 @@ class Interpreter:
         image = await self._engine.image(str(known.inspect.get("Image") or ""))
         extra = (*extra, *_still_needed(known.record, image))
         name = str((known.inspect.get("Config") or {}).get("Image") or "")
-        risen, note = await self.provenance.of_image(image, known.target.reference or name)
+        risen, note = await self.outcomes.provenance.of_image(image, known.target.reference or name)
         note = "; ".join(filter(None, (note, group_note(asked, spec))))
         return self._question(
             route, "run", subject, known.target, spec=spec, argv=spec.command, extra=(*extra, *risen), container=known.id,
@@ -243,7 +233,7 @@ class Interpreter:
             spec, extra = msgspec.structs.replace(spec, mounts=()), ()
         if route.kind == "copy-in":
             return self._question(route, "copy", subject, known.target, spec=spec, extra=extra, write=True, container=known.id)
-        risen = self.provenance.of_container(known)
+        risen = self.outcomes.provenance.of_container(known)
         return self._question(
             route, "copy", subject, known.target, spec=spec, extra=(*extra, *risen.needed), write=False, container=known.id,
             session=risen.session, held=risen.grants, note=risen.note,
@@ -253,7 +243,7 @@ class Interpreter:
         if body.strip():
             decode(body, fields.COMMIT)
         known = await self._known(route.one("container"))
-        base = await self.provenance.base_of(known)
+        base = await self.outcomes.provenance.base_of(known)
         own = subject is not None and known.target.owner == key(subject)
         extra = () if own else ("exec.any",)  # all of its files are in the image, as in an export
         return self._question(route, "build", subject, known.target, container=known.id, extra=extra)._replace(base=base)
@@ -296,7 +286,7 @@ class Interpreter:
         return self._question(route, "pull", subject, target, image=wanted)
 
     async def _save(self, route: Route, _: bytes, subject: Subject | None) -> Question:
-        needed, note = await self.provenance.of_saved(route)
+        needed, note = await self.outcomes.provenance.of_saved(route)
         return self._question(route, "pull", subject, Target(host=self._host, name=route.name), extra=needed, note=note)
 
     async def _push(self, route: Route, _: bytes, subject: Subject | None) -> Question:
@@ -324,89 +314,6 @@ class Interpreter:
             volumes=(f"{root}/volumes/",),
             shared_cgroups=facts.shared_cgroups,
         )
-
-    def begun(self, question: Question) -> None:
-        """Note what the engine is about to do."""
-        if question.route.kind == "build":
-            self._builds.append(question)
-        elif question.base is not None:
-            self.provenance.begun(question)
-
-    def builders(self) -> list[Subject]:
-        """Return who has a build served at this moment, each once: nothing says whose of them a step is."""
-        self._builds = young = [build for build in self._builds if time.monotonic() - build.at < LONGEST_BUILD]
-        served = [build.request.subject for build in young if build.request.subject is not None]
-        return list(dict.fromkeys([*self.channels.builders(), *served]))
-
-    async def done(self, question: Question, session: Session, answer: dict[str, Any]) -> None:
-        """Remember what was let through under the id that the engine gave it."""
-        kind, made = question.route.kind, str(answer.get("Id") or answer.get("ID") or "")
-        if kind == "build":
-            self.failed(question)
-        elif kind == "create" and made:
-            self._records.remember(self._record(question, session, made))
-        elif kind == "exec" and made:
-            self._records.remember_command(self._record(question, session, made))
-            self._rose_by(question, session)
-        elif question.base is not None:
-            await self.provenance.made(question.container, question.base, made)
-        elif kind in ("start", "restart"):
-            self._still_elevated(question, session)
-        elif question.route.path.startswith("/containers/") and kind == "ordinary" and "/" not in question.route.path[12:]:
-            self._records.forget(question.route.name)
-
-    async def done_unasked(self, method: str, uri: str, answer: dict[str, Any]) -> None:
-        """Note what was let through by a gate before this one, and is done only now."""
-        if classify(method, uri).kind == "commit":
-            await self.provenance.made_unasked(str(answer.get("Id") or ""))
-
-    async def denied(self, question: Question) -> None:
-        """Remove what was to be removed after it ran and now never runs: `docker run --rm` would wait for that for ever."""
-        subject, record = question.request.subject, self._records.container(question.container)
-        if question.route.kind != "start" or record is None or subject is None or key(subject) != key(record.subject):
-            return
-        with contextlib.suppress(EngineError):  # it was denied; that a client waits is no reason to fail
-            inspect = await self._engine.container(question.container) or {}
-            never_ran = (inspect.get("State") or {}).get("Status") == "created"
-            if never_ran and (inspect.get("HostConfig") or {}).get("AutoRemove"):
-                await self._engine.delete(f"/containers/{question.container}?v=1")
-                self._records.forget(question.container)
-
-    def failed(self, question: Question) -> None:
-        """Nothing came of it, or it is over."""
-        if question in self._builds:
-            self._builds.remove(question)
-        elif question.base is not None:
-            self.provenance.unseen(question)
-
-    def _record(self, question: Question, session: Session, identifier: str) -> Approved:
-        decision, request = session.decision, question.request
-        return Approved(
-            id=identifier,
-            subject=request.subject or Subject(id="", provider="claimed"),
-            session=session.key,
-            needed=decision.needed,
-            grants=decision.grants,
-            digest=request.target.digest,
-            reference=request.target.reference,
-            elevated=bool(decision.grants),
-            at=session.at,
-            container=question.container,
-            request=request,
-            image=question.image.target.removeprefix("docker:") if question.image is not None else "",
-        )
-
-    def _rose_by(self, question: Question, session: Session) -> None:
-        """Note that a command is going to be root in a container: what is made from it is suspect."""
-        record = self._records.container(question.container)
-        rose = session.decision.grants and not _ROOTS.isdisjoint(session.decision.needed)
-        if record is not None and rose and not record.elevated:
-            self._records.remember(msgspec.structs.replace(record, elevated=True))
-
-    def _still_elevated(self, question: Question, session: Session) -> None:
-        record = self._records.container(question.container)
-        if record is not None and session.decision.grants:
-            self._records.remember(msgspec.structs.replace(record, elevated=True, grants=session.decision.grants))
 
 
 def _still_needed(record: Approved | None, image: dict[str, Any] | None) -> list[str]:
