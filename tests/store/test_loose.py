@@ -230,6 +230,16 @@ def test_tampering_is_no_power_cut(tmp_path: Path, late: None, monkeypatch: pyte
             Ledger(place).append(entry())
 
 
+def test_more_than_any_writer_leaves_is_not_read(tmp_path: Path, late: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lengthens the last segment by a hole of a terabyte is told of, in the memory that there is."""
+    place = running(tmp_path)
+    monkeypatch.setattr(loose, "boot", lambda: "0" * 12)
+    os.truncate(last(place), 1 << 40)
+    assert verify(place).problems != []
+    with pytest.raises(StoreError, match="after its end"):
+        Ledger(place).append(entry())
+
+
 def test_what_was_synced_is_not_lost_to_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the head says that all is on disk, nothing may be missing after any boot."""
     place = place_in(tmp_path)

@@ -21,6 +21,7 @@ from pratique.store.place import open_own
 
 MAX_LOOSE = 64  # lines; who would write more waits for a sync, so that a power cut takes no more than these and one batch
 MAX_LOST = MAX_LOOSE + 512  # and the batch of a crowd (`ledger.MAX_BATCH`)
+MAX_LEFT = 64 << 20  # bytes after the head that are read: a batch of the longest lines has half
 _BOOT, _HASH = 12, 24  # hexadecimal digits, as a slot of the head has 512 bytes: boots of one machine, 96 bits of SHA-256
 
 
@@ -117,6 +118,8 @@ def remains(descriptor: int, size: int, head: Head, secret: bytes | None) -> Rem
     if loose is None or loose.boot == boot():
         return None
     end = synced_end(head)
+    if size - head.size > MAX_LEFT:
+        raise LedgerError(f"{size - head.size} bytes after its end", hint=LOOK)
     if size < end.size:
         raise LedgerError("shorter than what was synced", hint=LOOK)
     last = _last_line(descriptor, end.size)

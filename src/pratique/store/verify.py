@@ -20,9 +20,9 @@ from pratique.store.files import segment_name, wait_for_lock
 from pratique.store.head import Head, read_slots
 from pratique.store.keys import Keys, verifies
 from pratique.store.line import MAX_LINE, NO_HASH, Line, Tree, authentic, decode, leaf
-from pratique.store.loose import Loose, foreign, remains, sound_lines
+from pratique.store.loose import MAX_LEFT, Loose, foreign, remains, sound_lines
 from pratique.store.place import Place, open_own
-from pratique.store.writer import MAX_LEFT, key_payload, seal_payload
+from pratique.store.writer import key_payload, seal_payload
 
 _BLOCK = 1 << 20  # bytes read at once
 MAX_PROBLEMS = 100  # said; a ledger that is all wrong needs no more

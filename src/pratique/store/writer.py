@@ -18,6 +18,7 @@ from pratique.store.head import LOOK, Head
 from pratique.store.keys import Anchor, Keys
 from pratique.store.line import NO_HASH, Entry, Opened, Seal, canonical, decode, leaf, make, stamp
 from pratique.store.loose import (
+    MAX_LEFT,
     MAX_LOST,
     End,
     Loose,
@@ -34,7 +35,6 @@ from pratique.store.loose import (
 from pratique.store.place import Place, make_folder, open_own, sync_folder
 
 UNSYNCED = "see to the disk: until it takes them no privilege is allowed"
-MAX_LEFT = 64 << 20  # bytes after the head that are read: a batch of the longest lines has half
 _SKEW = 1.0  # seconds that the clock may go back without a word: as much as a time server corrects in one step
 
 
