@@ -392,6 +392,16 @@ def test_break_glass(desk: Desk, tmp_path: Path, clock: Clock) -> None:
     assert desk.request(wanted(by=SRE)).state == "requested"
 
 
+def test_who_the_glass_is_not_for_is_told_so(desk: Desk) -> None:
+    """It is not said that no policy has it where one has, for others."""
+    desk.set_policy("p.yaml", POLICY.replace(b"spec:\n", b"spec:\n  subjects: {groups: [sre]}\n"), SRE)
+    with pytest.raises(GrantError, match="lets others break the glass: it is not for alice"):
+        desk.break_glass(wanted("run.privileged"))
+    desk.set_policy("p.yaml", POLICY[: POLICY.index(b"  breakGlass")], SRE)
+    with pytest.raises(GrantError, match="no policy lets anybody"):
+        desk.break_glass(wanted("run.privileged"))
+
+
 def test_requests_made_before_freeze_with_the_rest(desk: Desk, tmp_path: Path, clock: Clock) -> None:
     """What was asked for before is not approved while a review is missing."""
     desk.send_alerts_to(Alarm("command", ("/usr/bin/env", "true")), SRE)

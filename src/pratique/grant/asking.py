@@ -97,6 +97,8 @@ def _check_asked(asked: Asked, wanted: tuple[Privilege, ...]) -> None:
 
 def _broken(asked: Asked, policy: PrivilegePolicy, *, code: bool) -> Asked:
     terms = policy.break_glass(asked.subject, target_of(asked))
+    if terms is None and any(part.break_glass is not None for part in policy.parts):
+        raise GrantError(f"the policy lets others break the glass: it is not for {asked.subject.id}, or not for what is asked")
     if terms is None:
         raise GrantError(
             "no policy lets anybody break the glass here", hint="breakGlass: {groups: [NAME], maxTTL: 30m, review: 24h} in one"
