@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 from pathlib import Path
 
+import pytest
+
 from pratique.cli.main import run
-from pratique.enforce.doctor import records
+from pratique.enforce.docker import install
+from pratique.enforce.docker.install import Options
+from pratique.enforce.doctor import engine, images, records, runtimes, ways
 from pratique.granting import publishing
 from pratique.granting.desk import Desk
 from storing import filled
@@ -27,3 +33,26 @@ def test_each_mend_names_the_store(tmp_path: Path) -> None:
             publishing.publish(desk)  # as a gate does that runs
         (found,) = [one for one in records.look(place) if one.check == check]
         assert found.colour == "green", found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root can look at a machine")
+def test_the_store_is_that_of_the_gate_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root's own store, which commands take by themselves, is not looked at in its place; a store that is named is."""
+    place = filled(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of-root"))
+    for module in (engine, ways, runtimes, images):
+        monkeypatch.setattr(module, "look", lambda *_: [])
+    options: list[Options | None] = [Options(program="/opt/pratique", store=str(place.folder)), None]
+    monkeypatch.setattr(install, "installed", lambda _: options[0])
+
+    def looked(*words: str) -> dict[str, str]:
+        capsys.readouterr()
+        run(["doctor", "--engine", str(tmp_path / "none"), "-f", "json", *words])
+        return {one["check"]: one["colour"] for one in json.loads(capsys.readouterr().out)["checks"]}
+
+    assert looked()["ledger"] == "green"
+    assert looked("--store", str(tmp_path / "other")) == {"store": "red"}
+    options.pop(0)
+    assert looked() == {"store": "red"}

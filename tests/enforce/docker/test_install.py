@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pratique.cli.gate_docker import _by_hand
 from pratique.cli.main import run
 from pratique.enforce.docker import install as installing
 from pratique.enforce.docker.install import DAEMON, ENGINE, FRONT, RECORD, Machine, Options, plan
@@ -163,6 +164,16 @@ def test_installed_again_it_is_run_otherwise(root: Path) -> None:
     assert json.loads((root / DAEMON.lstrip("/")).read_text()) == {"debug": False}, "what others changed since is kept"
     (root / DAEMON.lstrip("/")).write_text('{"debug":true}')
     assert (files(root), folders(root)) == before
+
+
+def test_without_systemd_it_is_said_what_to_start(root: Path) -> None:
+    """The same words as in the unit, and an engine that finds its runtimes' gates and listens where root alone gets."""
+    said = _by_hand(plan(Machine(root), Options(program="/opt/pratique", store="/srv/a store", observe=True)))
+    assert (
+        f'/opt/pratique gate docker --store "/srv/a store" --engine {ENGINE} --front {FRONT} --group docker --observe\n' in said
+    )
+    assert f"PATH=/usr/lib/pratique/bin:$PATH dockerd -H unix://{ENGINE}\n" in said
+    assert "systemctl" not in said
 
 
 def test_what_others_changed_is_not_written_over_by_installing_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
