@@ -165,6 +165,7 @@ def test_a_decision_says_on_what() -> None:
     told = {"reference": "docker.io/library/debian:12", "digest": f"sha256:{'ab' * 32}", "container": "c" * 64}
     said = sentence(line(event="decision", detail=told))
     assert f"exec.root on cccccccccccc of docker.io/library/debian:12@sha256:{'ab' * 32} (task T-1)" in said
+    assert "exec.root on shop/web-1/app (task" in sentence(line(detail={"container": "shop/web-1/app"}))
     assert "on worker of docker.io" in sentence(line(event="decision", detail={**told, "name": "worker"}))
 
 

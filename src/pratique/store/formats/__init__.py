@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from pratique.store.line import Line, Who
 
@@ -96,10 +97,13 @@ def _where(line: Line) -> str:
     image = detail.get("reference", "") or detail.get("images", "")
     digest = detail.get("digest", "")
     named = image if not digest or digest in image else f"{image}@{digest}" if image else digest
-    return " of ".join(filter(None, (detail.get("name", "") or detail.get("container", "")[:_SHORT], named)))
+    container = detail.get("container", "")
+    if _ID.fullmatch(container):
+        container = container[:_SHORT]
+    return " of ".join(filter(None, (detail.get("name", "") or container, named)))
 
 
-_SHORT = 12  # letters of a container's id, as engines show it
+_ID, _SHORT = re.compile("[0-9a-f]{64}"), 12  # of a container engines show so many letters; in a cluster it has names
 _CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
