@@ -109,6 +109,19 @@ def test_our_sbom_of_a_real_image(name: str, cache: Path, tmp_path: Path) -> Non
         assert findings(f"sbom:{path}", tmp_path) == expected, form
 
 
+def documents(tool: str, path: Path, tmp_path: Path) -> dict[str, Path]:
+    """Have a tool write its SBOM of an image in each of its formats; several in one run where it can."""
+    arguments, forms = WRITERS[tool]
+    Tool("trivy", Path("trivy"), "").seed(tmp_path / "trivy")
+    command = [tool, *(part.replace("IMAGE", str(path)).replace("CACHE", str(tmp_path / "trivy")) for part in arguments)]
+    made = {form: tmp_path / form for form in forms}
+    each = [["--format", form, "-o", str(file)] for form, file in made.items()]
+    runs = [[word for form, file in made.items() for word in ("-o", f"{form}={file}")]] if tool == "syft" else each
+    for words in runs:
+        subprocess.run([*command, *words], check=True, timeout=300, capture_output=True)
+    return made
+
+
 @pytest.mark.parametrize("tool", [pytest.param(tool, marks=pytest.mark.needs(tool)) for tool in WRITERS])
 @pytest.mark.parametrize("name", NAMES)
 def test_sbom_of_other_tools(name: str, tool: str, cache: Path, tmp_path: Path) -> None:
@@ -123,13 +136,7 @@ def test_sbom_of_other_tools(name: str, tool: str, cache: Path, tmp_path: Path) 
     vendors = _VENDORS.get(name, set())
     left_out = owners.keys() | vendors if tool == "trivy" else set()
     expected = {finding for finding in everything if finding[-1] not in left_out}
-    arguments, forms = WRITERS[tool]
-    Tool("trivy", Path("trivy"), "").seed(tmp_path / "trivy")
-    for form in forms:
-        made = tmp_path / form
-        command = [tool, *(part.replace("IMAGE", str(path)).replace("CACHE", str(tmp_path / "trivy")) for part in arguments)]
-        command += ["-o", f"{form}={made}"] if tool == "syft" else ["--format", form, "-o", str(made)]
-        subprocess.run(command, check=True, timeout=300, capture_output=True)
+    for form, made in documents(tool, path, tmp_path).items():
         differing = {one for one in asked(f"sbom:{made}", tmp_path) ^ questions if (name, form) not in _MODULE_LESS}
         assert {one for one in differing if one[-1] not in vendors} == set(), form
         found, problems = reported(f"sbom:{made}", tmp_path)
