@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import resource
 import statistics
@@ -145,7 +146,9 @@ def revocation(place: Place) -> list[float]:
 
 def main() -> int:
     """Measure, print, and say whether it was fast enough."""
-    lines = int(sys.argv[1]) if len(sys.argv) > 1 else LINES
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("lines", nargs="?", type=int, default=LINES, help="of the ledger that is verified at the end")
+    lines = parser.parse_args().lines
     with tempfile.TemporaryDirectory() as folder:
         place = open_place(Path(folder, "store"))
         ledger = Ledger(place)

@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 Compression = Literal["tar", "tar+gzip", "tar+zstd"]
-FolderScheme = Literal["rootfs", "dir"]
 
 
 class Platform(msgspec.Struct, frozen=True, order=True):
