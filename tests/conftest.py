@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,14 @@ def mirror() -> Path:
     if not (path / "provenance.json").is_file():
         pytest.skip("needs a mirror of real advisory feeds (PRATIQUE_TEST_MIRROR)")
     return path
+
+
+@pytest.fixture
+def another_thread() -> Iterator[None]:
+    """Keep a second thread alive."""
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()

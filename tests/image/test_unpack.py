@@ -6,8 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,17 +25,6 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "zstd": lambda data: zstandard.ZstdCompressor().compress(data),
 }
-
-
-@pytest.fixture
-def another_thread() -> Iterator[None]:
-    """Keep a second thread alive."""
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
 
 
 def layers(path: Path, tmp_path: Path) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +14,6 @@ from pratique._kit.spawned import spawned
 from pratique.model.errors import IntegrityError
 
 PACKAGE = {"app/node_modules/lodash/package.json": b'{"name": "lodash", "version": "4.17.15"}'}
-
-
-@pytest.fixture
-def another_thread() -> Iterator[None]:
-    """Keep a second thread alive."""
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
 
 
 @pytest.mark.usefixtures("another_thread")

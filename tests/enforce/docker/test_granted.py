@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,6 @@ from dockerengine import Done
 from dockergate import Gate
 
 pytestmark = pytest.mark.needs("dockerd", "docker", "busybox")
-
-
-@pytest.fixture
-def side(gated: Side) -> Iterator[Side]:
-    """Return the engine behind the gate; nothing of a test is left."""
-    yield gated
-    gated.clean()
-    assert gated.gate is not None
-    gated.gate.revoke_all()
 
 
 def gate_of(side: Side) -> Gate:

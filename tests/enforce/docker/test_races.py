@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,15 +18,6 @@ from pratique.enforce.docker.identity import HEADER, stamp
 from pratique.enforce.serving import Peer
 
 pytestmark = pytest.mark.needs("dockerd", "docker", "busybox")
-
-
-@pytest.fixture
-def side(gated: Side) -> Iterator[Side]:
-    """Return the engine behind the gate; nothing of a test is left."""
-    yield gated
-    gated.clean()
-    assert gated.gate is not None
-    gated.gate.revoke_all()
 
 
 def decided(side: Side, method: str, target: str, body: dict[str, Any], answer: dict[str, Any]) -> None:

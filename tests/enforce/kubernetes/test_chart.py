@@ -5,19 +5,18 @@ other value what the plain manifests have.
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jsonschema_rs
 import pytest
 import yaml
 
+from charting import renderer
 from kubeguards import CHART, OBJECTS, evaluator
 from pratique.workload import kubernetes, pss
 
@@ -41,15 +40,6 @@ OTHER: dict[str, Any] = {
     "options": ["--exempt=system:serviceaccount:argocd:argocd-application-controller", "--exempt-namespace=kube-*"],
     "relayOptions": ["--pass-all"], "storage": "1.5Ti", "storageClass": "fast", "imagePullSecret": "pull",
 }  # fmt: skip
-
-
-def renderer() -> ModuleType:
-    found = importlib.util.spec_from_file_location("render_chart", ROOT / "tools" / "render_chart.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 def valid(**values: Any) -> bool:

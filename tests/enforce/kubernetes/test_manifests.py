@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from cryptography import x509
 
+from charting import renderer
 from pratique.enforce.kubernetes.admission import _WORKLOADS
 from pratique.workload import kubernetes, pss
 from storing import PATHS
@@ -23,15 +22,6 @@ from storing import PATHS
 ROOT = Path(__file__).parents[3]
 HERE = ROOT / "integrations" / "kubernetes"
 OBJECTS: list[dict[str, Any]] = [one for one in yaml.safe_load_all((HERE / "manifests.yaml").read_text()) if one]
-
-
-def renderer() -> ModuleType:
-    found = importlib.util.spec_from_file_location("render_chart", ROOT / "tools" / "render_chart.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 def kinds(kind: str) -> list[dict[str, Any]]:

@@ -38,17 +38,6 @@ def document(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def another_thread() -> Iterator[None]:
-    """Keep a second thread alive."""
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-
-
 @pytest.mark.usefixtures("another_thread")
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_from_a_program_with_threads(path: Path) -> None:
